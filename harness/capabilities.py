@@ -1,0 +1,90 @@
+"""What this machine can do, and so what will be skipped and why. `doctor` prints it; skips quote it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.supervisor import memory_cgroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """One thing a scenario may need. `missing` is the reason why it is not there, empty when it is."""
+
+    name: str
+    value: str
+    missing: str = ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        return error.strerror or "unreadable"
+
+
+def _cgroup() -> Capability:
+    found = memory_cgroup()
+    value = f"version {found.version} at {found.parent}" if found.version else "none"
+    missing = "" if found.version else f"no writable memory cgroup ({found.reason})"
+    return Capability("memory_cgroup", value, missing)
+
+
+def _architecture(name: str) -> Capability:
+    machine = platform.machine()
+    return Capability(name, machine, "" if machine == name else f"the processor is {machine}, not {name}")
+
+
+def _libc() -> Capability:
+    name, version = platform.libc_ver()
+    return Capability("glibc", f"{name} {version}".strip(), "" if name == "glibc" else "the C library is not glibc")
+
+
+def _pidfd() -> Capability:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return Capability("pidfd", "none", f"pidfd_open: {error.strerror}; Linux 5.9 or later is needed")
+    return Capability("pidfd", "yes")
+
+
+def capabilities() -> list[Capability]:
+    """Return what scenarios can need, in a fixed order."""
+    return [
+        _pidfd(),
+        _cgroup(),
+        Capability("memory_limit", "RLIMIT_DATA" if memory_cgroup().version == 0 else "cgroup and RLIMIT_DATA"),
+        _architecture("x86_64"),
+        _libc(),
+    ]
+
+
+def surroundings() -> list[Capability]:
+    """Facts that explain results without being needed."""
+    hard_core = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    return [
+        Capability("kernel", platform.release()),
+        Capability("python", sys.version.split()[0]),
+        Capability("user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"),
+        Capability("processors", str(len(os.sched_getaffinity(0)))),
+        Capability("address randomisation", _read("/proc/sys/kernel/randomize_va_space")),
+        Capability("core_pattern", _read("/proc/sys/kernel/core_pattern")),
+        Capability("core limit, hard", "unlimited" if hard_core == resource.RLIM_INFINITY else str(hard_core)),
+        Capability("overcommit_memory", _read("/proc/sys/vm/overcommit_memory")),
+        Capability("yama ptrace_scope", _read("/proc/sys/kernel/yama/ptrace_scope")),
+    ]
+
+
+def why_not(needs: Iterable[str]) -> str:
+    """Return the reasons why `needs` can't be met here, or the empty string."""
+    known = {one.name: one.missing for one in capabilities()}
+    return "; ".join(known[need] for need in needs if known.get(need))

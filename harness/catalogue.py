@@ -1,0 +1,89 @@
+"""The fault catalogue, as the extension itself tells it. It is asked in a child: this process never loads it."""
+
+from __future__ import annotations
+
+import subprocess
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import victim
+from harness.exceptions import InfraError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ASKING_S = 30
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One dial of a fault: an integer in [low, high], `initial` when not given."""
+
+    name: str
+    unit: str
+    initial: int
+    low: int
+    high: int
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One row of the catalogue. `tiers` and `needs` are lists of words, `expects` lists alternatives."""
+
+    name: str
+    family: str
+    mechanism: str
+    kind: str
+    tiers: tuple[str, ...]
+    needs: tuple[str, ...]
+    expects: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+
+
+class _Row(msgspec.Struct):
+    name: str
+    family: str
+    mechanism: str
+    kind: str
+    tiers: str
+    needs: str
+    expects: str
+    parameters: tuple[Parameter, ...]
+
+    def fault(self) -> Fault:
+        lists = (tuple(self.tiers.split()), tuple(self.needs.split()), tuple(self.expects.split(" | ")))
+        return Fault(self.name, self.family, self.mechanism, self.kind, *lists, self.parameters)
+
+
+@cache
+def catalogue() -> Mapping[str, Fault]:
+    """All faults by name, in the catalogue's order. Raises InfraError when the extension can't be loaded."""
+    command = victim.command_line("--catalogue")
+    asked = subprocess.run(command, capture_output=True, timeout=ASKING_S, check=False)  # noqa: S603 -- our own file
+    if asked.returncode != 0:
+        last = asked.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise InfraError(f"the fault extension can't be loaded: {last[0]}")
+    return {row.name: row.fault() for row in msgspec.json.decode(asked.stdout, type=list[_Row])}
+
+
+def find(name: str, where: str = "fault") -> Fault:
+    """Return the fault called `name`. Raises InvalidInputError, with the nearest name, when there is none."""
+    faults = catalogue()
+    if name in faults:
+        return faults[name]
+    near = get_close_matches(name, faults, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "; 'crash-harness faults' lists them"
+    raise InvalidInputError(f"{where}: there is no fault {name!r}{hint}")
+
+
+def check_parameters(fault: Fault, given: Mapping[str, int], where: str = "parameters") -> None:
+    """Raise InvalidInputError for a parameter that the fault has not, or that is outside its range."""
+    dials = {dial.name: dial for dial in fault.parameters}
+    for name, value in given.items():
+        if name not in dials:
+            known = ", ".join(dials) or "none"
+            raise InvalidInputError(f"{where}.{name}: {fault.name} has no such parameter (it has: {known})")
+        dial = dials[name]
+        if not dial.low <= value <= dial.high:
+            raise InvalidInputError(f"{where}.{name}: expected {dial.low} to {dial.high} {dial.unit}, not {value}")

@@ -1,0 +1,58 @@
+"""crash-harness doctor: what this machine can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.capabilities import Capability, capabilities, surroundings, why_not
+from harness.cli.options import common, emit_pretty
+from harness.exceptions import InfraError
+from harness.report.words import evidence_line
+from harness.scenario import load_all, shipped
+from harness.supervisor import Shot, supervise
+
+if TYPE_CHECKING:
+    from harness.errors import Dialect
+
+PROOF_S = 30.0
+
+
+def _proof() -> Capability:
+    """Make one real crash: nothing else shows that all the parts work together."""
+    try:
+        evidence = supervise(Shot("null_read"), deadline_s=PROOF_S)
+    except InfraError as error:
+        return Capability("a real crash", "none", str(error))
+    seen = evidence_line(evidence)
+    sound = seen.startswith("SIGSEGV, SEGV_MAPERR at 0x0")
+    return Capability("a real crash", seen, "" if sound else "expected SIGSEGV, SEGV_MAPERR at 0x0")
+
+
+def _skips() -> dict[str, str]:
+    """Return the shipped cases that will be skipped here, with the reason."""
+    return {
+        f"{scenario.name}[{case.name}]": reason
+        for scenario in load_all([shipped()])
+        for case in scenario.case
+        if (reason := why_not(case.needs()))
+    }
+
+
+@click.command(epilog="Example: crash-harness doctor --json")
+@common
+@click.pass_context
+def doctor(context: click.Context, as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+    """Say what this machine can do, what will be skipped, and why."""
+    proof = _proof()
+    found, skips = [proof, *capabilities(), *surroundings()], _skips()
+    if as_json:
+        emit_pretty({"capabilities": found, "skips": skips})
+    else:
+        for one in found:
+            click.echo(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
+        click.echo(f"{'will be skipped':24} {len(skips)} cases")
+        for title, reason in skips.items():
+            click.echo(f"  {title}: {reason}")
+    context.exit(InfraError.exit_code if proof.missing else 0)

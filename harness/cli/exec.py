@@ -1,0 +1,132 @@
+"""crash-harness exec: any command, under the supervisor and the engine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from harness.cli.options import common, emit, size
+from harness.engine import SUCCEEDED, Attempt, Life, Policy, Run, run_task
+from harness.report.words import attempt_line
+from harness.retry import DEFAULTS, PRESETS, parse_policy
+from harness.supervisor import Command, Limits, supervise
+from harness.trial import draw
+
+if TYPE_CHECKING:
+    from harness.errors import Dialect
+    from harness.supervisor.limits import MemoryBy
+
+
+class WallClock:
+    """Real milliseconds since the epoch; waits only when it is told to."""
+
+    def __init__(self, *, waits: bool) -> None:
+        self._waits = waits
+
+    @property
+    def now_ms(self) -> float:
+        """Milliseconds since the epoch."""
+        return float(time.time_ns() // 1_000_000)
+
+    def wait_ms(self, delay_ms: float) -> None:
+        """Sleep until the next attempt is due."""
+        if self._waits:
+            time.sleep(max(0.0, delay_ms) / 1000)
+
+
+def _json(_: click.Context, parameter: click.Parameter, value: str | None) -> object:
+    if value is None:
+        return None
+    try:
+        config = msgspec.json.decode(value)
+        parse_policy(config)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return config
+
+
+def policy_of(max_attempts: int | None, config: object, machine: str) -> Policy:
+    """Fill in what was not said, as a task definition would.
+
+    --max-attempts alone is a policy with that many attempts; --retry-config alone allows as many as it says itself.
+    """
+    if config is None:
+        config = None if max_attempts is None else {"maxAttempts": max_attempts}
+    elif max_attempts is None and isinstance(config, dict):
+        max_attempts = config.get("maxAttempts", DEFAULTS.max_attempts)
+    return Policy(max_attempts, config, machine)
+
+
+def _relay(as_json: bool, number: int, chunk: bytes) -> None:
+    """Pass the command's output on; stdout is ours alone under --json."""
+    stream = sys.stdout if number == 1 and not as_json else sys.stderr
+    stream.buffer.write(chunk)
+    stream.buffer.flush()
+
+
+def record(run: Run) -> dict[str, object]:
+    """Return a run for JSON; members without a value are null, so that the shape is always the same."""
+    return {"status": run.status, "attempts": [_attempt(attempt) for attempt in run.attempts]}
+
+
+def _attempt(attempt: Attempt) -> dict[str, object]:
+    names = ("number", "machine", "evidence", "error", "enhanced", "rule", "cause", "decision")
+    return {name: getattr(attempt, name) for name in names}
+
+
+@click.command(
+    "exec",
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
+)
+@click.argument("command", nargs=-1, required=True)
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take.")
+@click.option("--memory", callback=size, help="Memory an attempt may use: bytes, or 64MiB.")
+@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@click.option("--max-attempts", type=int, help="Alone, it is a policy with the default delays.")
+@click.option("--retry-config", callback=_json, metavar="JSON", help='Upstream\'s: {"maxAttempts": 3, "factor": 2, …}.')
+@click.option("--machine", type=click.Choice(list(PRESETS)), default="small-1x", show_default=True)
+@click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
+@common
+@click.pass_context
+def exec_command(
+    context: click.Context,
+    command: tuple[str, ...],
+    timeout: float | None,
+    memory: int | None,
+    memory_by: MemoryBy,
+    max_attempts: int | None,
+    retry_config: object,
+    machine: str,
+    wait: bool,
+    as_json: bool,
+    dialect: Dialect,
+    seed: int | None,
+) -> None:
+    """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
+
+    Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
+    """
+    limits, policy = Limits(memory, memory_by), policy_of(max_attempts, retry_config, machine)
+    draws = iter(range(1, 10**9))
+
+    def execute(_: int, __: str) -> Life:
+        evidence = supervise(Command(command), limits, timeout, relay=lambda *chunk: _relay(as_json, *chunk))
+        return Life(evidence)
+
+    finished = run_task(
+        execute,
+        policy,
+        dialect,
+        lambda: draw(seed or 0, next(draws), "delay"),
+        WallClock(waits=wait),
+        lambda attempt: click.echo(attempt_line(attempt), err=True),
+    )
+    if as_json:
+        emit(record(finished))
+    click.echo(f"{finished.status} after {len(finished.attempts)} attempts ({dialect})", err=True)
+    context.exit(0 if finished.status == SUCCEEDED else 1)

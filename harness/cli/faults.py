@@ -1,0 +1,52 @@
+"""crash-harness faults: the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from harness.capabilities import why_not
+from harness.catalogue import Fault, catalogue, find
+from harness.cli.options import common, emit_pretty
+from harness.report.terminal import console
+
+if TYPE_CHECKING:
+    from harness.errors import Dialect
+
+
+@click.command(epilog="Example: crash-harness faults torn_publish")
+@click.argument("name", required=False)
+@common
+def faults(name: str | None, as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+    """List the native faults, or tell all about one."""
+    chosen = [find(name)] if name else list(catalogue().values())
+    if as_json:
+        emit_pretty(chosen[0] if name else chosen)
+    elif name:
+        _describe(chosen[0])
+    else:
+        console().print(_table(chosen))
+
+
+def _table(rows: list[Fault]) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("fault", "family", "kind", "tiers", "expected evidence", "not here because"):
+        made.add_column(heading, overflow="fold")
+    for row in rows:
+        cells = (row.name, row.family, row.kind, " ".join(row.tiers), " or ".join(row.expects), why_not(row.needs))
+        made.add_row(*map(escape, cells))
+    return made
+
+
+def _describe(fault: Fault) -> None:
+    click.echo(f"{fault.name}: {fault.mechanism}")
+    click.echo(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
+    click.echo(f"expected evidence: {' or '.join(fault.expects)}")
+    click.echo(f"needs: {', '.join(fault.needs) or 'nothing'}")
+    for dial in fault.parameters:
+        click.echo(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
+    if reason := why_not(fault.needs):
+        click.echo(f"not on this machine: {reason}")

@@ -1,0 +1,66 @@
+"""crash-harness classify and decide: JSON lines in, JSON lines out, one answer a line, at once."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+import click
+import msgspec
+
+from harness.classifier import classify
+from harness.cli.options import common, emit
+from harness.errors import UnexpectedError
+from harness.evidence import Evidence
+from harness.exceptions import InvalidInputError
+from harness.retry import Request, RunNotFoundError, decide
+from harness.trial import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.errors import Dialect
+
+
+def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
+    """Answer each line; an invalid one gets {"invalid": …} in its place. Returns the exit code."""
+    code = 0
+    for number, line in enumerate(source, 1):
+        try:
+            emit(answer(number, line))
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            reason = "an empty line, expected a JSON object" if not line.strip() else str(error)
+            emit({"invalid": f"line {number}: {reason}"})
+            code = InvalidInputError.exit_code
+    return code
+
+
+@click.command("classify", epilog='Example: echo \'{"termination": {"kind": "exited", "status": 139}}\' | crash-harness classify')
+@click.argument("file", type=click.File("rb"), default="-")
+@common
+@click.pass_context
+def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+    """Classify evidence: {"error", "rule", "cause"} for each line of FILE."""
+
+    def answer(_: int, line: bytes) -> object:
+        return classify(msgspec.json.decode(line, type=Evidence), dialect)
+
+    context.exit(_filter(file, answer))
+
+
+@click.command("decide", epilog="Example: crash-harness decide --dialect strict requests.jsonl")
+@click.argument("file", type=click.File("rb"), default="-")
+@common
+@click.pass_context
+def decide_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+    """Decide what becomes of a run: one decision for each line of FILE. With --seed, "random" is drawn."""
+
+    def answer(number: int, line: bytes) -> object:
+        request = msgspec.json.decode(line, type=Request)
+        if seed is not None:
+            request = msgspec.structs.replace(request, random=draw(seed, number, "delay"))
+        try:
+            return decide(request, dialect)
+        except (UnexpectedError, RunNotFoundError) as error:
+            return {"raises": str(error)}
+
+    context.exit(_filter(file, answer))

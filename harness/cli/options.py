@@ -1,0 +1,54 @@
+"""Options that every command takes, and how JSON goes out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from harness.errors import Dialect
+from harness.exceptions import InvalidInputError
+from harness.supervisor import parse_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+def common(command: Function) -> Function:
+    """Add --json, --dialect and --seed."""
+    command = click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(
+        command
+    )
+    command = click.option(
+        "--dialect",
+        type=click.Choice([dialect.value for dialect in Dialect]),
+        default=Dialect.UPSTREAM_4_5.value,
+        show_default=True,
+        callback=lambda _, __, value: Dialect(value),
+        help="Classification rules and retry table.",
+    )(command)
+    return click.option("--seed", type=int, help="Replaces the seeds of scenarios; draws delays.")(command)
+
+
+def emit(value: object) -> None:
+    """Write one JSON document and a newline to stdout, at once."""
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def emit_pretty(value: object) -> None:
+    """Write the same, indented, for documents that a person may read."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Read an option as a size in bytes."""
+    try:
+        return None if value is None else parse_bytes(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error

@@ -1,0 +1,130 @@
+"""crash-harness run: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+
+from harness.campaign import Result, processors, run_all
+from harness.cli.options import common, emit_pretty
+from harness.exceptions import InvalidInputError
+from harness.gate import exit_code, observed
+from harness.report import words
+from harness.report.terminal import console, plain_line, progress, reasons, summary, table
+from harness.scenario import Scenario, load_all, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.errors import Dialect
+
+INTERRUPTED = 130
+
+
+def locate(name: str) -> Path:
+    """Find a file, a folder, or a shipped scenario by its name."""
+    path, known = Path(name), shipped() / f"{name}.toml"
+    if not path.exists() and known.exists():
+        return known
+    return path
+
+
+def select(names: Sequence[str], case: str | None) -> list[Scenario]:
+    """Load what was asked for; with `case`, only the cases of that name. Raises InvalidInputError for nothing."""
+    scenarios = load_all([locate(name) for name in names] or [shipped()])
+    if case is None:
+        return scenarios
+    chosen = [_only(scenario, case) for scenario in scenarios if any(one.name == case for one in scenario.case)]
+    if not chosen:
+        known = sorted({one.name for scenario in scenarios for one in scenario.case})
+        raise InvalidInputError(f"--case: no case is called {case!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def _only(scenario: Scenario, case: str) -> Scenario:
+    import msgspec  # noqa: PLC0415 -- one use
+
+    return msgspec.structs.replace(scenario, case=tuple(one for one in scenario.case if one.name == case))
+
+
+def record(result: Result) -> dict[str, object]:
+    """Return a result for JSON: snake_case, with the whole run."""
+    expectation = result.case.expectation(result.dialect)
+    return {
+        "scenario": result.scenario.name,
+        "case": result.case.name,
+        "cause": result.scenario.cause,
+        "evidence": result.scenario.evidence,
+        "fault": result.case.victim.fault,
+        "tier": result.case.victim.tier,
+        "dialect": result.dialect,
+        "seed": result.seed,
+        "verdict": result.judgement.verdict,
+        "reasons": result.judgement.reasons,
+        "expected": expectation,
+        "observed": [observed(attempt) for attempt in result.run.attempts] if result.run else None,
+        "run": result.run,
+    }
+
+
+@click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
+@click.argument("scenario", nargs=-1)
+@click.option("--case", help="Only the cases of this name.")
+@click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
+@common
+@click.pass_context
+def run(
+    context: click.Context,
+    scenario: tuple[str, ...],
+    case: str | None,
+    jobs: int | None,
+    as_json: bool,
+    dialect: Dialect,
+    seed: int | None,
+) -> None:
+    """Run scenarios and judge what was observed against what was expected.
+
+    SCENARIO is a file, a folder, or the name of a shipped scenario; without any, all that ship are run.
+    """
+    scenarios = select(scenario, case)
+    total = sum(len(one.case) for one in scenarios)
+    out, results = console(stderr=as_json), list[Result]()
+    with progress(out) as bar:
+        task = bar.add_task("running", total=total)
+
+        def on_result(result: Result) -> None:
+            results.append(result)
+            bar.advance(task)
+            out.print(escape(plain_line(result)), soft_wrap=True)
+
+        finished = run_all(scenarios, dialect, seed, jobs or processors(), on_result)
+    _report(results, total, finished, as_json, scenario)
+    context.exit(exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED)
+
+
+def _report(results: list[Result], total: int, finished: bool, as_json: bool, names: Sequence[str]) -> None:
+    if as_json:
+        ordered = sorted(results, key=lambda one: one.title)
+        emit_pretty({"interrupted": not finished, "results": [record(one) for one in ordered]})
+    out = console(stderr=as_json)
+    out.print()
+    out.print(table(results))
+    for reason in reasons(results):
+        out.print(f"\n{escape(reason)}", soft_wrap=True)
+    for result in results:
+        if result.run and result.judgement.reasons:
+            out.print(f"replay: {escape(words.replay_command(result, _origin(result, names)))}", soft_wrap=True)
+    out.print(f"\n{summary(results, total)}")
+
+
+def _origin(result: Result, names: Sequence[str]) -> str:
+    """Return what the user would type to get this scenario again."""
+    files = [file for name in names for file in _files(locate(name))]
+    return next((str(file) for file in files if file.stem == result.scenario.name), result.scenario.name)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.toml")) if path.is_dir() else [path]

@@ -1,0 +1,117 @@
+"""The facts of one attempt. Frozen, without opinion: nothing here says "OOM" or "flaky"."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+ByteCount = Annotated[int, Meta(ge=0)]
+
+
+class Exited(msgspec.Struct, frozen=True, tag_field="kind", tag="exited", forbid_unknown_fields=True):
+    """The process left by itself with `status` in 0..255."""
+
+    status: Annotated[int, Meta(ge=0, le=255)]
+
+    def __str__(self) -> str:
+        """As a scenario spells it: "exited 1"."""
+        return f"exited {self.status}"
+
+
+class Signaled(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="signaled",
+    forbid_unknown_fields=True,
+):
+    """The process was ended by `signal`, spelt as POSIX does ("SIGSEGV")."""
+
+    signal: Annotated[str, Meta(pattern=r"^SIG[A-Z0-9+-]+$", max_length=16)]
+    core_dumped: bool = False
+
+    def __str__(self) -> str:
+        """As a scenario spells it: "SIGSEGV"."""
+        return self.signal
+
+
+Termination = Exited | Signaled
+
+
+class EndedBy(StrEnum):
+    """Who first asked for the end. An intent, not a cause: the victim may have crashed before it was obeyed."""
+
+    SELF = "self"
+    DEADLINE = "deadline"
+    CANCEL = "cancel"
+    MAX_DURATION = "max_duration"
+    CLEANUP = "cleanup"
+
+
+class Witness(StrEnum):
+    """The last word of a fault about itself, from the shared box. The values are those of `enum outcome`."""
+
+    UNTOUCHED = "untouched"
+    ARMED = "armed"
+    DONE = "done"
+    DID_NOT_FIRE = "did_not_fire"
+    REFUSED = "refused"
+
+
+class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Memory facts; what is absent was not measured.
+
+    `oom_kills` counts in the attempt's own cgroup, so helpers of the victim are in it.
+    `allocation_failures` counts what the victim's allocator was refused, as far as the box saw it.
+    """
+
+    limit_bytes: ByteCount | None = None
+    limited_by: str | None = None
+    peak_rss_bytes: ByteCount | None = None
+    peak_cgroup_bytes: ByteCount | None = None
+    oom_kills: ByteCount | None = None
+    allocation_failures: ByteCount | None = None
+
+
+class FaultRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The signal as the victim's own handler saw it: si_code by name, si_addr, thread id, registers."""
+
+    signal: Annotated[str, Meta(pattern=r"^SIG[A-Z0-9+-]+$", max_length=16)]
+    code: str | None = None
+    address: ByteCount | None = None
+    thread: ByteCount | None = None
+    sender: ByteCount | None = None
+    program_counter: ByteCount | None = None
+    stack_pointer: ByteCount | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Everything that was observed of one process life.
+
+    `stdout` and `stderr` hold the last bytes only, decoded with replacement. `fault` is absent when no handler
+    wrote a whole record. `witness` is absent for a command that carries no fault of ours.
+    `survivors` counts processes that the victim left behind and that had to be killed.
+    """
+
+    termination: Termination
+    ended_by: EndedBy = EndedBy.SELF
+    witness: Witness | None = None
+    fault: FaultRecord | None = None
+    memory: Memory = Memory()
+    stderr: str = ""
+    stdout: str = ""
+    deadline_s: float | None = None
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    survivors: int = 0
+
+
+def spelling(evidence: Evidence) -> str:
+    """How the attempt ended, as scenarios and tables spell it."""
+    if evidence.witness is Witness.DID_NOT_FIRE:
+        return "did not fire"
+    return str(evidence.termination)

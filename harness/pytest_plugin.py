@@ -1,0 +1,161 @@
+"""pytest: scenario files as items, and fixtures for a user's own tests. Only grandchildren of pytest crash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from harness.campaign import Result
+    from harness.evidence import Evidence
+    from harness.scenario import Case, Scenario
+    from harness.supervisor import Limits
+
+DEADLINE_S = 30.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that `crash-harness run` has, under names of their own."""
+    group = parser.getgroup("crash-harness")
+    group.addoption("--crash-dialect", default="upstream-4.5", help="dialect that scenario files are judged under")
+    group.addoption("--crash-seed", type=int, help="replaces the seeds of scenario files")
+    parser.addini("crash_scenarios", "folders whose *.toml files are scenarios", type="args", default=["scenarios"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse an unknown dialect before anything runs."""
+    from harness.errors import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+
+    name, known = config.getoption("--crash-dialect"), [dialect.value for dialect in Dialect]
+    if name not in known:
+        raise pytest.UsageError(f"--crash-dialect: {name!r} is not one of {', '.join(known)}")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
+    """Collect the TOML files of the scenario folders, and no other TOML file."""
+    if file_path.suffix == ".toml" and file_path.parent.name in parent.config.getini("crash_scenarios"):
+        return ScenarioFile.from_parent(parent, path=file_path)
+    return None
+
+
+class ScenarioFile(pytest.File):
+    """One file: its cases are the items."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Load the file; a mistake in it is one line, not a traceback."""
+        from harness.exceptions import InvalidInputError  # noqa: PLC0415
+        from harness.scenario import load  # noqa: PLC0415
+
+        try:
+            scenario = load(self.path)
+        except InvalidInputError as error:
+            raise self.CollectError(str(error)) from error
+        for case in scenario.case:
+            yield ScenarioItem.from_parent(self, name=case.name, scenario=scenario, case=case)
+
+
+class NotAsExpectedError(Exception):
+    """A case whose verdict is not PASS."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.judgement.verdict)
+        self.result = result
+
+
+class ScenarioItem(pytest.Item):
+    """One case, lived and judged."""
+
+    def __init__(self, *, scenario: Scenario, case: Case, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scenario, self.case = scenario, case
+
+    def runtest(self) -> None:
+        """Live the case; anything but PASS and SKIP is a failure."""
+        from harness.campaign import live  # noqa: PLC0415
+        from harness.errors import Dialect  # noqa: PLC0415
+        from harness.gate import Verdict  # noqa: PLC0415
+
+        dialect = Dialect(self.config.getoption("--crash-dialect"))
+        result = live(self.scenario, self.case, dialect, self.config.getoption("--crash-seed"))
+        if result.judgement.verdict is Verdict.SKIP:
+            pytest.skip("; ".join(result.judgement.reasons))
+        if result.judgement.verdict is not Verdict.PASS:
+            raise NotAsExpectedError(result)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **kwargs: Any) -> Any:
+        """Show evidence, decision trail and the command that replays it."""
+        if not isinstance(excinfo.value, NotAsExpectedError):
+            return super().repr_failure(excinfo, *args, **kwargs)
+        return explain(excinfo.value.result, self.path)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Readable id: file and case."""
+        return self.path, None, f"{self.scenario.name}[{self.case.name}]"
+
+
+def explain(result: Result, path: Path | str) -> str:
+    """Everything one needs to know about a result that is not as expected."""
+    import msgspec  # noqa: PLC0415
+
+    from harness.report.words import replay_command, trail  # noqa: PLC0415
+
+    attempts = result.run.attempts if result.run else ()
+    evidence = [f"evidence {one.number}: {msgspec.json.encode(one.evidence).decode()}" for one in attempts]
+    return "\n".join([*trail(result), *evidence, f"replay: {replay_command(result, path)}"])
+
+
+@pytest.fixture
+def fire_fault() -> Callable[..., Evidence]:
+    """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; mode, limits, deadline_s as options."""
+    from harness.supervisor import Limits, Shot, supervise  # noqa: PLC0415
+
+    def fire(
+        fault: str,
+        mode: str = "forced",
+        *,
+        limits: Limits = Limits(),  # noqa: B008 -- frozen
+        deadline_s: float = DEADLINE_S,
+        **parameters: int,
+    ) -> Evidence:
+        return supervise(Shot(fault, mode, parameters), limits, deadline_s)
+
+    return fire
+
+
+@pytest.fixture
+def supervise_command() -> Callable[..., Evidence]:
+    """`supervise_command(["python", "job.py"], deadline_s=10) -> Evidence`: one life of a command of yours."""
+    from harness.supervisor import Command, Limits, supervise  # noqa: PLC0415
+
+    def run(
+        argv: Sequence[str],
+        *,
+        limits: Limits = Limits(),  # noqa: B008 -- frozen
+        deadline_s: float = DEADLINE_S,
+    ) -> Evidence:
+        return supervise(Command(tuple(argv)), limits, deadline_s)
+
+    return run
+
+
+@pytest.fixture
+def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
+    """`run_scenario(path, case) -> Result`: a case of a scenario file, judged; `dialect` and `seed` as options."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from harness.campaign import live  # noqa: PLC0415
+    from harness.errors import Dialect  # noqa: PLC0415
+    from harness.scenario import load  # noqa: PLC0415
+
+    default = request.config.getoption("--crash-dialect")
+
+    def run(path: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
+        scenario = load(Path(path))
+        chosen = next(one for one in scenario.case if case in (None, one.name))
+        return live(scenario, chosen, Dialect(dialect), seed)
+
+    return run

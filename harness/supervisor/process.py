@@ -1,0 +1,193 @@
+"""supervise(): one process life, from start to evidence."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
+from harness.exceptions import InfraError
+from harness.supervisor import box
+from harness.supervisor.guard import Guard, Report, check
+from harness.supervisor.limits import Enforcement, Limits, enforce
+from harness.supervisor.output import Tail
+from harness.victim import shot_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+GRACE_S = 0.5
+INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command of the user's. It gets no box: its witness and fault record are absent."""
+
+    argv: tuple[str, ...]
+
+
+class Shot(msgspec.Struct, frozen=True):
+    """A fault to be fired in a fresh victim: `mode` is forced, safe or wild."""
+
+    fault: str
+    mode: str = "forced"
+    parameters: dict[str, int] = {}
+
+
+Victim = Command | Shot
+
+
+class Stop:
+    """A switch that ends every victim supervised with it. Safe to set from any thread or a signal handler."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def set(self) -> None:
+        """Turn it on, for good."""
+        os.eventfd_write(self._fd, 1)
+
+    def is_set(self) -> bool:
+        """Whether it was turned on."""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
+    def fileno(self) -> int:
+        """Readable once set."""
+        return self._fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def decode_status(status: int) -> Termination:
+    """Decode a wait status: the only place that does."""
+    if os.WIFEXITED(status):
+        return Exited(os.WEXITSTATUS(status))
+    if os.WIFSIGNALED(status):
+        return Signaled(box.signal_name(os.WTERMSIG(status)), core_dumped=os.WCOREDUMP(status))
+    raise InfraError(f"status lost: {status:#x} is no end of a process")
+
+
+def supervise(
+    command: Victim | Sequence[str],
+    limits: Limits = Limits(),  # noqa: B008 -- frozen
+    deadline_s: float | None = None,
+    *,
+    grace_s: float = GRACE_S,
+    env: Mapping[str, str] | None = None,
+    stop: Stop | None = None,
+    relay: Callable[[int, bytes], object] | None = None,
+) -> Evidence:
+    """Run one process under `limits` and tell what was seen.
+
+    At `deadline_s` seconds the victim gets SIGTERM, and SIGKILL `grace_s` later. Whatever it leaves behind is
+    killed. `relay` gets each chunk of its output with 1 for stdout, 2 for stderr. `stop` ends it early.
+
+    Raises InfraError when the process could not be started or watched: that is never a crash of the victim.
+    """
+    victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
+    enforcement = enforce(limits)
+    argv = victim.argv if isinstance(victim, Command) else shot_command(victim.fault, victim.mode, victim.parameters)
+    if not argv:
+        raise InfraError("the command is empty")
+    options = [*enforcement.guard_options(), *_deadline_options(deadline_s, grace_s)]
+    page = box.create(memory_limited=enforcement.by != "none") if isinstance(victim, Shot) else None
+    try:
+        with Guard(argv, options, os.environ if env is None else env, page) as guard:
+            report, out, err = _attend(guard, stop, relay)
+        check(report, argv)
+        contents = box.read(page) if page is not None else None
+    finally:
+        if page is not None:
+            os.close(page)
+    evidence = _evidence(report, contents, enforcement, deadline_s, (out, err))
+    return _checked(victim, contents, evidence)
+
+
+def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
+    options = ["--grace-ms", str(round(grace_s * 1000))]
+    return options if deadline_s is None else [*options, "--deadline-ms", str(round(deadline_s * 1000))]
+
+
+def _attend(
+    guard: Guard, stop: Stop | None, relay: Callable[[int, bytes], object] | None
+) -> tuple[Report, str, str]:
+    """Follow the output until the report comes, so that a flood can't block the victim or fill our memory."""
+    tails = {
+        fd: Tail(fd, (lambda chunk, number=number: relay(number, chunk)) if relay else None)  # type: ignore[misc]  # bound per turn
+        for number, fd in ((1, guard.stdout), (2, guard.stderr))
+    }
+    poller = select.poll()
+    for fd in (*tails, guard.control, *((stop.fileno(),) if stop else ())):
+        poller.register(fd, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poller.poll()}
+        for fd in ready & tails.keys():
+            if tails[fd].read() == b"":
+                poller.unregister(fd)
+        if guard.control in ready:
+            break
+        if stop and stop.fileno() in ready:
+            poller.unregister(stop.fileno())
+            guard.cancel()
+    report = guard.report()
+    for tail in tails.values():
+        tail.drain()
+    return report, tails[guard.stdout].text(), tails[guard.stderr].text()
+
+
+def _memory(report: Report, contents: box.Contents | None, enforcement: Enforcement) -> Memory:
+    return Memory(
+        limit_bytes=enforcement.limit_bytes,
+        limited_by=enforcement.by,
+        peak_rss_bytes=report.peak_rss_bytes,
+        peak_cgroup_bytes=report.cgroup_peak_bytes or None,
+        oom_kills=report.oom_kills if report.oom_kills >= 0 else None,
+        allocation_failures=contents.allocation_failures if contents else None,
+    )
+
+
+def _evidence(
+    report: Report,
+    contents: box.Contents | None,
+    enforcement: Enforcement,
+    deadline_s: float | None,
+    output: tuple[str, str],
+) -> Evidence:
+    return Evidence(
+        termination=decode_status(report.wait_status),
+        ended_by=INTENTS[report.intent],
+        witness=contents.witness if contents else None,
+        fault=_matching(contents.fault if contents else None, report),
+        memory=_memory(report, contents, enforcement),
+        stdout=output[0],
+        stderr=output[1],
+        deadline_s=deadline_s,
+        duration_s=(report.ended_ns - report.started_ns) / 1e9,
+        cpu_s=report.cpu_us / 1e6,
+        survivors=report.survivors,
+    )
+
+
+def _matching(fault: FaultRecord | None, report: Report) -> FaultRecord | None:
+    """Keep a record only if the process died of the signal it tells of: the wait status outranks the box."""
+    died_of = box.signal_name(os.WTERMSIG(report.wait_status)) if os.WIFSIGNALED(report.wait_status) else None
+    return fault if fault and fault.signal == died_of else None
+
+
+def _checked(victim: Victim, contents: box.Contents | None, evidence: Evidence) -> Evidence:
+    """Raise InfraError where the fault was never reached: that says nothing about the fault."""
+    if not isinstance(victim, Shot) or contents is None:
+        return evidence
+    if contents.witness is Witness.REFUSED:
+        raise InfraError(f"{victim.fault}: the victim refused: {contents.refusal}")
+    if contents.witness in (Witness.UNTOUCHED, None) and evidence.ended_by is not EndedBy.CANCEL:
+        last = evidence.stderr.strip().splitlines()[-1:] or ["no output"]
+        raise InfraError(f"{victim.fault}: never fired; the victim {evidence.termination}: {last[0]}")
+    return evidence

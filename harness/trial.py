@@ -1,0 +1,78 @@
+"""One seeded run of a scenario's case: draws the doses, places the hosts, scales the limits, asks the engine."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from harness.engine import Attempt, Life, Policy, Run, run_task
+from harness.retry import memory_bytes
+from harness.supervisor import Limits, Shot, Stop, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.errors import Dialect
+    from harness.scenario import Case
+
+_DRAW_BYTES: Final = 8
+
+
+def draw(seed: int, attempt: int, purpose: str) -> float:
+    """Return a number in [0, 1) that is the same on every machine, and independent across attempts."""
+    digest = hashlib.blake2b(f"{purpose}/{seed}/{attempt}".encode(), digest_size=_DRAW_BYTES).digest()
+    return int.from_bytes(digest, "big") / 2 ** (8 * _DRAW_BYTES)
+
+
+def host_of(case: Case, number: int) -> str | None:
+    """Attempts go round the hosts; None when the case names none."""
+    return case.hosts.names[(number - 1) % len(case.hosts.names)] if case.hosts else None
+
+
+def mode_of(case: Case, number: int, seed: int) -> str:
+    """What attempt `number` injects: the truth that its evidence is held against."""
+    if case.hosts:
+        return "forced" if host_of(case, number) == case.hosts.bad else "safe"
+    if case.victim.tier == "dosed":
+        return "forced" if draw(seed, number, "dose") < (case.victim.dose or 0) else "safe"
+    return case.victim.tier
+
+
+def limits_of(case: Case, machine: str) -> Limits:
+    """Limits of an attempt on `machine`: its preset's memory, scaled."""
+    spec = case.limits
+    if spec.memory_scale is None:
+        return Limits(memory_by=spec.memory_by)
+    memory = memory_bytes(machine, spec.memory_scale)
+    data = round(memory * spec.data_fraction) if spec.data_fraction else None
+    return Limits(memory, spec.memory_by, data)
+
+
+def seed_of(case: Case, override: int | None) -> int:
+    """Return the seed in force: the command line's, else the case's own."""
+    return override if override is not None else case.victim.seed or 0
+
+
+
+def run_case(
+    case: Case,
+    dialect: Dialect,
+    seed: int | None = None,
+    stop: Stop | None = None,
+    observe: Callable[[Attempt], object] | None = None,
+) -> Run:
+    """Live the case once. Raises InfraError when the harness could not do its part."""
+    chosen = seed_of(case, seed)
+    parameters = case.victim.values()
+    decisions = iter(range(1, 10**9))
+
+    def execute(number: int, machine: str) -> Life:
+        mode = mode_of(case, number, chosen)
+        shot = Shot(case.victim.fault, mode, parameters)
+        evidence = supervise(shot, limits_of(case, machine), case.limits.timeout_s, stop=stop)
+        return Life(evidence, host_of(case, number), mode)
+
+    policy = Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine)
+    return run_task(execute, policy, dialect, lambda: draw(chosen, next(decisions), "delay"), observe=observe)

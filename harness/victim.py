@@ -1,0 +1,148 @@
+"""Runs inside the child, and is the only importer of the crashing code.
+
+As a script (`python -I -S victim.py …`) it loads the extension and nothing else, becomes a victim and fires one
+fault. As a module it says how to start that script, and offers `fire` for a process that was armed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is not imported: every module costs a victim page faults
+    from collections.abc import Mapping
+    from typing import Any
+
+BOX_FD = 4
+EXTENSION = "harness._native"
+MODES = {"forced": 0, "safe": 1, "wild": 2}
+
+
+# --- beside the supervisor: nothing here loads the extension ---
+
+
+def extension_path() -> str:
+    """File of the compiled extension. Raises InfraError when the package was not built."""
+    from importlib.util import find_spec  # noqa: PLC0415 -- not for the child
+
+    from harness.exceptions import InfraError  # noqa: PLC0415
+
+    spec = find_spec(EXTENSION)
+    if spec is None or spec.origin is None:
+        raise InfraError(f"{EXTENSION} is not built: install the package ('pip install .')")
+    return spec.origin
+
+
+def command_line(*arguments: str) -> list[str]:
+    """The command that runs this file as a script in a new interpreter without site packages."""
+    from importlib.util import find_spec  # noqa: PLC0415 -- not for the child
+    from pathlib import Path  # noqa: PLC0415
+
+    backend = find_spec("_cffi_backend")
+    folder = str(Path(backend.origin).parent) if backend and backend.origin else ""
+    return [sys.executable, "-I", "-S", __file__, extension_path(), folder, *arguments]
+
+
+def shot_command(fault: str, mode: str, parameters: Mapping[str, int]) -> list[str]:
+    """The command of a victim that fires `fault`. `mode` is forced, safe or wild."""
+    return command_line(fault, mode, *(f"{name}={value}" for name, value in parameters.items()))
+
+
+# --- inside the child ---
+
+
+def _load(path: str) -> Any:
+    from importlib.machinery import ExtensionFileLoader  # noqa: PLC0415 -- not for the supervisor
+    from importlib.util import module_from_spec, spec_from_file_location  # noqa: PLC0415
+
+    spec = spec_from_file_location(EXTENSION, path, loader=ExtensionFileLoader(EXTENSION, path))
+    if spec is None or spec.loader is None:
+        raise ImportError(path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _text(ffi: Any, value: Any) -> str:
+    return str(ffi.string(value).decode()) if value != ffi.NULL else ""
+
+
+def _row(ffi: Any, row: Any) -> dict[str, object]:
+    words = ("name", "family", "mechanism", "kind", "tiers", "needs", "expects")
+    answer: dict[str, object] = {word: _text(ffi, getattr(row, word)) for word in words}
+    answer["parameters"] = [
+        {
+            "name": _text(ffi, one.name),
+            "unit": _text(ffi, one.unit),
+            "initial": one.initial,
+            "low": one.low,
+            "high": one.high,
+        }
+        for one in row.parameters
+        if one.name != ffi.NULL
+    ]
+    return answer
+
+
+def _rows(native: Any) -> list[Any]:
+    return [native.lib.fault_row(index) for index in range(native.lib.fault_count())]
+
+
+def _index(native: Any, fault: str) -> int:
+    names = [_text(native.ffi, row.name) for row in _rows(native)]
+    return names.index(fault) if fault in names else -1
+
+
+def _values(native: Any, index: int, parameters: Mapping[str, int]) -> list[int]:
+    row = native.lib.fault_row(index)
+    dials = [] if row == native.ffi.NULL else _row(native.ffi, row)["parameters"]
+    return [parameters.get(dial["name"], dial["initial"]) for dial in dials]  # type: ignore[attr-defined]  # rows of _row
+
+
+def _fire(native: Any, fault: str, mode: str, parameters: Mapping[str, int]) -> int:
+    index = _index(native, fault)
+    values = _values(native, index, parameters)
+    padded = values + [0] * (native.lib.PARAMETERS - len(values))
+    return int(native.lib.fire(index, MODES[mode], padded))
+
+
+def fire(fault: str, mode: str = "forced", **parameters: int) -> int:
+    """Fire `fault` in this process, which a supervisor must have armed.
+
+    Returns the outcome if the process lives (2 done, 3 did not fire). Raises NotArmed, with nothing fired, in
+    any other process, and InvalidInputError for what the catalogue does not offer.
+    """
+    from harness.exceptions import InvalidInputError, NotArmed  # noqa: PLC0415 -- not for the child
+
+    native = _load(extension_path())
+    if mode not in MODES:
+        raise InvalidInputError(f"mode: {mode!r} is not one of {', '.join(MODES)}")
+    answer = _fire(native, fault, mode, parameters)
+    if answer == native.lib.NOT_ARMED:
+        raise NotArmed(f"{fault}: this process is not a victim; let a supervisor start one")
+    if answer < 0:
+        raise InvalidInputError(f"{fault}: refused ({answer})")
+    return answer
+
+
+def main(arguments: list[str]) -> int:
+    """Catalogue as JSON, or arm and fire. The answer to the harness is in the box, not in the exit status."""
+    path, backend_folder, fault, *rest = arguments
+    sys.path.append(backend_folder)
+    native = _load(path)
+    if fault == "--catalogue":
+        import json  # noqa: PLC0415 -- a victim that fires does not need it
+
+        print(json.dumps([_row(native.ffi, row) for row in _rows(native)]))
+        return 0
+    if native.lib.arm(BOX_FD) != 0:
+        print("no box on descriptor 4: a victim is started by a supervisor only", file=sys.stderr)
+        return 2
+    mode, *pairs = rest
+    given = dict(pair.split("=", 1) for pair in pairs)
+    _fire(native, fault, mode, {name: int(value) for name, value in given.items()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,10 @@
+#pragma once
+/* The victim's side of the box. */
+#include <stdint.h>
+
+#include "faults.h"
+
+#define BOX_MAGIC 0x58424843u /* "CHBX" */
+
+/* The mapped box, or NULL in a process that is no victim. */
+struct box *armed_box(void);

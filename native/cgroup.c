@@ -1,0 +1,96 @@
+#include "cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { REMOVAL_TRIES = 200, TEXT_BYTES = 4096 };
+
+/* What one version of the interface calls its files. */
+struct layout {
+    const char *limit, *swap_limit, *peak, *oom_kills;
+};
+
+static const struct layout layouts[] = {
+    [1] = {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control"},
+    [2] = {"memory.max", "memory.swap.max", "memory.peak", "memory.events"},
+};
+
+static int open_file(const struct cgroup *cgroup, const char *name, int flags) {
+    char path[PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s", cgroup->path, name);
+    return open(path, flags | O_CLOEXEC);
+}
+
+static int write_number(const struct cgroup *cgroup, const char *name, uint64_t number) {
+    char text[32];
+    int length = snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    int fd = open_file(cgroup, name, O_WRONLY);
+    if (fd < 0) return -1;
+    int failed = write(fd, text, (size_t)length) != length;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return failed ? -1 : 0;
+}
+
+static int read_text(const struct cgroup *cgroup, const char *name, char text[TEXT_BYTES]) {
+    int fd = open_file(cgroup, name, O_RDONLY);
+    if (fd < 0) return -1;
+    ssize_t length = read(fd, text, TEXT_BYTES - 1);
+    close(fd);
+    if (length < 0) return -1;
+    text[length] = '\0';
+    return 0;
+}
+
+/* Swap would let the victim live on past its limit. A kernel without swap accounting has no such file. */
+static void forbid_swap(const struct cgroup *cgroup, uint64_t limit_bytes) {
+    write_number(cgroup, layouts[cgroup->version].swap_limit, cgroup->version == 1 ? limit_bytes : 0);
+}
+
+int cgroup_create(struct cgroup *cgroup, int version, const char *parent, uint64_t limit_bytes) {
+    snprintf(cgroup->path, sizeof cgroup->path, "%s/crash-harness-%d", parent, (int)getpid());
+    if (mkdir(cgroup->path, 0755) != 0) return -1;
+    cgroup->version = version;
+    if (write_number(cgroup, layouts[version].limit, limit_bytes) != 0) {
+        int error = errno;
+        cgroup_remove(cgroup);
+        errno = error;
+        return -1;
+    }
+    forbid_swap(cgroup, limit_bytes);
+    return 0;
+}
+
+int cgroup_join(const struct cgroup *cgroup) {
+    return cgroup->version ? write_number(cgroup, "cgroup.procs", 0) : 0;
+}
+
+int32_t cgroup_oom_kills(const struct cgroup *cgroup) {
+    char text[TEXT_BYTES];
+    if (!cgroup->version || read_text(cgroup, layouts[cgroup->version].oom_kills, text) != 0) return -1;
+    for (char *line = text; line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (strncmp(line, "oom_kill ", 9) == 0) return (int32_t)strtol(line + 9, NULL, 10);
+    }
+    return -1;
+}
+
+uint64_t cgroup_peak_bytes(const struct cgroup *cgroup) {
+    char text[TEXT_BYTES];
+    if (!cgroup->version || read_text(cgroup, layouts[cgroup->version].peak, text) != 0) return 0;
+    return strtoull(text, NULL, 10);
+}
+
+/* The kernel keeps a cgroup busy for a moment after its last process was reaped. */
+void cgroup_remove(struct cgroup *cgroup) {
+    if (!cgroup->version) return;
+    for (int try = 0; try < REMOVAL_TRIES && rmdir(cgroup->path) != 0 && errno == EBUSY; try++) poll(NULL, 0, 5);
+    cgroup->version = 0;
+}

@@ -1,0 +1,32 @@
+#pragma once
+/* What the families share: their tables, and the few tools a fault may use. */
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "faults.h"
+
+struct family {
+    const struct fault *rows;
+    int count;
+};
+
+#define FAMILY(name, ...)                                  \
+    static const struct fault rows[] = {__VA_ARGS__};      \
+    const struct family name = {rows, sizeof rows / sizeof rows[0]}
+
+extern const struct family arithmetic_faults, code_faults, control_faults, deref_faults, file_faults,
+    heap_faults, memory_faults, race_faults, stack_faults;
+
+/* The pointer again, by a way the compiler can't see through. */
+static inline volatile char *launder(volatile void *pointer) {
+    volatile char *volatile hidden = pointer;
+    return hidden;
+}
+
+/* pthread_create with an alternate signal stack, so that a crash on it can be recorded.
+ * 0, or the error number. */
+int start_thread(pthread_t *thread, void *(*body)(void *), void *argument);
+
+/* Notes in the box that the system refused an allocation. */
+void allocation_refused(void);

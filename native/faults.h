@@ -1,0 +1,99 @@
+#pragma once
+/* The catalogue's vocabulary. This file is the C header and the cffi cdef at once, so it holds no other
+ * directive: include <stdint.h> first. A fault is one function and one row, side by side in its family's
+ * file; catalogue.c joins the families. */
+
+/* How a fault is to be fired. */
+enum mode {
+    FORCED, /* the defect takes effect: probability 1 */
+    SAFE,   /* the same work in the order that does no harm: probability 0 */
+    WILD    /* real threads on a real schedule: whatever probability the window gives */
+};
+
+/* What became of a shot that the process survived. It is also the witness word of the box. */
+enum outcome {
+    UNTOUCHED = 0,    /* nothing was fired */
+    ARMED = 1,        /* past the checks, at the point of no return */
+    DONE = 2,         /* the work ended and the defect did not take effect, as it may */
+    DID_NOT_FIRE = 3, /* the defect was to take effect and the process lived */
+    REFUSED = 4       /* a check said no: nothing was fired */
+};
+
+/* Why fire() or arm() refused. */
+enum refusal {
+    NOT_ARMED = -1,       /* this process is not a victim */
+    UNKNOWN_FAULT = -2,   /* no such row */
+    OUT_OF_RANGE = -3,    /* a parameter outside its range */
+    NO_MEMORY_LIMIT = -4, /* a memory-hungry fault without a limit in force */
+    NOT_OFFERED = -5,     /* the row does not offer this mode */
+    BAD_BOX = -6          /* the descriptor is no box of ours */
+};
+
+enum { PARAMETERS = 4 };
+
+/* One dial of a fault; an unused one has no name. */
+struct parameter {
+    const char *name;
+    const char *unit;
+    int64_t initial;
+    int64_t low;
+    int64_t high;
+};
+
+struct shot {
+    enum mode mode;
+    int64_t value[PARAMETERS]; /* in the row's order */
+};
+
+/* One row says it all. Words in a list are separated by a blank, alternatives by " | ". */
+struct fault {
+    const char *name;
+    const char *family;
+    const char *mechanism; /* one sentence */
+    const char *kind;      /* deterministic, racy, hang, exit or control */
+    const char *tiers;     /* of: forced dosed wild */
+    const char *needs;     /* of: memory_limit memory_cgroup x86_64 glibc */
+    const char *expects;   /* termination, si_code and address class where it takes effect */
+    struct parameter parameters[PARAMETERS];
+    enum outcome (*fire)(const struct shot *shot);
+};
+
+/* The record of the signal that ended a victim, written by its handler. */
+struct crash {
+    int32_t signal;
+    int32_t code;
+    uint64_t address;
+    uint64_t program_counter;
+    uint64_t stack_pointer;
+    int32_t thread;
+    int32_t process; /* whose handler wrote it */
+    int32_t sender;  /* si_pid where code <= 0, else 0 */
+    int32_t reserved;
+};
+
+/* The page that a supervisor shares with its victim. What the victim can write is untrusted there. */
+struct box {
+    uint32_t magic;              /* the supervisor's; arm() refuses without it */
+    uint32_t memory_limited;     /* the supervisor's: 1 when a memory limit is in force */
+    uint32_t witness;            /* enum outcome */
+    int32_t refusal;             /* enum refusal, where the witness says REFUSED */
+    uint32_t allocation_failures; /* allocations refused so far, as seen by the faults' own allocator */
+    uint32_t claim;              /* taken by the first thread that writes the record */
+    struct crash crash;
+    uint32_t checksum;           /* CRC-32 of the record */
+    uint32_t commit;             /* the magic again, stored last: the record is whole */
+};
+
+/* Rows in [0, fault_count()); outside it fault_row() gives NULL. */
+int fault_count(void);
+const struct fault *fault_row(int index);
+
+/* Makes this process a victim: maps the box behind `fd` and installs the crash handlers.
+ * 0, or BAD_BOX. */
+int arm(int fd);
+
+/* Fires row `index`. Returns DONE or DID_NOT_FIRE if the process lives, or an enum refusal. */
+int fire(int index, enum mode mode, const int64_t *values);
+
+/* Size of struct box, for a check that both sides mean the same page. */
+int box_size(void);

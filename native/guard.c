@@ -1,0 +1,262 @@
+/* guard: the process between a supervisor and its victim.
+ *
+ *   guard [OPTION...] -- COMMAND [ARGUMENT...]
+ *
+ * It starts the victim under limits, waits on its pidfd, keeps the deadline, kills what the victim leaves
+ * behind, and sends one struct report. Descriptor 3 is a socket to the supervisor: a byte on it asks for the
+ * end of the victim, and its end of file means that the supervisor is dead, so everything else dies too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "survivors.h"
+
+enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331 };
+
+static const uint64_t NEVER = UINT64_MAX;
+
+enum step { STEP_NONE, STEP_CGROUP, STEP_FORK, STEP_PIDFD, STEP_LIMITS, STEP_JOIN, STEP_EXEC, STEP_SWEEP };
+
+enum intent { INTENT_NONE, INTENT_DEADLINE, INTENT_CANCEL, INTENT_ABANDONED };
+
+/* Sent once, at the end. Its twin is supervisor/guard.py. */
+struct report {
+    uint32_t magic;
+    int32_t failed_step;
+    int32_t failed_errno;
+    int32_t wait_status;
+    uint32_t intent;
+    int32_t survivors;
+    int32_t oom_kills;
+    int32_t victim;
+    uint64_t cgroup_peak_bytes;
+    uint64_t peak_rss_bytes;
+    uint64_t cpu_us;
+    uint64_t started_ns;
+    uint64_t ended_ns;
+};
+
+struct order {
+    int64_t deadline_ms, grace_ms; /* deadline < 0: none */
+    uint64_t data_bytes, address_bytes, cgroup_bytes;
+    int cgroup_version, keeps_box;
+    const char *cgroup_parent;
+    char **command;
+};
+
+struct failure {
+    int32_t step, error;
+};
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* --- the victim's side, between fork and exec --- */
+
+static void reset_signals(void) {
+    sigset_t none;
+    for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int limit(int resource, uint64_t bytes) {
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    return bytes ? setrlimit(resource, &limit) : 0;
+}
+
+/* A core limit of 1, not 0: below any core's size, and it silences a core_pattern that is a pipe as well. */
+static int set_limits(const struct order *order) {
+    if (limit(RLIMIT_CORE, 1) != 0) return -1;
+    if (limit(RLIMIT_DATA, order->data_bytes) != 0) return -1;
+    return limit(RLIMIT_AS, order->address_bytes);
+}
+
+static void fail(int pipe_fd, enum step step) {
+    struct failure failure = {step, errno};
+    if (write(pipe_fd, &failure, sizeof failure) < 0) _exit(126);
+    _exit(127);
+}
+
+static void become_victim(const struct order *order, const struct cgroup *cgroup, pid_t guard, int pipe_fd) {
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != guard) _exit(127); /* the guard died before the death signal was set */
+    reset_signals();
+    if (cgroup_join(cgroup) != 0) fail(pipe_fd, STEP_JOIN);
+    if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
+    if (!order->keeps_box) close(BOX_FD);
+    execvp(order->command[0], order->command);
+    fail(pipe_fd, STEP_EXEC);
+}
+
+/* --- the guard's side --- */
+
+/* Returns the victim's pid once its exec has succeeded; -1 with the failure filled in. */
+static pid_t start_victim(const struct order *order, const struct cgroup *cgroup, struct failure *failure) {
+    int ends[2];
+    pid_t guard = getpid();
+    *failure = (struct failure){STEP_FORK, 0};
+    if (pipe2(ends, O_CLOEXEC) != 0) return failure->error = errno, -1;
+    pid_t victim = fork();
+    if (victim == 0) become_victim(order, cgroup, guard, ends[1]);
+    failure->error = errno;
+    close(ends[1]);
+    if (victim < 0) return -1;
+    int failed = read(ends[0], failure, sizeof *failure) == (ssize_t)sizeof *failure;
+    close(ends[0]);
+    if (!failed) return victim;
+    waitpid(victim, NULL, 0);
+    return -1;
+}
+
+static void kill_group(pid_t victim, int signal_number) {
+    kill(-victim, signal_number);
+    kill(victim, signal_number); /* it may have left its group */
+}
+
+/* The supervisor's word: end the victim, or nothing ever again. */
+static uint32_t heard(void) {
+    char byte;
+    return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) > 0 ? INTENT_CANCEL : INTENT_ABANDONED;
+}
+
+static int milliseconds_until(uint64_t moment_ns) {
+    uint64_t now = now_ns();
+    if (moment_ns == NEVER) return -1;
+    if (moment_ns <= now) return 0;
+    uint64_t left = (moment_ns - now + 999999u) / 1000000u;
+    return left > 1000000000u ? 1000000000 : (int)left;
+}
+
+/* Waits until the victim has ended, and ends it where it is told to: SIGTERM, a grace, SIGKILL. The victim is
+ * left unreaped, so its pid can't be another's while we still signal it. Returns the first intent. */
+static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64_t started_ns) {
+    uint32_t intent = INTENT_NONE;
+    uint64_t next_ns = order->deadline_ms < 0 ? NEVER : started_ns + (uint64_t)order->deadline_ms * 1000000u;
+    struct pollfd polled[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = CONTROL_FD, .events = POLLIN}};
+    for (;;) {
+        int ready = poll(polled, 2, milliseconds_until(next_ns));
+        if (polled[0].revents) return intent;
+        uint32_t word = ready > 0 ? heard() : INTENT_DEADLINE;
+        int gently = !intent && word != INTENT_ABANDONED && order->grace_ms > 0;
+        if (!intent) intent = word;
+        kill_group(victim, gently ? SIGTERM : SIGKILL);
+        next_ns = gently ? now_ns() + (uint64_t)order->grace_ms * 1000000u : NEVER;
+        if (!gently) polled[1].fd = -1; /* nothing more can be done for it */
+    }
+}
+
+static void reap(pid_t victim, struct report *report) {
+    struct rusage usage;
+    kill(-victim, SIGKILL); /* while the unreaped victim still holds the group's number */
+    wait4(victim, &report->wait_status, 0, &usage);
+    report->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024u;
+    report->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
+                     (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+/* Without a pidfd nothing can be promised: the victim goes at once. */
+static int open_pidfd(pid_t victim, struct failure *failure) {
+    int pidfd = (int)syscall(SYS_pidfd_open, victim, 0);
+    if (pidfd >= 0) return pidfd;
+    *failure = (struct failure){STEP_PIDFD, errno};
+    kill_group(victim, SIGKILL);
+    waitpid(victim, NULL, 0);
+    return -1;
+}
+
+static struct failure attend(const struct order *order, struct cgroup *cgroup, struct report *report) {
+    struct failure failure;
+    report->started_ns = now_ns();
+    report->victim = start_victim(order, cgroup, &failure);
+    int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
+    if (pidfd < 0) return failure;
+    report->intent = watch(order, report->victim, pidfd, report->started_ns);
+    report->ended_ns = now_ns();
+    reap(report->victim, report);
+    report->survivors = kill_survivors();
+    report->oom_kills = cgroup_oom_kills(cgroup);
+    report->cgroup_peak_bytes = cgroup_peak_bytes(cgroup);
+    return (struct failure){report->survivors < 0 ? STEP_SWEEP : STEP_NONE, 0};
+}
+
+static int usage(void) {
+    static const char text[] = "usage: guard [OPTION...] -- COMMAND [ARGUMENT...] (started by the supervisor only)\n";
+    return write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 1 : 2;
+}
+
+static const struct option options[] = {
+    {"deadline-ms", required_argument, NULL, 'd'},    {"grace-ms", required_argument, NULL, 'g'},
+    {"data-bytes", required_argument, NULL, 'D'},     {"address-bytes", required_argument, NULL, 'A'},
+    {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
+    {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
+    {NULL, 0, NULL, 0},
+};
+
+static int take_order(int argc, char **argv, struct order *order) {
+    *order = (struct order){.deadline_ms = -1};
+    for (int letter; (letter = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
+        switch (letter) {
+        case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
+        case 'g': order->grace_ms = strtoll(optarg, NULL, 10); break;
+        case 'D': order->data_bytes = strtoull(optarg, NULL, 10); break;
+        case 'A': order->address_bytes = strtoull(optarg, NULL, 10); break;
+        case 'B': order->cgroup_bytes = strtoull(optarg, NULL, 10); break;
+        case 'V': order->cgroup_version = (int)strtol(optarg, NULL, 10); break;
+        case 'P': order->cgroup_parent = optarg; break;
+        case 'b': order->keeps_box = 1; break;
+        default: return -1;
+        }
+    }
+    order->command = argv + optind;
+    return optind < argc ? 0 : -1;
+}
+
+/* Nothing but the supervisor's socket ends the guard: a stray SIGTERM must not orphan the victim. */
+static void settle(void) {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    syscall(SYS_close_range, FIRST_FOREIGN_FD, ~0u, 0);
+    fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+}
+
+static struct failure guard(const struct order *order, struct report *report) {
+    struct cgroup cgroup = {0};
+    if (order->cgroup_version &&
+        cgroup_create(&cgroup, order->cgroup_version, order->cgroup_parent, order->cgroup_bytes) != 0)
+        return (struct failure){STEP_CGROUP, errno};
+    struct failure failure = attend(order, &cgroup, report);
+    cgroup_remove(&cgroup);
+    return failure;
+}
+
+int main(int argc, char **argv) {
+    struct order order;
+    struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1};
+    if (take_order(argc, argv, &order) != 0) return usage();
+    settle();
+    struct failure failure = guard(&order, &report);
+    report.failed_step = failure.step;
+    report.failed_errno = failure.error;
+    return send(CONTROL_FD, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report ? 0 : 1;
+}

@@ -1,0 +1,5 @@
+#pragma once
+
+/* Kills and reaps every process below this one, which must be a child subreaper. How many had to be killed, or
+ * -1 when some are still there after a few seconds. */
+int kill_survivors(void);
