@@ -17,8 +17,8 @@ from harness.trial import run_case, seed_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from harness.codes import Dialect
     from harness.engine import Run
-    from harness.errors import Dialect
     from harness.scenario import Case, Scenario
 
 

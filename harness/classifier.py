@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.errors import Code, Dialect, TaskError, enhance, error_of_exit, internal
+from harness.codes import Code, Dialect
+from harness.errors import TaskError, enhance, error_of_exit, internal
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ SHOWN_CAUSES: Final[Mapping[str, str]] = {
 }
 WRAPPED: Final[Mapping[int, str]] = {
     SHELL_BASE + number: name
-    for number, name in ((4, "SIGILL"), (5, "SIGTRAP"), (6, "SIGABRT"), (7, "SIGBUS"), (8, "SIGFPE"), (11, "SIGSEGV"))
+    for number, name in (
+        (4, "SIGILL"),
+        (5, "SIGTRAP"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (11, "SIGSEGV"),
+    )
 }
 
 
@@ -137,9 +145,7 @@ def _exit_as_is(evidence: Evidence) -> TaskError:
 
 def _max_duration(evidence: Evidence) -> TaskError:
     seconds = "?" if evidence.deadline_s is None else f"{evidence.deadline_s:g}"
-    return internal(
-        Code.MAX_DURATION_EXCEEDED, f"Run exceeded maximum compute time (maxDuration) of {seconds} seconds"
-    )
+    return internal(Code.MAX_DURATION_EXCEEDED, f"Run exceeded maximum compute time (maxDuration) of {seconds} seconds")
 
 
 def _plain(code: Code) -> Callable[[Evidence], TaskError]:
@@ -218,10 +224,16 @@ UPSTREAM: Final = (  # upstream §3 then §4, in their order
     *_ENDS,
     Rule("max-duration", lambda e: e.ended_by in ASKED, _max_duration, _says("timeout")),
     Rule(
-        "cancelled", lambda e: e.ended_by is EndedBy.CANCEL, _plain(Code.TASK_RUN_CANCELLED), _says("cancelled")
+        "cancelled",
+        lambda e: e.ended_by is EndedBy.CANCEL,
+        _plain(Code.TASK_RUN_CANCELLED),
+        _says("cancelled"),
     ),
     Rule(
-        "cleanup", lambda e: e.ended_by is EndedBy.CLEANUP, _plain(Code.TASK_EXECUTION_ABORTED), _says("cleanup")
+        "cleanup",
+        lambda e: e.ended_by is EndedBy.CLEANUP,
+        _plain(Code.TASK_EXECUTION_ABORTED),
+        _says("cleanup"),
     ),
     Rule("exit-137", lambda e: _exit(e) == SHELL_BASE + 9, _unexpected_exit, _says("oom")),
     Rule("stderr-oom-handler", lambda e: "OOMErrorHandler" in e.stderr, _unexpected_exit, _says("oom")),

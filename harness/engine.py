@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 -- msgspec reads the annotations of Engine
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from harness.classifier import classify
-from harness import retry
 from harness.errors import TaskError, enhance, final_status
-from harness.retry import Decision, Request, decide
+from harness.retry import Decision, Outcome, Request, RunSettings, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harness.errors import Dialect
+    from harness.codes import Dialect
     from harness.evidence import Evidence
 
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
@@ -97,58 +95,47 @@ class VirtualClock:
         self._now_ms += delay_ms
 
 
-def run_task(
-    execute: Callable[[int, str], Life],
-    policy: Policy,
-    dialect: Dialect,
-    random: Callable[[], float],
-    clock: Clock | None = None,
-    observe: Callable[[Attempt], object] | None = None,
-) -> Run:
-    """Execute attempts 1, 2, … on their machines until there is a final status.
+class Engine(msgspec.Struct, frozen=True):
+    """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision."""
 
-    `execute(number, machine)` lives one process life. `random()` is in [0, 1), drawn once a decision.
-    `observe` sees each attempt as it ends.
-    """
-    clock, attempts, machine = clock or VirtualClock(), list[Attempt](), policy.machine
-    while True:
-        number = len(attempts) + 1
-        life = execute(number, machine)
-        attempt = _judge(life, number, machine, policy, dialect, random, clock)
-        attempts.append(attempt)
-        if observe:
-            observe(attempt)
-        decision = attempt.decision
-        if decision is None or decision.outcome != "retry":
-            return Run(_final_status(attempt), tuple(attempts))
-        clock.wait_ms(attempt.delay_ms or 0)
-        machine = decision.machine or machine
+    policy: Policy
+    dialect: Dialect
+    random: Callable[[], float]
+    clock: Clock = msgspec.field(default_factory=VirtualClock)
 
+    def run(self, execute: Callable[[int, str], Life], observe: Callable[[Attempt], object] | None = None) -> Run:
+        """Execute attempts 1, 2, … until there is a final status.
 
-def _judge(
-    life: Life,
-    number: int,
-    machine: str,
-    policy: Policy,
-    dialect: Dialect,
-    random: Callable[[], float],
-    clock: Clock,
-) -> Attempt:
-    found = classify(life.evidence, dialect)
-    attempt = Attempt(
-        number, machine, life.evidence, found.error, found.rule, found.cause, host=life.host, injected=life.injected
-    )
-    if found.error is None:
-        return attempt
-    settings = retry.Run(policy.max_attempts, policy.retry, machine)
-    request = Request(found.error, number, settings, now=round(clock.now_ms), random=random())
-    return msgspec.structs.replace(
-        attempt, enhanced=enhance(found.error, dialect), decision=decide(request, dialect)
-    )
+        `execute(number, machine)` lives one process life; `observe` sees each attempt as it ends.
+        """
+        attempts, machine = list[Attempt](), self.policy.machine
+        while True:
+            number = len(attempts) + 1
+            attempt = self.judge(execute(number, machine), number, machine)
+            attempts.append(attempt)
+            if observe:
+                observe(attempt)
+            decision = attempt.decision
+            if decision is None or decision.outcome is not Outcome.RETRY:
+                return Run(_final_status(attempt), tuple(attempts))
+            self.clock.wait_ms(attempt.delay_ms or 0)
+            machine = decision.machine or machine
+
+    def judge(self, life: Life, number: int, machine: str) -> Attempt:
+        """Classify a life, and decide what follows if it failed."""
+        found = classify(life.evidence, self.dialect)
+        lived = (life.evidence, found.error, found.rule, found.cause)
+        attempt = Attempt(number, machine, *lived, host=life.host, injected=life.injected)
+        if found.error is None:
+            return attempt
+        settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
+        request = Request(found.error, number, settings, now=round(self.clock.now_ms), random=self.random())
+        enhanced = enhance(found.error, self.dialect)
+        return msgspec.structs.replace(attempt, enhanced=enhanced, decision=decide(request, self.dialect))
 
 
 def _final_status(attempt: Attempt) -> str:
-    """The status that the raw error gives (upstream §2)."""
+    """Give the status of a run that ends with `attempt` (upstream §2, from the raw error)."""
     if attempt.error is None:
         return DID_NOT_FIRE if attempt.rule == "did-not-fire" else SUCCEEDED
     return final_status(attempt.error)

@@ -46,19 +46,19 @@ def observed(attempt: Attempt) -> dict[str, str | None]:
     }
 
 
-def differences(expected: ExpectedAttempt, attempt: Attempt) -> list[str]:
-    """Members that are not as expected. An attempt expected without a code must have none."""
+ALWAYS = ("ended", "code")  # an attempt that is expected without a code must have none
+WHERE_STATED = ("cause", "branch", "machine", "host")
+OF_ONE_LIFE = ("cause",)  # what does not depend on the attempts before
+
+
+def differences(expected: ExpectedAttempt, attempt: Attempt, stated: tuple[str, ...] = WHERE_STATED) -> list[str]:
+    """Members that are not as expected: those always judged, and those of `stated` that the expectation has."""
     seen = observed(attempt)
-    wanted = {"ended": expected.ended, "code": expected.code}
-    wanted |= {
-        name: getattr(expected, name)
-        for name in ("cause", "branch", "machine", "host")
-        if getattr(expected, name) is not None
-    }
+    wanted = {name: getattr(expected, name) for name in (*ALWAYS, *stated)}
     return [
         f"attempt {attempt.number}: {name}: expected {value or 'none'}, observed {seen[name] or 'none'}"
         for name, value in wanted.items()
-        if value != seen[name]
+        if value != seen[name] and (value is not None or name in ALWAYS)
     ]
 
 
@@ -88,7 +88,7 @@ def _exact_reasons(expectation: Expectation, run: Run) -> list[str]:
 def _loose_reasons(expectation: Expectation, run: Run) -> list[str]:
     reasons = []
     for attempt in run.attempts:
-        found = [differences(one, attempt) for one in expectation.attempts]
+        found = [differences(one, attempt, OF_ONE_LIFE) for one in expectation.attempts]
         if all(found):
             reasons.append(f"attempt {attempt.number}: {spelling(attempt.evidence)} is none of those expected")
     return reasons

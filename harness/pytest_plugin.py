@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an unknown dialect before anything runs."""
-    from harness.errors import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+    from harness.codes import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
 
     name, known = config.getoption("--crash-dialect"), [dialect.value for dialect in Dialect]
     if name not in known:
@@ -76,7 +76,7 @@ class ScenarioItem(pytest.Item):
     def runtest(self) -> None:
         """Live the case; anything but PASS and SKIP is a failure."""
         from harness.campaign import live  # noqa: PLC0415
-        from harness.errors import Dialect  # noqa: PLC0415
+        from harness.codes import Dialect  # noqa: PLC0415
         from harness.gate import Verdict  # noqa: PLC0415
 
         dialect = Dialect(self.config.getoption("--crash-dialect"))
@@ -110,7 +110,7 @@ def explain(result: Result, path: Path | str) -> str:
 
 @pytest.fixture
 def fire_fault() -> Callable[..., Evidence]:
-    """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; mode, limits, deadline_s as options."""
+    """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; also mode, limits, deadline_s."""
     from harness.supervisor import Limits, Shot, supervise  # noqa: PLC0415
 
     def fire(
@@ -148,7 +148,7 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
     from pathlib import Path  # noqa: PLC0415
 
     from harness.campaign import live  # noqa: PLC0415
-    from harness.errors import Dialect  # noqa: PLC0415
+    from harness.codes import Dialect  # noqa: PLC0415
     from harness.scenario import load  # noqa: PLC0415
 
     default = request.config.getoption("--crash-dialect")

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from harness.catalogue import check_parameters, find
-from harness.errors import Code, Dialect
+from harness.codes import Code, Dialect
 from harness.exceptions import InvalidInputError
-from harness.retry import PRESETS, parse_optional_policy
+from harness.policy import PRESETS, parse_policy
 from harness.supervisor.limits import MemoryBy, parse_bytes
 
 Tier = Literal["forced", "dosed", "wild"]
@@ -23,11 +23,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
-class _Closed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A table of the file: unknown keys are errors."""
-
-
-class VictimSpec(_Closed):
+class VictimSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What dies. `dose` is the share of attempts on which a dosed fault takes effect, drawn from `seed`."""
 
     fault: str
@@ -38,12 +34,16 @@ class VictimSpec(_Closed):
 
     def values(self) -> dict[str, int]:
         """Parameters as numbers; "64MiB" is allowed for bytes."""
-        return {name: parse_bytes(value) if isinstance(value, str) else value for name, value in self.parameters.items()}
+        return {
+            name: parse_bytes(value) if isinstance(value, str) else value for name, value in self.parameters.items()
+        }
 
 
-class LimitsSpec(_Closed):
-    """Limits of each attempt. With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of the
-    memory is where RLIMIT_DATA begins to refuse."""
+class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Limits of each attempt.
+
+    With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of it is where RLIMIT_DATA refuses.
+    """
 
     timeout_s: Annotated[float, Meta(gt=0)] = 20.0
     memory_scale: Annotated[float, Meta(gt=0)] | None = None
@@ -51,7 +51,7 @@ class LimitsSpec(_Closed):
     data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
-class PolicySpec(_Closed):
+class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the user asked for: upstream's run.maxAttempts, the task's locked retry config, and the machine."""
 
     max_attempts: int | None = None
@@ -59,14 +59,14 @@ class PolicySpec(_Closed):
     machine: str = "small-1x"
 
 
-class HostsSpec(_Closed):
+class HostsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Attempts go round `names`; on the one called `bad` the fault takes effect, on the others not."""
 
     names: Annotated[tuple[str, ...], Meta(min_length=1)]
     bad: str
 
 
-class ExpectedAttempt(_Closed):
+class ExpectedAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one attempt must show; members that are absent are not judged. `code` is the enhanced error's."""
 
     ended: str
@@ -77,7 +77,7 @@ class ExpectedAttempt(_Closed):
     host: str | None = None
 
 
-class Expectation(_Closed):
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What must be seen under `dialects`. A wild case says what an attempt may look like, not how many."""
 
     dialects: tuple[Dialect, ...]
@@ -85,7 +85,7 @@ class Expectation(_Closed):
     status: str | None = None
 
 
-class Case(_Closed):
+class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One complete experiment of a scenario."""
 
     name: Name
@@ -105,7 +105,7 @@ class Case(_Closed):
         return (*find(self.victim.fault).needs, *by_cgroup)
 
 
-class Scenario(_Closed):
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One file. `cause` is the real-world one that the cases make; `evidence` says whether they are it or stand in."""
 
     claim: str
@@ -165,7 +165,7 @@ def _check_policy(case: Case, where: str) -> None:
     if case.policy.machine not in PRESETS:
         raise InvalidInputError(f"{where}.policy.machine: expected one of {', '.join(PRESETS)}")
     try:
-        parse_optional_policy(case.policy.retry)
+        parse_policy(case.policy.retry)
     except ValueError as error:
         raise InvalidInputError(f"{where}.policy.retry: {error}") from error
 
@@ -174,7 +174,9 @@ def _check_expectations(case: Case, where: str) -> None:
     covered = [dialect for one in case.expect for dialect in one.dialects]
     for dialect in Dialect:
         if covered.count(dialect) != 1:
-            raise InvalidInputError(f"{where}.expect: {dialect} must be covered once, not {covered.count(dialect)} times")
+            raise InvalidInputError(
+                f"{where}.expect: {dialect} must be covered once, not {covered.count(dialect)} times"
+            )
     for index, one in enumerate(case.expect):
         if one.status is None and case.victim.tier != "wild":
             raise InvalidInputError(f"{where}.expect[{index}].status: expected, unless the tier is wild")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from harness.engine import Attempt, Life, Policy, Run, run_task
-from harness.retry import memory_bytes
+from harness.engine import Attempt, Engine, Life, Policy, Run
+from harness.policy import memory_bytes
 from harness.supervisor import Limits, Shot, Stop, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.errors import Dialect
+    from harness.codes import Dialect
     from harness.scenario import Case
 
 _DRAW_BYTES: Final = 8
@@ -23,7 +22,7 @@ _DRAW_BYTES: Final = 8
 def draw(seed: int, attempt: int, purpose: str) -> float:
     """Return a number in [0, 1) that is the same on every machine, and independent across attempts."""
     digest = hashlib.blake2b(f"{purpose}/{seed}/{attempt}".encode(), digest_size=_DRAW_BYTES).digest()
-    return int.from_bytes(digest, "big") / 2 ** (8 * _DRAW_BYTES)
+    return int.from_bytes(digest, "big") / (1 << 8 * _DRAW_BYTES)
 
 
 def host_of(case: Case, number: int) -> str | None:
@@ -55,7 +54,6 @@ def seed_of(case: Case, override: int | None) -> int:
     return override if override is not None else case.victim.seed or 0
 
 
-
 def run_case(
     case: Case,
     dialect: Dialect,
@@ -66,7 +64,7 @@ def run_case(
     """Live the case once. Raises InfraError when the harness could not do its part."""
     chosen = seed_of(case, seed)
     parameters = case.victim.values()
-    decisions = iter(range(1, 10**9))
+    decisions = count(1)
 
     def execute(number: int, machine: str) -> Life:
         mode = mode_of(case, number, chosen)
@@ -75,4 +73,5 @@ def run_case(
         return Life(evidence, host_of(case, number), mode)
 
     policy = Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine)
-    return run_task(execute, policy, dialect, lambda: draw(chosen, next(decisions), "delay"), observe=observe)
+    engine = Engine(policy, dialect, lambda: draw(chosen, next(decisions), "delay"))
+    return engine.run(execute, observe)

@@ -133,10 +133,10 @@ def main(arguments: list[str]) -> int:
     if fault == "--catalogue":
         import json  # noqa: PLC0415 -- a victim that fires does not need it
 
-        print(json.dumps([_row(native.ffi, row) for row in _rows(native)]))
+        sys.stdout.write(json.dumps([_row(native.ffi, row) for row in _rows(native)]))
         return 0
     if native.lib.arm(BOX_FD) != 0:
-        print("no box on descriptor 4: a victim is started by a supervisor only", file=sys.stderr)
+        sys.stderr.write("no box on descriptor 4: a victim is started by a supervisor only\n")
         return 2
     mode, *pairs = rest
     given = dict(pair.split("=", 1) for pair in pairs)

@@ -29,7 +29,7 @@ enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x474843
 
 static const uint64_t NEVER = UINT64_MAX;
 
-enum step { STEP_NONE, STEP_CGROUP, STEP_FORK, STEP_PIDFD, STEP_LIMITS, STEP_JOIN, STEP_EXEC, STEP_SWEEP };
+enum step { STEP_NONE, STEP_CGROUP, STEP_FORK, STEP_PIDFD, STEP_LIMITS, STEP_JOIN, STEP_EXEC, STEP_WAIT, STEP_SWEEP };
 
 enum intent { INTENT_NONE, INTENT_DEADLINE, INTENT_CANCEL, INTENT_ABANDONED };
 
@@ -70,9 +70,8 @@ static uint64_t now_ns(void) {
 
 /* --- the victim's side, between fork and exec --- */
 
-static void reset_signals(void) {
+static void unblock_signals(void) {
     sigset_t none;
-    for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -99,7 +98,7 @@ static void become_victim(const struct order *order, const struct cgroup *cgroup
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard) _exit(127); /* the guard died before the death signal was set */
-    reset_signals();
+    unblock_signals();
     if (cgroup_join(cgroup) != 0) fail(pipe_fd, STEP_JOIN);
     if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
     if (!order->keeps_box) close(BOX_FD);
@@ -164,13 +163,14 @@ static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64
     }
 }
 
-static void reap(pid_t victim, struct report *report) {
+static int reap(pid_t victim, struct report *report) {
     struct rusage usage;
     kill(-victim, SIGKILL); /* while the unreaped victim still holds the group's number */
-    wait4(victim, &report->wait_status, 0, &usage);
+    if (wait4(victim, &report->wait_status, 0, &usage) != victim) return -1;
     report->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024u;
     report->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    return 0;
 }
 
 /* Without a pidfd nothing can be promised: the victim goes at once. */
@@ -191,7 +191,7 @@ static struct failure attend(const struct order *order, struct cgroup *cgroup, s
     if (pidfd < 0) return failure;
     report->intent = watch(order, report->victim, pidfd, report->started_ns);
     report->ended_ns = now_ns();
-    reap(report->victim, report);
+    if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
     report->survivors = kill_survivors();
     report->oom_kills = cgroup_oom_kills(cgroup);
     report->cgroup_peak_bytes = cgroup_peak_bytes(cgroup);
@@ -230,9 +230,11 @@ static int take_order(int argc, char **argv, struct order *order) {
     return optind < argc ? 0 : -1;
 }
 
-/* Nothing but the supervisor's socket ends the guard: a stray SIGTERM must not orphan the victim. */
+/* Nothing but the supervisor's socket ends the guard: a stray SIGTERM must not orphan the victim. An inherited
+ * SIG_IGN for SIGCHLD would have the kernel reap the victim and lose its status. */
 static void settle(void) {
     sigset_t all;
+    for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -14,7 +14,7 @@ from harness.scenario import load_all, shipped
 from harness.supervisor import Shot, supervise
 
 if TYPE_CHECKING:
-    from harness.errors import Dialect
+    from harness.codes import Dialect
 
 PROOF_S = 30.0
 
@@ -43,7 +43,7 @@ def _skips() -> dict[str, str]:
 @click.command(epilog="Example: crash-harness doctor --json")
 @common
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+def doctor(context: click.Context, as_json: bool, dialect: Dialect, seed: int | None) -> None:
     """Say what this machine can do, what will be skipped, and why."""
     proof = _proof()
     found, skips = [proof, *capabilities(), *surroundings()], _skips()

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import count
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from harness.cli.options import common, emit, size
-from harness.engine import SUCCEEDED, Attempt, Life, Policy, Run, run_task
+from harness.engine import SUCCEEDED, Attempt, Engine, Life, Policy, Run
+from harness.policy import DEFAULTS, PRESETS, parse_policy
 from harness.report.words import attempt_line
-from harness.retry import DEFAULTS, PRESETS, parse_policy
 from harness.supervisor import Command, Limits, supervise
 from harness.trial import draw
 
 if TYPE_CHECKING:
-    from harness.errors import Dialect
+    from harness.codes import Dialect
     from harness.supervisor.limits import MemoryBy
 
 
@@ -112,20 +113,14 @@ def exec_command(
     Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
     """
     limits, policy = Limits(memory, memory_by), policy_of(max_attempts, retry_config, machine)
-    draws = iter(range(1, 10**9))
+    draws = count(1)
 
     def execute(_: int, __: str) -> Life:
         evidence = supervise(Command(command), limits, timeout, relay=lambda *chunk: _relay(as_json, *chunk))
         return Life(evidence)
 
-    finished = run_task(
-        execute,
-        policy,
-        dialect,
-        lambda: draw(seed or 0, next(draws), "delay"),
-        WallClock(waits=wait),
-        lambda attempt: click.echo(attempt_line(attempt), err=True),
-    )
+    engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
+    finished = engine.run(execute, lambda attempt: click.echo(attempt_line(attempt), err=True))
     if as_json:
         emit(record(finished))
     click.echo(f"{finished.status} after {len(finished.attempts)} attempts ({dialect})", err=True)

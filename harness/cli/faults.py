@@ -14,13 +14,13 @@ from harness.cli.options import common, emit_pretty
 from harness.report.terminal import console
 
 if TYPE_CHECKING:
-    from harness.errors import Dialect
+    from harness.codes import Dialect
 
 
 @click.command(epilog="Example: crash-harness faults torn_publish")
 @click.argument("name", required=False)
 @common
-def faults(name: str | None, as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+def faults(name: str | None, as_json: bool, dialect: Dialect, seed: int | None) -> None:
     """List the native faults, or tell all about one."""
     chosen = [find(name)] if name else list(catalogue().values())
     if as_json:
@@ -36,7 +36,14 @@ def _table(rows: list[Fault]) -> Table:
     for heading in ("fault", "family", "kind", "tiers", "expected evidence", "not here because"):
         made.add_column(heading, overflow="fold")
     for row in rows:
-        cells = (row.name, row.family, row.kind, " ".join(row.tiers), " or ".join(row.expects), why_not(row.needs))
+        cells = (
+            row.name,
+            row.family,
+            row.kind,
+            " ".join(row.tiers),
+            " or ".join(row.expects),
+            why_not(row.needs),
+        )
         made.add_row(*map(escape, cells))
     return made
 

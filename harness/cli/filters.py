@@ -18,7 +18,7 @@ from harness.trial import draw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.errors import Dialect
+    from harness.codes import Dialect
 
 
 def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
@@ -34,11 +34,14 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     return code
 
 
-@click.command("classify", epilog='Example: echo \'{"termination": {"kind": "exited", "status": 139}}\' | crash-harness classify')
+@click.command(
+    "classify",
+    epilog='Example: echo \'{"termination": {"kind": "exited", "status": 139}}\' | crash-harness classify',
+)
 @click.argument("file", type=click.File("rb"), default="-")
 @common
 @click.pass_context
-def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
+def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:
     """Classify evidence: {"error", "rule", "cause"} for each line of FILE."""
 
     def answer(_: int, line: bytes) -> object:
@@ -51,13 +54,13 @@ def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, diale
 @click.argument("file", type=click.File("rb"), default="-")
 @common
 @click.pass_context
-def decide_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:  # noqa: ARG001 -- common
-    """Decide what becomes of a run: one decision for each line of FILE. With --seed, "random" is drawn."""
+def decide_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:
+    """Decide what becomes of a run: one decision for each line of FILE. A missing "random" is drawn from --seed."""
 
     def answer(number: int, line: bytes) -> object:
         request = msgspec.json.decode(line, type=Request)
-        if seed is not None:
-            request = msgspec.structs.replace(request, random=draw(seed, number, "delay"))
+        if request.random is None:
+            request = msgspec.structs.replace(request, random=draw(seed or 0, number, "delay"))
         try:
             return decide(request, dialect)
         except (UnexpectedError, RunNotFoundError) as error:

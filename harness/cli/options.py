@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from harness.errors import Dialect
+from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
 from harness.supervisor import parse_bytes
 

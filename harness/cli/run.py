@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from rich.markup import escape
 
 from harness.campaign import Result, processors, run_all
@@ -19,7 +20,7 @@ from harness.scenario import Scenario, load_all, shipped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.errors import Dialect
+    from harness.codes import Dialect
 
 INTERRUPTED = 130
 
@@ -45,8 +46,6 @@ def select(names: Sequence[str], case: str | None) -> list[Scenario]:
 
 
 def _only(scenario: Scenario, case: str) -> Scenario:
-    import msgspec  # noqa: PLC0415 -- one use
-
     return msgspec.structs.replace(scenario, case=tuple(one for one in scenario.case if one.name == case))
 
 

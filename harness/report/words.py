@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def folded(words: Iterable[str]) -> str:
-    """Write "SIGSEGV ×2, exited 0"."""
+    """Write "SIGSEGV x2, exited 0"."""
     groups = [(word, len(list(same))) for word, same in groupby(words)]
-    return ", ".join(word if count == 1 else f"{word} ×{count}" for word, count in groups)
+    return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in groups)
 
 
 def terminations(run: Run) -> str:

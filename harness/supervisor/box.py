@@ -62,7 +62,7 @@ def create(*, memory_limited: bool) -> int:
 
 
 def signal_name(number: int) -> str:
-    """ "SIGSEGV" for 11; real-time signals without a name are "SIG35" and so on."""
+    """Name 11 "SIGSEGV"; a real-time signal without a name is "SIG35" and so on."""
     try:
         return signal.Signals(number).name
     except ValueError:

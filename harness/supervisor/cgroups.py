@@ -42,7 +42,7 @@ def parse_mounts(mountinfo: str) -> list[Mount]:
 
 
 def own_paths(membership: str) -> dict[int, str]:
-    """This process's place in each version's tree, from /proc/self/cgroup."""
+    """Tell our own place in each version's tree, from /proc/self/cgroup."""
     paths = {}
     for line in membership.splitlines():
         number, controllers, path = line.split(":", 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 import socket
 import struct
 from contextlib import ExitStack, suppress
@@ -26,7 +25,7 @@ REPORT = struct.Struct("<IiiiIiii5Q")
 MAGIC = 0x47484331
 STEPS = [
     *("", "create the memory cgroup", "fork", "open a pidfd", "set the limits", "join the memory cgroup"),
-    *("execute the command", "kill what the victim left behind"),
+    *("execute the command", "wait for the victim", "kill what the victim left behind"),
 ]
 
 
@@ -90,7 +89,7 @@ class Guard:
             ours.callback(self._control.close)
             self.stdout, out = self._pipe(ours, theirs)
             self.stderr, err = self._pipe(ours, theirs)
-            actions = [
+            actions: list[tuple[int | str, ...]] = [
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, out, 1),
                 (os.POSIX_SPAWN_DUP2, err, 2),
@@ -119,11 +118,9 @@ class Guard:
         return mine, other
 
     @staticmethod
-    def _spawn(argv: list[str], env: Mapping[str, str], actions: list[tuple[int, ...]]) -> int:
+    def _spawn(argv: list[str], env: Mapping[str, str], actions: list[tuple[int | str, ...]]) -> int:
         try:
-            return os.posix_spawn(
-                argv[0], argv, dict(env), file_actions=actions, setpgroup=0, setsigdef=[signal.SIGPIPE]
-            )
+            return os.posix_spawn(argv[0], argv, dict(env), file_actions=actions, setpgroup=0)
         except (OSError, ValueError) as error:
             raise InfraError(f"the guard can't be started: {error}") from error
 
@@ -151,5 +148,3 @@ class Guard:
         self._ours.close()
         with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
-
-

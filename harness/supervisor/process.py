@@ -115,9 +115,7 @@ def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
     return options if deadline_s is None else [*options, "--deadline-ms", str(round(deadline_s * 1000))]
 
 
-def _attend(
-    guard: Guard, stop: Stop | None, relay: Callable[[int, bytes], object] | None
-) -> tuple[Report, str, str]:
+def _attend(guard: Guard, stop: Stop | None, relay: Callable[[int, bytes], object] | None) -> tuple[Report, str, str]:
     """Follow the output until the report comes, so that a flood can't block the victim or fill our memory."""
     tails = {
         fd: Tail(fd, (lambda chunk, number=number: relay(number, chunk)) if relay else None)  # type: ignore[misc]  # bound per turn

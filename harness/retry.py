@@ -1,0 +1,256 @@
+"""The decision after a failed attempt: retry, fail the run, or cancel it. Pure: no clock, process or file."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from harness.codes import Code, Dialect
+from harness.errors import Kind, TaskError, enhance, is_looked_up, is_oom, is_retriable
+from harness.exceptions import InvalidInputError
+from harness.policy import (
+    RetryPolicy,
+    next_delay_ms,
+    parse_policy,
+)
+
+MAX_ATTEMPTS = 250
+"""No attempt after this one follows a policy, whatever it says (upstream §10.4)."""
+
+MIDDLE = 0.5
+
+
+class RunNotFoundError(InvalidInputError, ValueError):
+    """The decision got as far as the run, and there is none (upstream §10.5)."""
+
+    http_status = 404
+
+
+class Outcome(StrEnum):
+    """What becomes of the run."""
+
+    RETRY = "retry"
+    FAIL_RUN = "fail_run"
+    CANCEL_RUN = "cancel_run"
+
+
+class Method(StrEnum):
+    """How a retry starts: through the queue, or at once in the same place."""
+
+    QUEUE = "queue"
+    IMMEDIATE = "immediate"
+
+
+class Branch(StrEnum):
+    """The step that decided, in the order of the steps (upstream §10)."""
+
+    CANCELLED = "cancelled"
+    OOM_NO_MACHINE = "oom-no-machine"  # no valid policy, no machine named in it, or none known of the run
+    OOM_SAME_MACHINE = "oom-same-machine"
+    OOM_NO_DELAY = "oom-no-delay"
+    OOM_MOVED = "oom-moved"
+    NOT_RETRIABLE = "not-retriable"
+    ATTEMPT_CAP = "attempt-cap"
+    RUN_MAX_ATTEMPTS = "run-max-attempts"  # reached, or not set at all
+    WORKER_SETTINGS = "worker-settings"
+    NO_LOOKUP = "no-lookup"
+    NO_POLICY = "no-policy"
+    POLICY_EXHAUSTED = "policy-exhausted"
+    POLICY = "policy"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """When the next attempt starts: milliseconds since the epoch, and milliseconds from now."""
+
+    timestamp: int | float  # with int, msgspec leaves 5 alone
+    delay: int | float
+
+
+class RunSettings(msgspec.Struct, frozen=True, rename="camel"):
+    """What the store knows of the run. `locked_retry_config` is any JSON value, valid or not."""
+
+    max_attempts: int | None = None
+    locked_retry_config: Any = None
+    machine_preset: str | None = None
+
+
+class Request(msgspec.Struct, frozen=True, rename="camel"):
+    """One question: the raw error of a failed attempt, and all the answer may depend on.
+
+    `attempt` is counted from 1; None is unknown. `retry_settings` are those the completion brought along;
+    `force_requeue` sends them through the queue. The caller's clock and draw: `now` in milliseconds since the
+    epoch, `random` in [0, 1), of which None is the middle.
+    """
+
+    error: TaskError
+    attempt: int | None = None
+    run: RunSettings | None = None
+    retry_settings: Settings | None = None
+    force_requeue: bool = False
+    now: int | float = 0
+    random: float | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """One answer. A member that does not apply is absent; `enhanced` is there from step 3 on."""
+
+    outcome: Outcome
+    method: Method | UnsetType = UNSET
+    settings: Settings | UnsetType = UNSET
+    machine: str | UnsetType = UNSET
+    was_oom_error: bool | UnsetType = msgspec.field(default=UNSET, name="wasOOMError")
+    reason: str | UnsetType = UNSET
+    enhanced: TaskError | UnsetType = UNSET
+    branch: Branch
+
+
+class _Case(NamedTuple):
+    request: Request
+    dialect: Dialect
+    enhanced: TaskError
+    oom: bool
+    policy: RetryPolicy | None
+
+
+def decide(request: Request, dialect: Dialect) -> Decision:
+    """Answer a request: the first step with an answer gives it (upstream §10).
+
+    In the strict dialect an out-of-memory error that can't move to a larger machine goes on to the policy if
+    its code is retriable. Raises UnexpectedError for an error of unknown type or code, RunNotFoundError if
+    the run is needed and absent.
+    """
+    error = request.error
+    case = _Case(request, dialect, enhance(error, dialect), is_oom(error, dialect), _stored_policy(request.run))
+    return (
+        _cancel(case)
+        or _answer_oom(case)
+        or _refuse_code(case)
+        or _cap_attempts(case)
+        or _cap_run(case)
+        or _obey_worker(case)
+        or _follow_policy(case)
+    )
+
+
+def _cancel(case: _Case) -> Decision | None:
+    error = case.request.error
+    if error.type != Kind.INTERNAL or error.code != Code.TASK_RUN_CANCELLED:
+        return None
+    return Decision(outcome=Outcome.CANCEL_RUN, reason=error.message, branch=Branch.CANCELLED)
+
+
+def _answer_oom(case: _Case) -> Decision | None:
+    if not case.oom:
+        return None
+    here, there = _machines(case)
+    if not here or not there:
+        return _stay_after_oom(case, Branch.OOM_NO_MACHINE)
+    if here == there:
+        return _stay_after_oom(case, Branch.OOM_SAME_MACHINE)
+    settings = _policy_settings(case)
+    if settings is None:
+        return _fail_oom(Branch.OOM_NO_DELAY)
+    return Decision(
+        outcome=Outcome.RETRY,
+        method=Method.QUEUE,
+        settings=settings,
+        machine=there,
+        was_oom_error=True,
+        branch=Branch.OOM_MOVED,
+    )
+
+
+def _machines(case: _Case) -> tuple[str | None, str | None]:
+    """Where the run is, and where its policy wants it after it ran out of memory."""
+    run, policy = case.request.run, case.policy
+    out_of_memory = policy.out_of_memory if policy else UNSET
+    return run.machine_preset if run else None, (out_of_memory.machine or None) if out_of_memory else None
+
+
+def _stay_after_oom(case: _Case, branch: Branch) -> Decision | None:
+    if case.dialect is Dialect.STRICT and is_retriable(case.enhanced, case.dialect):
+        return None
+    return _fail_oom(branch)
+
+
+def _fail_oom(branch: Branch) -> Decision:
+    return Decision(outcome=Outcome.FAIL_RUN, was_oom_error=True, branch=branch)
+
+
+def _refuse_code(case: _Case) -> Decision | None:
+    return None if is_retriable(case.enhanced, case.dialect) else _fail(case, Branch.NOT_RETRIABLE)
+
+
+def _cap_attempts(case: _Case) -> Decision | None:
+    attempt = case.request.attempt
+    return _fail(case, Branch.ATTEMPT_CAP) if attempt is not None and attempt > MAX_ATTEMPTS else None
+
+
+def _cap_run(case: _Case) -> Decision | None:
+    run, attempt = case.request.run, case.request.attempt
+    if run is None:
+        raise RunNotFoundError("Run not found")
+    if not run.max_attempts or (attempt is not None and attempt >= run.max_attempts):
+        return _fail(case, Branch.RUN_MAX_ATTEMPTS)
+    return None
+
+
+def _obey_worker(case: _Case) -> Decision | None:
+    """Take the worker's own settings as they are: even a delay of 0 or less is a retry (upstream §10.7)."""
+    settings = case.request.retry_settings
+    if settings is None:
+        return None
+    method = Method.QUEUE if case.request.force_requeue else Method.IMMEDIATE
+    return _retry(case, Branch.WORKER_SETTINGS, method, settings)
+
+
+def _follow_policy(case: _Case) -> Decision:
+    if not is_looked_up(case.enhanced, case.dialect):
+        return _fail(case, Branch.NO_LOOKUP)
+    if case.policy is None:
+        return _fail(case, Branch.NO_POLICY)
+    settings = _policy_settings(case)
+    if settings is None:
+        return _fail(case, Branch.POLICY_EXHAUSTED)
+    return _retry(case, Branch.POLICY, Method.QUEUE, settings)
+
+
+def _policy_settings(case: _Case) -> Settings | None:
+    """Apply the policy to this attempt; a delay of 0 or NaN means that no retry is left (upstream §8)."""
+    request = case.request
+    if case.policy is None:
+        return None
+    attempt = 1 if request.attempt is None else request.attempt
+    delay = next_delay_ms(case.policy, attempt, MIDDLE if request.random is None else request.random)
+    return Settings(request.now + delay, delay) if delay and not math.isnan(delay) else None
+
+
+def _stored_policy(run: RunSettings | None) -> RetryPolicy | None:
+    try:
+        return parse_policy(run.locked_retry_config) if run else None
+    except ValueError:  # to the look-up, an invalid policy is none
+        return None
+
+
+def _retry(case: _Case, branch: Branch, method: Method, settings: Settings) -> Decision:
+    return Decision(
+        outcome=Outcome.RETRY,
+        method=method,
+        settings=settings,
+        was_oom_error=case.oom or UNSET,
+        enhanced=case.enhanced,
+        branch=branch,
+    )
+
+
+def _fail(case: _Case, branch: Branch) -> Decision:
+    return Decision(
+        outcome=Outcome.FAIL_RUN,
+        was_oom_error=case.oom or UNSET,
+        enhanced=case.enhanced,
+        branch=branch,
+    )

@@ -1,0 +1,78 @@
+"""How upstream shortens texts. Lengths and cuts count UTF-16 code units, as JavaScript does (upstream §7)."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from msgspec import UnsetType
+
+MAX_MESSAGE_UNITS = 1_000
+MAX_LINE_UNITS = 1_024
+MAX_FRAMES = 50
+KEPT_TOP_FRAMES = 5
+KEPT_BOTTOM_FRAMES = 45
+
+_MARK = "...[truncated]"
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+# What String.prototype.trimStart strips; str.lstrip() also strips \x1c-\x1f and \x85, but not \ufeff.
+_JS_SPACE = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+
+
+def first_units(text: str, limit: int) -> str:
+    """Return the first `limit` UTF-16 units of `text`. The cut may leave half a surrogate pair at the end."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    return text if len(units) <= 2 * limit else units[: 2 * limit].decode("utf-16-le", "surrogatepass")
+
+
+def mend_pairs(text: str) -> str:
+    """Put U+FFFD for every half of a surrogate pair, so that the text can be encoded as UTF-8."""
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return _HALF_PAIR.sub("\ufffd", whole)
+
+
+def truncate_message(message: str | UnsetType) -> str:
+    """Shorten a message to 1,000 units and a mark; an absent one becomes empty (upstream §7)."""
+    return _truncate(message or "", MAX_MESSAGE_UNITS)
+
+
+def truncate_stack(stack: str | UnsetType) -> str:
+    """Shorten each line to 1,024 units, and more than 50 frames to the first 5 and the last 45 (upstream §7).
+
+    Lines before the first frame belong to the message and are never dropped.
+    An absent stack becomes empty.
+    """
+    lines = (stack or "").split("\n")
+    start = next((index for index, line in enumerate(lines) if _is_frame(line)), len(lines))
+    shortened = [_truncate(line, MAX_LINE_UNITS) for line in lines]
+    return "\n".join(shortened[:start] + _omit_middle(shortened[start:]))
+
+
+def truncate_raw_json(raw: str) -> str:
+    """Replace the JSON text of a thrown value by a preview of it, if it is over 1,000 units (upstream §7)."""
+    preview = first_units(raw, MAX_MESSAGE_UNITS)
+    if preview == raw:
+        return raw
+    text = json.dumps({"truncated": True, "preview": preview}, ensure_ascii=False, separators=(",", ":"))
+    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):x}", text)  # as JSON.stringify does
+
+
+def _truncate(text: str, limit: int) -> str:
+    start = first_units(text, limit)
+    return text if start == text else start + _MARK
+
+
+def _is_frame(line: str) -> bool:
+    return line.lstrip(_JS_SPACE).startswith("at ")
+
+
+def _omit_middle(frames: list[str]) -> list[str]:
+    if len(frames) <= MAX_FRAMES:
+        return frames
+    note = f"    ... {len(frames) - MAX_FRAMES} frames omitted ..."
+    return [*frames[:KEPT_TOP_FRAMES], note, *frames[-KEPT_BOTTOM_FRAMES:]]

@@ -1,0 +1,292 @@
+"""The command line as a user meets it: real processes, exit codes, one-line errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+FIX = {"native-addon-race", "jit-gc", "near-oom", "bad-host", "deterministic-bug"}
+
+
+def crash_harness(*words: str, text: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    command = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def answers(done: subprocess.CompletedProcess[str]) -> list[Any]:
+    """JSON lines of stdout."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def results(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Results of `run --json`."""
+    found = json.loads(done.stdout)["results"]
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["upstream-4.5", "strict"])
+def test_every_shipped_scenario_passes(dialect: str) -> None:
+    """All PASS, or SKIP with a reason that doctor repeats."""
+    done = crash_harness("run", "--json", "--dialect", dialect)
+    skips = json.loads(crash_harness("doctor", "--json").stdout)["skips"]
+    assert done.returncode == 0, done.stderr
+    for result in results(done):
+        title = f"{result['scenario']}[{result['case']}]"
+        assert result["verdict"] == ("SKIP" if title in skips else "PASS"), result["reasons"]
+        assert list(result["reasons"]) == ([skips[title]] if title in skips else [])
+
+
+@pytest.mark.slow
+def test_the_version_before_the_fix_fails_what_the_fix_was_made_for() -> None:
+    """upstream-4.4 fails those scenarios and no other: that is the harness proving its point."""
+    done = crash_harness("run", "--json", "--dialect", "upstream-4.4")
+    assert done.returncode == 1
+    assert {one["scenario"] for one in results(done) if one["verdict"] == "FAIL"} == FIX
+    assert "status: expected COMPLETED_SUCCESSFULLY, observed CRASHED" in done.stderr
+    assert "replay: crash-harness run native-addon-race --case torn-publish" in done.stderr
+
+
+def test_run_prints_a_table_and_plain_lines() -> None:
+    """Without a terminal: a line a result, then the table."""
+    done = crash_harness("run", "controls")
+    assert done.returncode == 0
+    assert "PASS  controls[never] exited 0: COMPLETED_SUCCESSFULLY" in done.stdout
+    heading = next(line for line in done.stdout.splitlines() if line.startswith("scenario"))
+    columns = [
+        "scenario",
+        "fault",
+        "observed",
+        "classification",
+        "attempts",
+        "outcome",
+        "expected",
+        "verdict",
+    ]
+    assert heading.split() == columns
+    assert "2 cases: 2 PASS" in done.stdout
+
+
+def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
+    """The same seed gives the same run; a seed that is not the file's own asserts no count."""
+    words = ("run", "near-oom", "--case", "pressure-passes", "--json", "--seed", "2")
+    first, second = crash_harness(*words), crash_harness(*words)
+    assert first.returncode == 0, first.stderr
+    assert results(first)[0]["observed"] == results(second)[0]["observed"]
+    assert [one["ended"] for one in results(first)[0]["observed"]] == ["SIGSEGV"] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "no-such-scenario"], "no-such-scenario: No such file or directory"),
+        (["run", "controls", "--case", "nothing"], "no case is called 'nothing'"),
+        (["run", "--dialect", "upstream-9"], "'upstream-9' is not one of"),
+        (["faults", "nul_read"], "did you mean 'null_read'"),
+        (["exec"], "Missing argument 'COMMAND...'"),
+        (["exec", "--memory", "lots", "--", "true"], "'lots' is no size"),
+        (["exec", "--memory", "0", "--", "true"], "expected a size above 0"),
+        (["exec", "--retry-config", "{", "--", "true"], "--retry-config"),
+        (["exec", "--retry-config", '{"maxAttempts": "3"}', "--", "true"], "maxAttempts"),
+        (["exec", "--timeout", "-1", "--", "true"], "--timeout"),
+        (["classify", "/no/such/file"], "No such file"),
+        (["conquer"], "No such command 'conquer'"),
+    ],
+)
+def test_wrong_use_is_exit_2_without_a_traceback(words: list[str], message: str) -> None:
+    """The last line says what was wrong."""
+    done = crash_harness(*words)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["doctor", "faults", "run", "exec", "classify", "decide"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    """--help, the three common options, an example."""
+    done = crash_harness(command, "--help")
+    assert done.returncode == 0
+    for word in ("--json", "--dialect", "--seed", "Example: "):
+        assert word in done.stdout
+
+
+def test_doctor_proves_it_with_a_real_crash() -> None:
+    """What this machine can do, by name."""
+    done = crash_harness("doctor", "--json")
+    assert done.returncode == 0
+    found = {one["name"]: one["value"] for one in json.loads(done.stdout)["capabilities"]}
+    assert found["a real crash"] == "SIGSEGV, SEGV_MAPERR at 0x0"
+    assert "memory_cgroup" in found
+
+
+def test_faults_lists_and_describes() -> None:
+    """The table, one row's page, and both as JSON."""
+    assert "null_read" in crash_harness("faults").stdout
+    assert "parameter offset: 0 to 4095 bytes, 0 if not given" in crash_harness("faults", "null_read").stdout
+    assert json.loads(crash_harness("faults", "null_read", "--json").stdout)["family"] == "deref"
+
+
+def executed(*words: str) -> dict[str, Any]:
+    """The object of `exec --json`."""
+    answer = json.loads(crash_harness("exec", "--json", *words).stdout)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_exec_retries_a_crashing_command() -> None:
+    """A command of the user's, by a policy of the user's."""
+    answer = executed("--max-attempts", "3", "--", "sh", "-c", "echo oops >&2; kill -SEGV $$")
+    assert answer["status"] == "CRASHED"
+    assert [one["number"] for one in answer["attempts"]] == [1, 2, 3]
+    first = answer["attempts"][0]
+    assert first["evidence"]["termination"] == {"kind": "signaled", "signal": "SIGSEGV"}
+    assert first["evidence"]["stderr"] == "oops\n"
+    assert first["evidence"]["duration_s"] > 0
+    assert first["error"]["message"] == "Process exited with code -1 after signal SIGSEGV."
+    assert first["decision"]["branch"] == "policy"
+    assert set(first) >= {"number", "evidence", "error", "rule", "cause", "decision"}
+
+
+def test_exec_passes_output_on_and_keeps_json_apart() -> None:
+    """The command's stdout is on stdout for people, and never under --json."""
+    plain = crash_harness("exec", "--", "echo", "hello")
+    assert (plain.returncode, plain.stdout) == (0, "hello\n")
+    as_json = crash_harness("exec", "--json", "--", "echo", "hello")
+    assert json.loads(as_json.stdout)["status"] == "COMPLETED_SUCCESSFULLY"
+    assert "hello" in as_json.stderr
+
+
+def test_exec_without_a_policy_fails_at_once() -> None:
+    """One attempt, exit 1."""
+    done = crash_harness("exec", "--json", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["attempts"]) == 1
+
+
+def test_exec_takes_upstreams_retry_config() -> None:
+    """--retry-config alone allows as many attempts as it says itself."""
+    answer = executed("--retry-config", '{"maxAttempts": 2, "randomize": false}', "--", "false")
+    assert [one["decision"].get("settings", {}).get("delay") for one in answer["attempts"]] == [1000, None]
+
+
+def test_exec_keeps_the_timeout() -> None:
+    """The deadline is upstream's max duration."""
+    answer = executed("--timeout", "0.2", "--", "sleep", "60")
+    assert answer["status"] == "TIMED_OUT"
+    assert answer["attempts"][0]["evidence"]["ended_by"] == "deadline"
+
+
+def test_exec_of_what_cannot_be_executed_is_infra() -> None:
+    """Exit 3, one line."""
+    done = crash_harness("exec", "--max-attempts", "3", "--", "/no/such/program")
+    assert done.returncode == 3
+    assert done.stderr == "crash-harness: /no/such/program: can't be executed: No such file or directory\n"
+
+
+def test_classify_answers_line_by_line() -> None:
+    """The least evidence is accepted; a bad line gets its answer in place, and exit 2 at the end."""
+    whole = {
+        "termination": {"kind": "exited", "status": 139},
+        "stderr": "x",
+        "ended_by": "self",
+        "memory": {"limit_bytes": 1, "peak_rss_bytes": 1, "oom_kills": 0},
+        "fault": {"signal": "SIGSEGV", "code": "SEGV_MAPERR", "address": 0, "thread": 1},
+    }
+    lines = [
+        '{"termination": {"kind": "signaled", "signal": "SIGSEGV"}}',
+        '{"termination": {"kind": "exited", "status": 256}}',
+        "not json",
+        "",
+        '{"termination": {"kind": "exited", "status": 139}, "colour": "red"}',
+        json.dumps(whole),
+    ]
+    done = crash_harness("classify", "--dialect", "strict", text="\n".join(lines))
+    found = answers(done)
+    assert done.returncode == 2
+    assert found[0]["error"]["code"] == "TASK_PROCESS_SIGSEGV"
+    assert found[0]["rule"] == "sigsegv"
+    assert "line 2: Expected `int` <= 255 - at `$.termination.status`" in found[1]["invalid"]
+    assert "line 3" in found[2]["invalid"]
+    assert "line 4: an empty line, expected a JSON object" in found[3]["invalid"]
+    assert "colour" in found[4]["invalid"]
+    assert found[5]["cause"] == "exit_139_as_a_shell_reports_SIGSEGV"
+
+
+def test_what_exec_prints_classify_reads() -> None:
+    """Evidence goes round."""
+    evidence = executed("--memory", "64MiB", "--", "sh", "-c", "kill -ABRT $$")["attempts"][0]["evidence"]
+    assert answers(crash_harness("classify", "--dialect", "strict", text=json.dumps(evidence)))[0]["cause"] == "abort"
+
+
+SEGV_ERROR = {
+    "type": "INTERNAL_ERROR",
+    "code": "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE",
+    "message": "Process exited with code -1 after signal SIGSEGV.",
+}
+
+
+def test_decide_speaks_upstreams_records() -> None:
+    """Retry settings, enhanced error and branch; what upstream throws is answered."""
+    run = {"maxAttempts": 3, "lockedRetryConfig": {"maxAttempts": 3}, "machinePreset": "small-1x"}
+    lines = [
+        {"error": SEGV_ERROR, "attempt": 1, "run": run, "now": 1000, "random": 0.5},
+        {"error": {"type": "INTERNAL_ERROR", "code": "NOVEL"}, "attempt": 1, "run": run},
+        {"error": SEGV_ERROR, "attempt": 1},
+        {"error": 7},
+    ]
+    done = crash_harness("decide", text="\n".join(map(json.dumps, lines)))
+    found = answers(done)
+    assert done.returncode == 2
+    assert found[0]["outcome"] == "retry"
+    assert found[0]["settings"] == {"timestamp": 2500, "delay": 1500}
+    assert found[0]["enhanced"]["code"] == "TASK_PROCESS_SIGSEGV"
+    assert found[1] == {"raises": "Unexpected object: NOVEL"}
+    assert found[2] == {"raises": "Run not found"}
+    assert "`$.error`" in found[3]["invalid"]
+    old = crash_harness("decide", "--dialect", "upstream-4.4", text=json.dumps(lines[0]))
+    assert answers(old)[0]["branch"] == "not-retriable"
+
+
+@pytest.mark.slow
+def test_ctrl_c_kills_every_victim_and_prints_what_was_decided(tmp_path: Path) -> None:
+    """Exit 130; what was decided is there, what was not is counted, and no process is left."""
+    text = (Path(__file__).parent.parent / "scenarios" / "hang.toml").read_text()
+    (tmp_path / "slow.toml").write_text(text.replace("timeout_s = 0.5", "timeout_s = 600"))
+    quick = Path(__file__).parent.parent / "scenarios" / "controls.toml"
+    command = [sys.executable, "-m", "harness", "run", "--jobs", "2", str(quick), str(tmp_path / "slow.toml")]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert started.stdout is not None
+    seen = [started.stdout.readline(), started.stdout.readline()]
+    below = _victims(started.pid)
+    os.kill(started.pid, signal.SIGINT)
+    rest, _ = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert all("controls" in line for line in seen)
+    assert "2 cases: 2 PASS; 1 of 3 not decided" in rest
+    assert "Traceback" not in rest
+    assert below
+    assert not [process for process in below if process.is_running()]
+
+
+def _victims(pid: int) -> list[psutil.Process]:
+    """Wait until guard and victim are there."""
+    limit = time.monotonic() + 30
+    while len(found := psutil.Process(pid).children(recursive=True)) < 2:
+        assert time.monotonic() < limit
+    return found
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    """`crash-harness faults | head -1` ends without a traceback."""
+    command = f"{sys.executable} -m harness faults | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""

@@ -1,0 +1,109 @@
+"""The attempt loop, with scripted lives instead of processes."""
+
+from collections.abc import Callable, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.codes import Dialect
+from harness.engine import Attempt, Engine, Life, Policy, Run, VirtualClock
+from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
+
+SEGV = Evidence(Signaled("SIGSEGV"))
+DONE = Evidence(Exited(0))
+OOM = Evidence(Signaled("SIGKILL"), memory=Memory(oom_kills=1))
+THREE = Policy(3, {"maxAttempts": 3})
+MOVING = Policy(3, {"maxAttempts": 3, "outOfMemory": {"machine": "large-1x"}})
+
+
+def scripted(lives: Sequence[Evidence]) -> Callable[[int, str], Life]:
+    """Attempt n lives the nth life, and the last one for ever after."""
+    return lambda number, _: Life(lives[min(number, len(lives)) - 1])
+
+
+def lived(lives: Sequence[Evidence], policy: Policy, dialect: Dialect = Dialect.UPSTREAM_4_5) -> Run:
+    """A run of scripted lives, with the middle draw."""
+    return Engine(policy, dialect, lambda: 0.5).run(scripted(lives))
+
+
+def branches(run: Run) -> list[str]:
+    """The step that decided each failed attempt."""
+    return [str(attempt.decision.branch) for attempt in run.attempts if attempt.decision]
+
+
+def test_a_flaky_crash_is_retried_to_success() -> None:
+    """Crash, crash, success: flaky, and completed."""
+    run = lived([SEGV, SEGV, DONE], THREE)
+    assert (run.status, len(run.attempts), run.is_flaky) == ("COMPLETED_SUCCESSFULLY", 3, True)
+
+
+def test_the_version_before_the_fix_fails_at_once() -> None:
+    """In 4.4 a SIGSEGV was never retried."""
+    run = lived([SEGV, DONE], THREE, Dialect.UPSTREAM_4_4)
+    assert (run.status, branches(run)) == ("CRASHED", ["not-retriable"])
+
+
+def test_no_policy_is_one_attempt() -> None:
+    """Without a policy the first crash is final, in every dialect."""
+    for dialect in Dialect:
+        assert len(lived([SEGV], Policy(), dialect).attempts) == 1
+        assert len(lived([SEGV], Policy(max_attempts=9), dialect).attempts) == 1
+
+
+def test_oom_moves_once_and_stays() -> None:
+    """The machine changes by name, later attempts stay there, and a second OOM ends the run."""
+    run = lived([OOM, SEGV, OOM], MOVING)
+    assert [attempt.machine for attempt in run.attempts] == ["small-1x", "large-1x", "large-1x"]
+    assert branches(run) == ["oom-moved", "policy", "oom-same-machine"]
+
+
+def test_strict_tries_the_policy_when_it_can_not_move() -> None:
+    """A crash after a refused allocation takes the larger machine if there is one, else the policy."""
+    near = Evidence(Signaled("SIGSEGV"), memory=Memory(allocation_failures=1))
+    assert branches(lived([near, DONE], MOVING, Dialect.STRICT)) == ["oom-moved"]
+    assert branches(lived([near, DONE], THREE, Dialect.STRICT)) == ["policy"]
+
+
+def test_delays_are_computed_and_recorded() -> None:
+    """Backoff with the middle of the jitter; the virtual clock shows that they passed."""
+    clock = VirtualClock()
+    run = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5, clock).run(scripted([SEGV]))
+    assert [attempt.delay_ms for attempt in run.attempts] == [1500, 3000, None]
+    assert clock.now_ms == 4500
+
+
+def test_a_cancelled_run_is_not_retried() -> None:
+    """A cancel is final whatever the policy says."""
+    run = lived([Evidence(Signaled("SIGTERM"), ended_by=EndedBy.CANCEL)], THREE)
+    assert (run.status, branches(run)) == ("CANCELED", ["cancelled"])
+
+
+def test_an_unfired_fault_ends_the_run_with_its_own_status() -> None:
+    """Nothing was proved, and nothing is retried."""
+    run = lived([Evidence(Exited(0), witness=Witness.DID_NOT_FIRE)], THREE)
+    assert (run.status, len(run.attempts)) == ("DID_NOT_FIRE", 1)
+
+
+def test_attempts_are_observed_as_they_end() -> None:
+    """The observer sees each attempt, whole, in order."""
+    seen: list[Attempt] = []
+    run = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5).run(scripted([SEGV, DONE]), seen.append)
+    assert tuple(seen) == run.attempts
+
+
+@given(
+    st.lists(st.sampled_from([SEGV, DONE, OOM]), min_size=1, max_size=6),
+    st.none() | st.integers(-1, 6),
+    st.none() | st.integers(-1, 6),
+    st.sampled_from(Dialect),
+)
+def test_attempts_are_bounded(
+    lives: list[Evidence], run_max: int | None, config_max: int | None, dialect: Dialect
+) -> None:
+    """Crash attempts never exceed the smaller bound, and an OOM move adds at most one."""
+    config = None if config_max is None else {"maxAttempts": config_max, "outOfMemory": {"machine": "large-1x"}}
+    run = lived(lives, Policy(run_max, config), dialect)
+    moves = branches(run).count("oom-moved")
+    assert moves <= 1
+    assert len(run.attempts) <= max(1, min(run_max or 0, config_max or 0)) + moves
+    assert all(attempt.decision and attempt.decision.outcome == "retry" for attempt in run.attempts[:-1])

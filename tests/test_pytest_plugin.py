@@ -1,0 +1,88 @@
+"""The plugin in a user's own pytest run."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+
+
+def scenario(pytester: pytest.Pytester, name: str) -> Path:
+    """Put a shipped scenario into the user's own folder."""
+    folder = pytester.path / "scenarios"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.toml"
+    path.write_text((SCENARIOS / f"{name}.toml").read_text())
+    return path
+
+
+@pytest.mark.slow
+def test_scenario_files_are_items(pytester: pytest.Pytester) -> None:
+    """Cases are collected under readable ids, by file; other TOML files are left alone."""
+    scenario(pytester, "controls")
+    (pytester.path / "other.toml").write_text("a = 1")
+    done = pytester.runpytest_subprocess("-v")
+    done.stdout.fnmatch_lines(
+        ["scenarios/controls.toml::never PASSED*", "scenarios/controls.toml::did-not-fire PASSED*"]
+    )
+    done.assert_outcomes(passed=2)
+
+
+@pytest.mark.slow
+def test_a_fail_shows_evidence_trail_and_replay(pytester: pytest.Pytester) -> None:
+    """Under the dialect from before the fix the failure explains itself, and nothing of pytest's is in it."""
+    scenario(pytester, "bad-host")
+    done = pytester.runpytest_subprocess("scenarios", "--crash-dialect", "upstream-4.4")
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(
+        [
+            "FAIL bad-host[[]bit-flip] (upstream-4.4)",
+            "status: expected COMPLETED_SUCCESSFULLY, observed CRASHED",
+            "attempt 1 on small-1x host-a forced: SIGSEGV, SEGV_MAPERR at 0x*",
+            'evidence 1: {"termination":{"kind":"signaled","signal":"SIGSEGV"}*',
+            "replay: crash-harness run *bad-host.toml --case bit-flip --dialect upstream-4.4 --seed 0",
+        ]
+    )
+    done.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.slow
+def test_it_works_under_xdist(pytester: pytest.Pytester) -> None:
+    """Only grandchildren crash: no worker is lost."""
+    scenario(pytester, "deterministic-bug")
+    pytester.runpytest_subprocess("scenarios", "-n", "2").assert_outcomes(passed=3)
+
+
+def test_a_broken_file_is_one_line(pytester: pytest.Pytester) -> None:
+    """A collection error names file and key."""
+    scenario(pytester, "controls").write_text('claim = "x"\n')
+    done = pytester.runpytest_subprocess("scenarios")
+    done.stdout.fnmatch_lines(["*controls.toml: Object missing required field*"])
+    done.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_an_unknown_dialect_is_refused(pytester: pytest.Pytester) -> None:
+    """Before anything runs."""
+    done = pytester.runpytest_subprocess("--crash-dialect", "nonsense")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.slow
+def test_the_fixtures_serve_a_users_own_test(pytester: pytest.Pytester) -> None:
+    """A fault, a command and a scenario, each in one line."""
+    path = scenario(pytester, "controls")
+    test = pytester.makepyfile(f"""
+        def test_fault(fire_fault):
+            evidence = fire_fault("null_read", offset=8)
+            assert str(evidence.termination) == "SIGSEGV"
+            assert evidence.fault.address == 8
+
+        def test_command(supervise_command):
+            assert supervise_command(["sh", "-c", "exit 3"], deadline_s=10).termination.status == 3
+
+        def test_scenario(run_scenario):
+            assert run_scenario({str(path)!r}, "never").judgement.verdict == "PASS"
+    """)
+    pytester.runpytest_subprocess(test).assert_outcomes(passed=3)

@@ -1,0 +1,154 @@
+"""Scenario files: the schema is closed, errors name file and key, and the shipped data is sound."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.codes import Dialect
+from harness.exceptions import InvalidInputError
+from harness.scenario import Scenario, load, load_all, shipped
+
+GOOD = """
+claim = "A crash is a crash."
+cause = "test"
+evidence = "real"
+
+[[case]]
+name = "one"
+victim = { fault = "null_read" }
+
+[[case.expect]]
+dialects = ["upstream-4.4", "upstream-4.5", "strict"]
+attempts = [{ ended = "SIGSEGV", code = "TASK_PROCESS_SIGSEGV" }]
+status = "CRASHED"
+"""
+
+BAD = {
+    "unknown key": ('cause = "test"', 'cause = "test"\ncolour = "red"', "unknown field `colour`"),
+    "unknown key below": (
+        'name = "one"',
+        'name = "one"\nretries = 3',
+        r"unknown field `retries`.*`case\[0\]`",
+    ),
+    "missing key": ('cause = "test"', "", "missing required field `cause`"),
+    "wrong type": ('name = "one"', "name = 1", r"Expected `str`, got `int` - at `case\[0\].name`"),
+    "unknown fault": ('"null_read"', '"null_raed"', r"case\[0\].victim.fault: .*did you mean 'null_read'"),
+    "unknown parameter": (
+        '"null_read"',
+        '"null_read", parameters = { of = 1 }',
+        r"case\[0\].victim.parameters.of: .*it has: offset",
+    ),
+    "parameter out of range": (
+        '"null_read"',
+        '"null_read", parameters = { offset = -1 }',
+        r"parameters.offset: expected 0 to 4095 bytes, not -1",
+    ),
+    "tier not offered": (
+        '"null_read"',
+        '"null_read", tier = "wild"',
+        r"victim.tier: null_read offers forced, not wild",
+    ),
+    "dose without seed": ('"null_read"', '"never", tier = "dosed", dose = 0.5', r"victim: 'dose' and 'seed'"),
+    "dose out of range": (
+        '"null_read"',
+        '"never", tier = "dosed", dose = 1.5, seed = 1',
+        r"<= 1.* `case\[0\].victim.dose`",
+    ),
+    "limit missing": ('"null_read"', '"refused_allocation"', r"limits.memory_scale: expected"),
+    "bad size": (
+        '"null_read"',
+        '"refused_allocation", parameters = { bytes = "a lot" }',
+        "'a lot' is no size",
+    ),
+    "unknown machine": (
+        'name = "one"',
+        'name = "one"\npolicy = { machine = "huge" }',
+        r"policy.machine: expected one of",
+    ),
+    "bad policy": (
+        'name = "one"',
+        'name = "one"\npolicy = { retry = { maxAttempts = "3" } }',
+        r"case\[0\].policy.retry: .*maxAttempts",
+    ),
+    "unknown code": (
+        "TASK_PROCESS_SIGSEGV",
+        "TASK_PROCESS_SIGSEV",
+        "Invalid enum value 'TASK_PROCESS_SIGSEV'",
+    ),
+    "dialect not covered": (', "strict"', "", r"case\[0\].expect: strict must be covered once, not 0 times"),
+    "no status": ('status = "CRASHED"', "", r"expect\[0\].status: expected"),
+    "bad host": (
+        'name = "one"',
+        'name = "one"\nhosts = { names = ["a"], bad = "b" }',
+        r"hosts: 'bad' must be one of",
+    ),
+    "not TOML": ('cause = "test"', "cause = test", "Invalid value"),
+}
+
+
+def written(folder: Path, text: str) -> Path:
+    """A scenario file."""
+    path = folder / "made.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_loads(tmp_path: Path) -> None:
+    """The name is the file's; the members are records."""
+    scenario = load(written(tmp_path, GOOD))
+    assert (scenario.name, scenario.case[0].victim.fault) == ("made", "null_read")
+
+
+@pytest.mark.parametrize(("old", "new", "message"), BAD.values(), ids=BAD.keys())
+def test_a_mistake_names_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """One line, with what was expected."""
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_case_twice_is_refused(tmp_path: Path) -> None:
+    """Case names are unique within a file."""
+    body = GOOD[GOOD.index("[[case]]") :]
+    with pytest.raises(InvalidInputError, match="'one' is used twice"):
+        load(written(tmp_path, GOOD + body))
+
+
+def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
+    """Missing files and bytes that are no text."""
+    with pytest.raises(InvalidInputError, match="No such file"):
+        load(tmp_path / "missing.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidInputError, match=r"binary.toml: .*decode"):
+        load(tmp_path / "binary.toml")
+
+
+def test_an_empty_selection_is_refused(tmp_path: Path) -> None:
+    """Nothing to run is wrong use, not success."""
+    with pytest.raises(InvalidInputError, match="no scenario files"):
+        load_all([tmp_path])
+
+
+SHIPPED = load_all([shipped()])
+
+
+@pytest.mark.parametrize("scenario", SHIPPED, ids=[scenario.name for scenario in SHIPPED])
+def test_shipped_data_is_sound(scenario: Scenario) -> None:
+    """One-sentence claims that state and don't wish; every dialect is covered."""
+    assert re.fullmatch(r"[A-Z][^.]*(\.[0-9][^.]*)*\.", scenario.claim)
+    assert "should" not in scenario.claim
+    for case in scenario.case:
+        for dialect in Dialect:
+            assert case.expectation(dialect).attempts
+
+
+def test_the_seeds_causes_are_all_there() -> None:
+    """What the fix was made for, and its controls."""
+    assert {scenario.cause for scenario in SHIPPED} >= {
+        *("native addon race", "JIT/GC interaction", "near-OOM NULL dereference", "OOM kill", "bad host"),
+        *("deterministic bug", "no retry policy", "controls"),
+    }
