@@ -102,7 +102,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     def needs(self) -> tuple[str, ...]:
         """Capabilities without which the case is skipped."""
         by_cgroup = ("memory_cgroup",) if self.limits.memory_by == "cgroup" else ()
-        return (*find(self.victim.fault).needs, *by_cgroup)
+        return tuple(dict.fromkeys((*find(self.victim.fault).needs, *by_cgroup)))
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -4,7 +4,8 @@
  *
  * It starts the victim under limits, waits on its pidfd, keeps the deadline, kills what the victim leaves
  * behind, and sends one struct report. Descriptor 3 is a socket to the supervisor: a byte on it asks for the
- * end of the victim, and its end of file means that the supervisor is dead, so everything else dies too. */
+ * end of the victim, and its end of file means that the supervisor is dead, so everything else dies too. Before
+ * each signal the guard tells its intent and gives the supervisor a moment to journal it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -25,7 +26,8 @@
 #include "cgroup.h"
 #include "survivors.h"
 
-enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331 };
+enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
+enum { ACKNOWLEDGE_MS = 500 };
 
 static const uint64_t NEVER = UINT64_MAX;
 
@@ -48,6 +50,13 @@ struct report {
     uint64_t cpu_us;
     uint64_t started_ns;
     uint64_t ended_ns;
+};
+
+/* Sent before each signal; answered by a byte once it is journalled. */
+struct note {
+    uint32_t magic;
+    uint32_t intent;
+    int32_t signal_number;
 };
 
 struct order {
@@ -137,6 +146,14 @@ static uint32_t heard(void) {
     return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) > 0 ? INTENT_CANCEL : INTENT_ABANDONED;
 }
 
+/* A supervisor that does not answer must not keep the victim alive. */
+static void announce(uint32_t intent, int signal_number) {
+    struct note note = {NOTE_MAGIC, intent, signal_number};
+    struct pollfd control = {.fd = CONTROL_FD, .events = POLLIN};
+    if (send(CONTROL_FD, &note, sizeof note, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof note) return;
+    if (poll(&control, 1, ACKNOWLEDGE_MS) == 1) heard();
+}
+
 static int milliseconds_until(uint64_t moment_ns) {
     uint64_t now = now_ns();
     if (moment_ns == NEVER) return -1;
@@ -157,6 +174,7 @@ static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64
         uint32_t word = ready > 0 ? heard() : INTENT_DEADLINE;
         int gently = !intent && word != INTENT_ABANDONED && order->grace_ms > 0;
         if (!intent) intent = word;
+        if (word != INTENT_ABANDONED) announce(intent, gently ? SIGTERM : SIGKILL);
         kill_group(victim, gently ? SIGTERM : SIGKILL);
         next_ns = gently ? now_ns() + (uint64_t)order->grace_ms * 1000000u : NEVER;
         if (!gently) polled[1].fd = -1; /* nothing more can be done for it */

@@ -178,6 +178,18 @@ def test_exec_takes_upstreams_retry_config() -> None:
     assert [one["decision"].get("settings", {}).get("delay") for one in answer["attempts"]] == [1000, None]
 
 
+def test_exec_gives_a_larger_machine_more_memory() -> None:
+    """--memory is that of --machine; the OOM path leads to one with more, in proportion."""
+    if json.loads(crash_harness("doctor", "--json").stdout)["skips"]:
+        pytest.skip("no memory cgroup; doctor says why")
+    config = '{"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}}'
+    hog = (sys.executable, "-S", "-c", "b'x' * (100 << 20)")
+    answer = executed("--memory", "48MiB", "--memory-by", "cgroup", "--retry-config", config, "--", *hog)
+    assert answer["status"] == "COMPLETED_SUCCESSFULLY"
+    assert [one["evidence"]["memory"]["limit_bytes"] >> 20 for one in answer["attempts"]] == [48, 192]
+    assert [one["evidence"]["memory"]["oom_kills"] for one in answer["attempts"]] == [1, 0]
+
+
 def test_exec_keeps_the_timeout() -> None:
     """The deadline is upstream's max duration."""
     answer = executed("--timeout", "0.2", "--", "sleep", "60")

@@ -94,6 +94,21 @@ def test_the_deadline_asks_first() -> None:
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGTERM"), EndedBy.DEADLINE)
 
 
+def test_intents_are_journalled_before_the_signals_are_sent() -> None:
+    """The start before the spawn, each signal before it is sent; in this order."""
+    told: list[str] = []
+
+    class Told:
+        def started(self) -> None:
+            told.append("started")
+
+        def kill_intent(self, ended_by: EndedBy, signal: str) -> None:
+            told.append(f"{ended_by} {signal}")
+
+    supervise(Shot("hang"), deadline_s=0.2, grace_s=0.1, journal=Told())
+    assert told == ["started", "deadline SIGTERM", "deadline SIGKILL"]
+
+
 def test_a_stopped_victim_is_ended_too() -> None:
     """SIGSTOP does not outlast the deadline."""
     evidence = supervise(["sh", "-c", "kill -STOP $$"], deadline_s=0.1, grace_s=0.1)

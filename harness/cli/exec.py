@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import msgspec
 
 from harness.cli.options import common, emit, size
 from harness.engine import SUCCEEDED, Attempt, Engine, Life, Policy, Run
-from harness.policy import DEFAULTS, PRESETS, parse_policy
+from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy
 from harness.report.words import attempt_line
 from harness.supervisor import Command, Limits, supervise
 from harness.trial import draw
@@ -62,6 +63,14 @@ def policy_of(max_attempts: int | None, config: object, machine: str) -> Policy:
     return Policy(max_attempts, config, machine)
 
 
+def limits_on(machine: str, asked: str, limits: Limits) -> Limits:
+    """What was asked for on one machine, in proportion on another."""
+    if limits.memory_bytes is None:
+        return limits
+    share = memory_bytes(machine) / memory_bytes(asked)
+    return msgspec.structs.replace(limits, memory_bytes=round(limits.memory_bytes * share))
+
+
 def _relay(as_json: bool, number: int, chunk: bytes) -> None:
     """Pass the command's output on; stdout is ours alone under --json."""
     stream = sys.stdout if number == 1 and not as_json else sys.stderr
@@ -86,7 +95,11 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
 )
 @click.argument("command", nargs=-1, required=True)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take.")
-@click.option("--memory", callback=size, help="Memory an attempt may use: bytes, or 64MiB.")
+@click.option(
+    "--memory",
+    callback=size,
+    help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
+)
 @click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
 @click.option("--max-attempts", type=int, help="Alone, it is a policy with the default delays.")
 @click.option("--retry-config", callback=_json, metavar="JSON", help='Upstream\'s: {"maxAttempts": 3, "factor": 2, …}.')
@@ -115,9 +128,9 @@ def exec_command(
     limits, policy = Limits(memory, memory_by), policy_of(max_attempts, retry_config, machine)
     draws = count(1)
 
-    def execute(_: int, __: str) -> Life:
-        evidence = supervise(Command(command), limits, timeout, relay=lambda *chunk: _relay(as_json, *chunk))
-        return Life(evidence)
+    def execute(_: int, on: str) -> Life:
+        relay = partial(_relay, as_json)
+        return Life(supervise(Command(command), limits_on(on, machine, limits), timeout, relay=relay))
 
     engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
     finished = engine.run(execute, lambda attempt: click.echo(attempt_line(attempt), err=True))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 CONTROL_FD = 3
 FIRST_FREE_FD = 10  # ours are moved above the descriptors that the guard is given
 REPORT = struct.Struct("<IiiiIiii5Q")
-MAGIC = 0x47484331
+NOTE = struct.Struct("<IIi")
+REPORT_MAGIC, NOTE_MAGIC = 0x47484331, 0x47484332
 STEPS = [
     *("", "create the memory cgroup", "fork", "open a pidfd", "set the limits", "join the memory cgroup"),
     *("execute the command", "wait for the victim", "kill what the victim left behind"),
@@ -46,9 +47,16 @@ class Report(msgspec.Struct, frozen=True):
     ended_ns: int
 
 
+class Note(msgspec.Struct, frozen=True):
+    """What the guard is about to do: its intent, and the signal it sends next."""
+
+    intent: int
+    signal_number: int
+
+
 def decode_report(data: bytes) -> Report:
     """Raises InfraError for anything but one whole report: the victim's status is lost, which is no success."""
-    if len(data) != REPORT.size or REPORT.unpack(data)[0] != MAGIC:
+    if len(data) != REPORT.size or REPORT.unpack(data)[0] != REPORT_MAGIC:
         raise InfraError("status lost: the guard ended without a report")
     return Report(*REPORT.unpack(data)[1:])
 
@@ -134,11 +142,19 @@ class Guard:
         with suppress(OSError):
             self._control.send(b"c")
 
-    def report(self) -> Report:
-        """Receive the report; raises InfraError where there is none."""
+    def receive(self) -> Report | Note:
+        """Receive what the guard says next; raises InfraError where it is gone without a report."""
+        data = b""
         with suppress(OSError):
-            return decode_report(self._control.recv(REPORT.size + 1))
-        return decode_report(b"")
+            data = self._control.recv(REPORT.size + 1)
+        if len(data) == NOTE.size and NOTE.unpack(data)[0] == NOTE_MAGIC:
+            return Note(*NOTE.unpack(data)[1:])
+        return decode_report(data)
+
+    def acknowledge(self) -> None:
+        """Let the guard go on: its intent is journalled."""
+        with suppress(OSError):
+            self._control.send(b"a")
 
     def __enter__(self) -> Self:
         return self

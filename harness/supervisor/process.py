@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
@@ -38,6 +39,16 @@ class Shot(msgspec.Struct, frozen=True):
 
 
 Victim = Command | Shot
+
+
+class Journal(Protocol):
+    """Who wants to know before something irreversible happens."""
+
+    def started(self) -> None:
+        """Note that a victim is about to be spawned."""
+
+    def kill_intent(self, ended_by: EndedBy, signal: str) -> None:
+        """Note that `signal` is about to be sent."""
 
 
 class Stop:
@@ -83,11 +94,13 @@ def supervise(
     env: Mapping[str, str] | None = None,
     stop: Stop | None = None,
     relay: Callable[[int, bytes], object] | None = None,
+    journal: Journal | None = None,
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
     At `deadline_s` seconds the victim gets SIGTERM, and SIGKILL `grace_s` later. Whatever it leaves behind is
     killed. `relay` gets each chunk of its output with 1 for stdout, 2 for stderr. `stop` ends it early.
+    `journal` is told before the spawn and before each signal that is sent.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim.
     """
@@ -98,9 +111,11 @@ def supervise(
         raise InfraError("the command is empty")
     options = [*enforcement.guard_options(), *_deadline_options(deadline_s, grace_s)]
     page = box.create(memory_limited=enforcement.by != "none") if isinstance(victim, Shot) else None
+    if journal:
+        journal.started()
     try:
         with Guard(argv, options, os.environ if env is None else env, page) as guard:
-            report, out, err = _attend(guard, stop, relay)
+            report, out, err = _attend(guard, stop, relay, journal)
         check(report, argv)
         contents = box.read(page) if page is not None else None
     finally:
@@ -115,29 +130,45 @@ def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
     return options if deadline_s is None else [*options, "--deadline-ms", str(round(deadline_s * 1000))]
 
 
-def _attend(guard: Guard, stop: Stop | None, relay: Callable[[int, bytes], object] | None) -> tuple[Report, str, str]:
+def _attend(
+    guard: Guard,
+    stop: Stop | None,
+    relay: Callable[[int, bytes], object] | None,
+    journal: Journal | None,
+) -> tuple[Report, str, str]:
     """Follow the output until the report comes, so that a flood can't block the victim or fill our memory."""
     tails = {
-        fd: Tail(fd, (lambda chunk, number=number: relay(number, chunk)) if relay else None)  # type: ignore[misc]  # bound per turn
-        for number, fd in ((1, guard.stdout), (2, guard.stderr))
+        guard.stdout: Tail(guard.stdout, partial(relay, 1) if relay else None),
+        guard.stderr: Tail(guard.stderr, partial(relay, 2) if relay else None),
     }
     poller = select.poll()
     for fd in (*tails, guard.control, *((stop.fileno(),) if stop else ())):
         poller.register(fd, select.POLLIN)
-    while True:
+    report = None
+    while report is None:
         ready = {fd for fd, _ in poller.poll()}
         for fd in ready & tails.keys():
             if tails[fd].read() == b"":
                 poller.unregister(fd)
         if guard.control in ready:
-            break
+            report = _heed(guard, journal)
         if stop and stop.fileno() in ready:
             poller.unregister(stop.fileno())
             guard.cancel()
-    report = guard.report()
     for tail in tails.values():
         tail.drain()
     return report, tails[guard.stdout].text(), tails[guard.stderr].text()
+
+
+def _heed(guard: Guard, journal: Journal | None) -> Report | None:
+    """Take the report, or journal a note and let the guard go on."""
+    heard = guard.receive()
+    if isinstance(heard, Report):
+        return heard
+    if journal:
+        journal.kill_intent(INTENTS[heard.intent], box.signal_name(heard.signal_number))
+    guard.acknowledge()
+    return None
 
 
 def _memory(report: Report, contents: box.Contents | None, enforcement: Enforcement) -> Memory:
