@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.supervisor import memory_cgroup
+from harness.supervisor import containment, memory_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +57,11 @@ def _pidfd() -> Capability:
     return Capability("pidfd", "yes")
 
 
+def _containment() -> Capability:
+    found = containment()
+    return Capability("containment", found.name + (f" ({found.reason})" if found.reason else ""))
+
+
 def capabilities() -> list[Capability]:
     """Return what scenarios can need, in a fixed order."""
     return [
@@ -72,6 +77,7 @@ def surroundings() -> list[Capability]:
     """Facts that explain results without being needed."""
     hard_core = resource.getrlimit(resource.RLIMIT_CORE)[1]
     return [
+        _containment(),
         Capability("kernel", platform.release()),
         Capability("python", sys.version.split()[0]),
         Capability("user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"),

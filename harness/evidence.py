@@ -94,7 +94,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
     `stdout` and `stderr` hold the last bytes only, decoded with replacement. `fault` is absent when no handler
     wrote a whole record. `witness` is absent for a command that carries no fault of ours.
-    `survivors` counts processes that the victim left behind and that had to be killed.
+    `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
+    held it.
     """
 
     termination: Termination
@@ -108,6 +109,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     duration_s: float | None = None
     cpu_s: float | None = None
     survivors: int = 0
+    containment: str | None = None
 
 
 def spelling(evidence: Evidence) -> str:

@@ -54,22 +54,33 @@ static void forbid_swap(const struct cgroup *cgroup, uint64_t limit_bytes) {
     write_number(cgroup, layouts[cgroup->version].swap_limit, cgroup->version == 1 ? limit_bytes : 0);
 }
 
-int cgroup_create(struct cgroup *cgroup, int version, const char *parent, uint64_t limit_bytes) {
-    snprintf(cgroup->path, sizeof cgroup->path, "%s/crash-harness-%d", parent, (int)getpid());
+static int create(struct cgroup *cgroup, const struct place *place, const char *file, uint64_t value) {
+    snprintf(cgroup->path, sizeof cgroup->path, "%s/crash-harness-%d", place->parent, (int)place->tag);
     if (mkdir(cgroup->path, 0755) != 0) return -1;
-    cgroup->version = version;
-    if (write_number(cgroup, layouts[version].limit, limit_bytes) != 0) {
-        int error = errno;
-        cgroup_remove(cgroup);
-        errno = error;
-        return -1;
-    }
+    cgroup->version = place->version;
+    if (write_number(cgroup, file, value) == 0) return 0;
+    int error = errno;
+    cgroup_remove(cgroup);
+    errno = error;
+    return -1;
+}
+
+int memory_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t limit_bytes) {
+    if (create(cgroup, place, layouts[place->version].limit, limit_bytes) != 0) return -1;
     forbid_swap(cgroup, limit_bytes);
     return 0;
 }
 
-int cgroup_join(const struct cgroup *cgroup) {
+int pids_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t processes) {
+    return create(cgroup, place, "pids.max", processes);
+}
+
+static int join(const struct cgroup *cgroup) {
     return cgroup->version ? write_number(cgroup, "cgroup.procs", 0) : 0;
+}
+
+int cgroups_join(const struct cgroups *cgroups) {
+    return join(&cgroups->memory) != 0 ? -1 : join(&cgroups->pids);
 }
 
 int32_t cgroup_oom_kills(const struct cgroup *cgroup) {

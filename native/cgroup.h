@@ -1,18 +1,33 @@
 #pragma once
-/* One memory cgroup for one attempt. The guard owns it from mkdir to rmdir, since it outlives the supervisor. */
+/* Cgroups of one attempt. The guard owns them from mkdir to rmdir, since it outlives the supervisor. */
 #include <limits.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct cgroup {
     int version; /* 1, 2, or 0 for none */
     char path[PATH_MAX];
 };
 
-/* Makes `parent`/crash-harness-PID with a hard limit, swap included. 0, or -1 with errno. */
-int cgroup_create(struct cgroup *cgroup, int version, const char *parent, uint64_t limit_bytes);
+struct cgroups {
+    struct cgroup memory, pids;
+};
+
+/* Where a cgroup is made: `parent`/crash-harness-`tag`. */
+struct place {
+    int version;
+    const char *parent;
+    pid_t tag;
+};
+
+/* With a hard memory limit, swap included. 0, or -1 with errno. */
+int memory_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t limit_bytes);
+
+/* With a limit on processes and threads. 0, or -1 with errno. */
+int pids_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t processes);
 
 /* Moves the calling process in. 0, or -1 with errno. */
-int cgroup_join(const struct cgroup *cgroup);
+int cgroups_join(const struct cgroups *cgroups);
 
 /* Processes that the kernel's OOM killer ended in this cgroup; -1 when it can't be read. */
 int32_t cgroup_oom_kills(const struct cgroup *cgroup);

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "namespace.h"
 #include "survivors.h"
 
 enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
@@ -31,7 +32,7 @@ enum { ACKNOWLEDGE_MS = 500 };
 
 static const uint64_t NEVER = UINT64_MAX;
 
-enum step { STEP_NONE, STEP_CGROUP, STEP_FORK, STEP_PIDFD, STEP_LIMITS, STEP_JOIN, STEP_EXEC, STEP_WAIT, STEP_SWEEP };
+enum step { STEP_NONE, STEP_NAMESPACE, STEP_CGROUP, STEP_FORK, STEP_PIDFD, STEP_LIMITS, STEP_JOIN, STEP_EXEC, STEP_WAIT, STEP_SWEEP };
 
 enum intent { INTENT_NONE, INTENT_DEADLINE, INTENT_CANCEL, INTENT_ABANDONED };
 
@@ -62,8 +63,10 @@ struct note {
 struct order {
     int64_t deadline_ms, grace_ms; /* deadline < 0: none */
     uint64_t data_bytes, address_bytes, cgroup_bytes;
-    int cgroup_version, keeps_box;
-    const char *cgroup_parent;
+    uint64_t processes;
+    pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
+    int cgroup_version, keeps_box, own_namespace;
+    const char *cgroup_parent, *pids_parent;
     char **command;
 };
 
@@ -94,6 +97,7 @@ static int limit(int resource, uint64_t bytes) {
 static int set_limits(const struct order *order) {
     if (limit(RLIMIT_CORE, 1) != 0) return -1;
     if (limit(RLIMIT_DATA, order->data_bytes) != 0) return -1;
+    if (limit(RLIMIT_NPROC, order->processes) != 0) return -1;
     return limit(RLIMIT_AS, order->address_bytes);
 }
 
@@ -103,12 +107,12 @@ static void fail(int pipe_fd, enum step step) {
     _exit(127);
 }
 
-static void become_victim(const struct order *order, const struct cgroup *cgroup, pid_t guard, int pipe_fd) {
+static void become_victim(const struct order *order, const struct cgroups *cgroups, pid_t guard, int pipe_fd) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard) _exit(127); /* the guard died before the death signal was set */
     unblock_signals();
-    if (cgroup_join(cgroup) != 0) fail(pipe_fd, STEP_JOIN);
+    if (cgroups_join(cgroups) != 0) fail(pipe_fd, STEP_JOIN);
     if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
     if (!order->keeps_box) close(BOX_FD);
     execvp(order->command[0], order->command);
@@ -118,13 +122,13 @@ static void become_victim(const struct order *order, const struct cgroup *cgroup
 /* --- the guard's side --- */
 
 /* Returns the victim's pid once its exec has succeeded; -1 with the failure filled in. */
-static pid_t start_victim(const struct order *order, const struct cgroup *cgroup, struct failure *failure) {
+static pid_t start_victim(const struct order *order, const struct cgroups *cgroups, struct failure *failure) {
     int ends[2];
     pid_t guard = getpid();
     *failure = (struct failure){STEP_FORK, 0};
     if (pipe2(ends, O_CLOEXEC) != 0) return failure->error = errno, -1;
     pid_t victim = fork();
-    if (victim == 0) become_victim(order, cgroup, guard, ends[1]);
+    if (victim == 0) become_victim(order, cgroups, guard, ends[1]);
     failure->error = errno;
     close(ends[1]);
     if (victim < 0) return -1;
@@ -201,18 +205,18 @@ static int open_pidfd(pid_t victim, struct failure *failure) {
     return -1;
 }
 
-static struct failure attend(const struct order *order, struct cgroup *cgroup, struct report *report) {
+static struct failure attend(const struct order *order, const struct cgroups *cgroups, struct report *report) {
     struct failure failure;
     report->started_ns = now_ns();
-    report->victim = start_victim(order, cgroup, &failure);
+    report->victim = start_victim(order, cgroups, &failure);
     int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
     if (pidfd < 0) return failure;
     report->intent = watch(order, report->victim, pidfd, report->started_ns);
     report->ended_ns = now_ns();
     if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
-    report->survivors = kill_survivors();
-    report->oom_kills = cgroup_oom_kills(cgroup);
-    report->cgroup_peak_bytes = cgroup_peak_bytes(cgroup);
+    report->survivors = kill_survivors(order->own_namespace);
+    report->oom_kills = cgroup_oom_kills(&cgroups->memory);
+    report->cgroup_peak_bytes = cgroup_peak_bytes(&cgroups->memory);
     return (struct failure){report->survivors < 0 ? STEP_SWEEP : STEP_NONE, 0};
 }
 
@@ -226,11 +230,13 @@ static const struct option options[] = {
     {"data-bytes", required_argument, NULL, 'D'},     {"address-bytes", required_argument, NULL, 'A'},
     {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
     {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
+    {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
+    {"namespace", no_argument, NULL, 'n'},
     {NULL, 0, NULL, 0},
 };
 
 static int take_order(int argc, char **argv, struct order *order) {
-    *order = (struct order){.deadline_ms = -1};
+    *order = (struct order){.deadline_ms = -1, .tag = getpid()};
     for (int letter; (letter = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         switch (letter) {
         case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
@@ -240,7 +246,10 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'B': order->cgroup_bytes = strtoull(optarg, NULL, 10); break;
         case 'V': order->cgroup_version = (int)strtol(optarg, NULL, 10); break;
         case 'P': order->cgroup_parent = optarg; break;
+        case 'Q': order->pids_parent = optarg; break;
+        case 'p': order->processes = strtoull(optarg, NULL, 10); break;
         case 'b': order->keeps_box = 1; break;
+        case 'n': order->own_namespace = 1; break;
         default: return -1;
         }
     }
@@ -260,22 +269,40 @@ static void settle(void) {
     fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
 }
 
+static int create_cgroups(const struct order *order, struct cgroups *cgroups) {
+    struct place memory = {order->cgroup_version, order->cgroup_parent, order->tag};
+    struct place pids = {1, order->pids_parent, order->tag};
+    if (memory.version && memory_cgroup_create(&cgroups->memory, &memory, order->cgroup_bytes) != 0) return -1;
+    return pids.parent && order->processes ? pids_cgroup_create(&cgroups->pids, &pids, order->processes) : 0;
+}
+
 static struct failure guard(const struct order *order, struct report *report) {
-    struct cgroup cgroup = {0};
-    if (order->cgroup_version &&
-        cgroup_create(&cgroup, order->cgroup_version, order->cgroup_parent, order->cgroup_bytes) != 0)
-        return (struct failure){STEP_CGROUP, errno};
-    struct failure failure = attend(order, &cgroup, report);
-    cgroup_remove(&cgroup);
+    struct cgroups cgroups = {0};
+    struct failure failure = {STEP_CGROUP, 0};
+    if (create_cgroups(order, &cgroups) == 0)
+        failure = attend(order, &cgroups, report);
+    else
+        failure.error = errno;
+    cgroup_remove(&cgroups.memory);
+    cgroup_remove(&cgroups.pids);
     return failure;
+}
+
+/* From here on it is the guard that runs: in its own namespace if so ordered, else in this one. */
+static int enter(const struct order *order, struct failure *failure) {
+    if (!order->own_namespace) return 0;
+    if (enter_namespace() == 0) return 0;
+    *failure = (struct failure){STEP_NAMESPACE, errno};
+    return -1;
 }
 
 int main(int argc, char **argv) {
     struct order order;
+    struct failure failure;
     struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1};
     if (take_order(argc, argv, &order) != 0) return usage();
     settle();
-    struct failure failure = guard(&order, &report);
+    if (enter(&order, &failure) == 0) failure = guard(&order, &report);
     report.failed_step = failure.step;
     report.failed_errno = failure.error;
     return send(CONTROL_FD, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report ? 0 : 1;

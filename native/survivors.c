@@ -1,5 +1,5 @@
-/* What a victim leaves behind. A subreaper inherits orphans, sessions and daemons included, so it is enough to
- * kill one's own children until there are none. Their pids can't be another's before we reap them. */
+/* What a victim leaves behind. Init and a subreaper inherit orphans, sessions and daemons included, so it is enough
+ * to kill one's own children until there are none. Their pids can't be another's before we reap them. */
 #include "survivors.h"
 
 #include <dirent.h>
@@ -39,7 +39,15 @@ static void kill_children(void) {
     closedir(processes);
 }
 
-int kill_survivors(void) {
+/* As init, one call reaches the whole namespace, and a fork that is under way fails. */
+static void kill_everything(int is_init) {
+    if (is_init)
+        kill(-1, SIGKILL);
+    else
+        kill_children();
+}
+
+int kill_survivors(int is_init) {
     int killed = 0;
     for (int waited_ms = 0; waited_ms < PATIENCE_MS;) {
         int status;
@@ -49,7 +57,7 @@ int kill_survivors(void) {
             killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
             continue;
         }
-        kill_children();
+        kill_everything(is_init);
         poll(NULL, 0, 1);
         waited_ms++;
     }

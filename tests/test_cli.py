@@ -94,7 +94,7 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
         (["faults", "nul_read"], "did you mean 'null_read'"),
         (["exec"], "Missing argument 'COMMAND...'"),
         (["exec", "--memory", "lots", "--", "true"], "'lots' is no size"),
-        (["exec", "--memory", "0", "--", "true"], "expected a size above 0"),
+        (["exec", "--memory", "0", "--", "true"], "expected a number above 0"),
         (["exec", "--retry-config", "{", "--", "true"], "--retry-config"),
         (["exec", "--retry-config", '{"maxAttempts": "3"}', "--", "true"], "maxAttempts"),
         (["exec", "--timeout", "-1", "--", "true"], "--timeout"),

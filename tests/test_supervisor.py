@@ -14,11 +14,12 @@ import pytest
 
 from harness.evidence import EndedBy, Exited, Signaled, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.supervisor import Command, Limits, Shot, Stop, memory_cgroup, parse_bytes, supervise
-from harness.supervisor.cgroups import find, own_paths, parse_mounts
+from harness.supervisor import Command, Limits, Shot, Stop, containment, memory_cgroup, parse_bytes, supervise
+from harness.supervisor.cgroups import MEMORY_FILES, find, own_paths, parse_mounts
 from harness.supervisor.process import decode_status
 
 needs_cgroup = pytest.mark.skipif(memory_cgroup().version == 0, reason=memory_cgroup().reason or "a cgroup is there")
+needs_namespace = pytest.mark.skipif(not containment().namespace, reason=containment().reason or "there is one")
 MIB = 1 << 20
 
 
@@ -271,9 +272,32 @@ def test_status_theft_does_not_matter() -> None:
 
 
 def test_a_guard_killed_by_its_victim_is_a_lost_status() -> None:
-    """A lost status is INFRA, never a success, and the victim dies with its guard."""
+    """Without a namespace a victim can kill its guard: INFRA, never a success, and the victim dies with it."""
     with pytest.raises(InfraError, match="status lost"):
-        supervise(["sh", "-c", "kill -KILL $PPID; sleep 60"], deadline_s=30)
+        supervise(["sh", "-c", "kill -KILL $PPID; sleep 60"], deadline_s=30, containment="bare")
+
+
+@needs_namespace
+def test_a_victim_in_a_namespace_can_not_touch_its_guard() -> None:
+    """Init is immune to its own namespace, so the verdict comes out."""
+    evidence = supervise(["sh", "-c", "kill -KILL $PPID; kill -STOP $PPID; exit 3"], deadline_s=30)
+    assert evidence.termination == Exited(3)
+
+
+@needs_namespace
+def test_a_victim_is_never_pid_1() -> None:
+    """As PID 1 it would survive its own abort(); ours is init, and /proc is the namespace's own."""
+    program = "import os; print(os.getpid(), os.getppid(), os.readlink('/proc/self'))"
+    assert supervise(python(program), deadline_s=30, containment="namespace").stdout == "2 1 2\n"
+
+
+def test_containment_is_recorded_with_every_attempt() -> None:
+    """What held the victim is a fact of the attempt."""
+    assert supervise(["true"], deadline_s=30, containment="bare").containment in (
+        "bare",
+        f"bare+cgroup-v{memory_cgroup().version}",
+    )
+    assert supervise(["true"], deadline_s=30).containment == containment().name
 
 
 def test_many_at_once_keep_their_own_verdicts() -> None:
@@ -326,6 +350,6 @@ def test_cgroup_mounts_are_read() -> None:
 
 def test_no_cgroup_says_why() -> None:
     """Without a hierarchy, or without the right to use it, there is a reason to quote."""
-    assert find("", "").reason == "no memory cgroup is mounted"
+    assert find("", "", MEMORY_FILES, "memory").reason == "no memory cgroup is mounted"
     nowhere = "31 23 0:27 / /no/such/folder rw - cgroup2 cgroup2 rw"
-    assert "/no/such/folder: No such file or directory" in find(nowhere, "0::/").reason
+    assert "/no/such/folder: No such file or directory" in find(nowhere, "0::/", MEMORY_FILES, "memory").reason

@@ -3,17 +3,19 @@
 A small C program, the guard, stands between supervisor and victim: it outlives the supervisor, so nothing does.
 """
 
-from harness.supervisor.cgroups import MemoryCgroup, memory_cgroup
+from harness.supervisor.cgroups import Cgroup, memory_cgroup
+from harness.supervisor.containment import containment
 from harness.supervisor.limits import Limits, parse_bytes
 from harness.supervisor.process import Command, Shot, Stop, Victim, supervise
 
 __all__ = [
+    "Cgroup",
     "Command",
     "Limits",
-    "MemoryCgroup",
     "Shot",
     "Stop",
     "Victim",
+    "containment",
     "memory_cgroup",
     "parse_bytes",
     "supervise",

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-LIMIT_FILE = {1: "memory.limit_in_bytes", 2: "memory.max"}
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MEMORY_FILES = {1: "memory.limit_in_bytes", 2: "memory.max"}
+PIDS_FILES = {1: "pids.max"}
+PROBE_LIMIT = 1 << 20  # large enough for a memory limit, small enough for a number of processes
 
 
-class MemoryCgroup(msgspec.Struct, frozen=True):
+class Cgroup(msgspec.Struct, frozen=True):
     """Where attempts get their cgroups. `version` 0 means nowhere, and `reason` says why."""
 
     version: int
@@ -27,8 +33,8 @@ class Mount(msgspec.Struct, frozen=True):
     point: str
 
 
-def parse_mounts(mountinfo: str) -> list[Mount]:
-    """Memory hierarchies among the lines of /proc/self/mountinfo."""
+def parse_mounts(mountinfo: str, controller: str = "memory") -> list[Mount]:
+    """Hierarchies with `controller` among the lines of /proc/self/mountinfo; version 2 may have any."""
     mounts = []
     for line in mountinfo.splitlines():
         fields, _, tail = line.partition(" - ")
@@ -36,19 +42,19 @@ def parse_mounts(mountinfo: str) -> list[Mount]:
         root, point = fields.split()[3:5]
         if kind == "cgroup2":
             mounts.append(Mount(2, root, point))
-        elif kind == "cgroup" and "memory" in options.split()[-1].split(","):
+        elif kind == "cgroup" and controller in options.split()[-1].split(","):
             mounts.append(Mount(1, root, point))
     return mounts
 
 
-def own_paths(membership: str) -> dict[int, str]:
+def own_paths(membership: str, controller: str = "memory") -> dict[int, str]:
     """Tell our own place in each version's tree, from /proc/self/cgroup."""
     paths = {}
     for line in membership.splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0" and not controllers:
             paths[2] = path
-        elif "memory" in controllers.split(","):
+        elif controller in controllers.split(","):
             paths[1] = path
     return paths
 
@@ -61,7 +67,7 @@ def candidates(mount: Mount, own: str) -> list[Path]:
     return list(dict.fromkeys([deepest, deepest.parent if deepest != point else point, point]))
 
 
-def try_parent(version: int, parent: Path) -> str:
+def try_parent(parent: Path, limit_file: str) -> str:
     """Make a cgroup, set a limit, remove it. The empty string, or what went wrong."""
     probe = parent / f"crash-harness-probe-{os.getpid()}"
     try:
@@ -69,31 +75,42 @@ def try_parent(version: int, parent: Path) -> str:
     except OSError as error:
         return f"{parent}: {error.strerror}"
     try:
-        (probe / LIMIT_FILE[version]).write_text(str(1 << 30))
+        (probe / limit_file).write_text(str(PROBE_LIMIT))
     except OSError as error:
-        return f"{parent}: {LIMIT_FILE[version]}: {error.strerror}"
+        return f"{parent}: {limit_file}: {error.strerror}"
     finally:
         probe.rmdir()
     return ""
 
 
-def find(mountinfo: str, membership: str) -> MemoryCgroup:
+def find(mountinfo: str, membership: str, files: Mapping[int, str], controller: str) -> Cgroup:
     """Return the first parent that works, version 2 before 1."""
-    own = own_paths(membership)
+    own = own_paths(membership, controller)
     reasons = []
-    for mount in sorted(parse_mounts(mountinfo), key=lambda one: -one.version):
-        for parent in candidates(mount, own.get(mount.version, "/")):
-            reason = try_parent(mount.version, parent)
+    for mount in sorted(parse_mounts(mountinfo, controller), key=lambda one: -one.version):
+        for parent in candidates(mount, own.get(mount.version, "/")) if mount.version in files else ():
+            reason = try_parent(parent, files[mount.version])
             if not reason:
-                return MemoryCgroup(mount.version, str(parent))
+                return Cgroup(mount.version, str(parent))
             reasons.append(reason)
-    return MemoryCgroup(0, reason="; ".join(reasons) or "no memory cgroup is mounted")
+    return Cgroup(0, reason="; ".join(reasons) or f"no {controller} cgroup is mounted")
+
+
+def _look(files: Mapping[int, str], controller: str) -> Cgroup:
+    try:
+        mountinfo, membership = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+    except OSError as error:
+        return Cgroup(0, reason=f"{error.filename}: {error.strerror}")
+    return find(mountinfo, membership, files, controller)
 
 
 @cache
-def memory_cgroup() -> MemoryCgroup:
-    """Look once a process."""
-    try:
-        return find(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
-    except OSError as error:
-        return MemoryCgroup(0, reason=f"{error.filename}: {error.strerror}")
+def memory_cgroup() -> Cgroup:
+    """Where attempts get a memory limit that kills. Looked for once a process."""
+    return _look(MEMORY_FILES, "memory")
+
+
+@cache
+def pids_cgroup() -> Cgroup:
+    """Where attempts get a limit on processes: a version 1 hierarchy only."""
+    return _look(PIDS_FILES, "pids")

@@ -25,7 +25,7 @@ REPORT = struct.Struct("<IiiiIiii5Q")
 NOTE = struct.Struct("<IIi")
 REPORT_MAGIC, NOTE_MAGIC = 0x47484331, 0x47484332
 STEPS = [
-    *("", "create the memory cgroup", "fork", "open a pidfd", "set the limits", "join the memory cgroup"),
+    *("", "make a PID namespace", "create the cgroups", "fork", "open a pidfd", "set the limits", "join the cgroups"),
     *("execute the command", "wait for the victim", "kill what the victim left behind"),
 ]
 

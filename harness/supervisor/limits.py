@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.supervisor.cgroups import MemoryCgroup, memory_cgroup
+from harness.supervisor.cgroups import Cgroup, memory_cgroup
 
 MemoryBy = Literal["auto", "rlimit", "cgroup"]
 
@@ -20,18 +20,19 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `memory_bytes` is enforced by a memory cgroup (the kernel kills) or by RLIMIT_DATA (malloc is refused);
     `auto` takes the cgroup where there is one. `data_bytes` is an RLIMIT_DATA of its own: set just below
-    `memory_bytes` it makes the refusal come before the kill.
+    `memory_bytes` it makes the refusal come before the kill. `processes` bounds processes and threads.
     """
 
     memory_bytes: int | None = None
     memory_by: MemoryBy = "auto"
     data_bytes: int | None = None
+    processes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none. Raises InvalidInputError."""
-        for name, size in (("memory", self.memory_bytes), ("data", self.data_bytes)):
+        for name, size in (("memory", self.memory_bytes), ("data", self.data_bytes), ("processes", self.processes)):
             if size is not None and size <= 0:
-                raise InvalidInputError(f"{name}: expected a size above 0, not {size}")
+                raise InvalidInputError(f"{name}: expected a number above 0, not {size}")
 
 
 class Enforcement(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class Enforcement(msgspec.Struct, frozen=True):
     by: str
     limit_bytes: int | None
     data_bytes: int | None
-    cgroup: MemoryCgroup | None
+    cgroup: Cgroup | None
 
     def guard_options(self) -> list[str]:
         """The same as options of the guard."""

@@ -12,6 +12,7 @@ import msgspec
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError
 from harness.supervisor import box
+from harness.supervisor.containment import Wanted, contain, process_options
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
@@ -95,21 +96,29 @@ def supervise(
     stop: Stop | None = None,
     relay: Callable[[int, bytes], object] | None = None,
     journal: Journal | None = None,
+    containment: Wanted = "auto",
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
     At `deadline_s` seconds the victim gets SIGTERM, and SIGKILL `grace_s` later. Whatever it leaves behind is
     killed. `relay` gets each chunk of its output with 1 for stdout, 2 for stderr. `stop` ends it early.
-    `journal` is told before the spawn and before each signal that is sent.
+    `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
+    or does without one.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim.
     """
     victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
-    enforcement = enforce(limits)
+    enforcement, held = enforce(limits), contain(containment)
     argv = victim.argv if isinstance(victim, Command) else shot_command(victim.fault, victim.mode, victim.parameters)
     if not argv:
         raise InfraError("the command is empty")
-    options = [*enforcement.guard_options(), *_deadline_options(deadline_s, grace_s)]
+    options = [
+        *enforcement.guard_options(),
+        *process_options(limits.processes),
+        *_deadline_options(deadline_s, grace_s),
+    ]
+    if held.namespace:
+        options.append("--namespace")
     page = box.create(memory_limited=enforcement.by != "none") if isinstance(victim, Shot) else None
     if journal:
         journal.started()
@@ -121,7 +130,8 @@ def supervise(
     finally:
         if page is not None:
             os.close(page)
-    evidence = _evidence(report, contents, enforcement, deadline_s, (out, err))
+    evidence = _evidence(report, contents, enforcement, (out, err))
+    evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name)
     return _checked(victim, contents, evidence)
 
 
@@ -186,7 +196,6 @@ def _evidence(
     report: Report,
     contents: box.Contents | None,
     enforcement: Enforcement,
-    deadline_s: float | None,
     output: tuple[str, str],
 ) -> Evidence:
     return Evidence(
@@ -197,7 +206,6 @@ def _evidence(
         memory=_memory(report, contents, enforcement),
         stdout=output[0],
         stderr=output[1],
-        deadline_s=deadline_s,
         duration_s=(report.ended_ns - report.started_ns) / 1e9,
         cpu_s=report.cpu_us / 1e6,
         survivors=report.survivors,
