@@ -4,7 +4,7 @@ A small C program, the guard, stands between supervisor and victim: it outlives 
 """
 
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
-from harness.supervisor.containment import containment
+from harness.supervisor.ladder import containment
 from harness.supervisor.limits import Limits, parse_bytes
 from harness.supervisor.process import Command, Shot, Stop, Victim, supervise
 

@@ -12,8 +12,8 @@ import msgspec
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError
 from harness.supervisor import box
-from harness.supervisor.containment import Wanted, contain, process_options
 from harness.supervisor.guard import Guard, Report, check
+from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 from harness.victim import shot_command
