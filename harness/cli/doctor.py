@@ -9,7 +9,7 @@ import click
 from harness.capabilities import Capability, capabilities, surroundings, why_not
 from harness.cli.options import common, emit_pretty
 from harness.exceptions import InfraError
-from harness.report.words import evidence_line
+from harness.report.words import counted, evidence_line
 from harness.scenario import load_all, shipped
 from harness.supervisor import Shot, supervise
 
@@ -52,7 +52,7 @@ def doctor(context: click.Context, as_json: bool, dialect: Dialect, seed: int | 
     else:
         for one in found:
             click.echo(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
-        click.echo(f"{'will be skipped':24} {len(skips)} cases")
+        click.echo(f"{'will be skipped':24} {counted(len(skips), 'case')}")
         for title, reason in skips.items():
             click.echo(f"  {title}: {reason}")
     context.exit(InfraError.exit_code if proof.missing else 0)

@@ -14,7 +14,7 @@ import msgspec
 from harness.cli.options import common, emit, size
 from harness.engine import SUCCEEDED, Attempt, Engine, Life, Policy, Run
 from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy
-from harness.report.words import attempt_line
+from harness.report.words import attempt_line, counted
 from harness.supervisor import Command, Limits, supervise
 from harness.trial import draw
 
@@ -101,7 +101,7 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
 )
 @click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
-@click.option("--max-attempts", type=int, help="Alone, it is a policy with the default delays.")
+@click.option("--max-attempts", type=click.IntRange(0, 2**53), help="Alone, it is a policy with the default delays.")
 @click.option("--retry-config", callback=_json, metavar="JSON", help='Upstream\'s: {"maxAttempts": 3, "factor": 2, …}.')
 @click.option("--machine", type=click.Choice(list(PRESETS)), default="small-1x", show_default=True)
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
@@ -136,5 +136,5 @@ def exec_command(
     finished = engine.run(execute, lambda attempt: click.echo(attempt_line(attempt), err=True))
     if as_json:
         emit(record(finished))
-    click.echo(f"{finished.status} after {len(finished.attempts)} attempts ({dialect})", err=True)
+    click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)
     context.exit(0 if finished.status == SUCCEEDED else 1)

@@ -84,4 +84,4 @@ def summary(results: Sequence[Result], total: int) -> str:
     counts = Counter(result.judgement.verdict for result in results)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
     left = f"; {total - len(results)} of {total} not decided" if len(results) < total else ""
-    return f"{len(results)} cases: {', '.join(parts) or 'none decided'}{left}"
+    return f"{words.counted(len(results), 'case')}: {', '.join(parts) or 'none decided'}{left}"

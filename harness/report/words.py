@@ -24,6 +24,11 @@ def folded(words: Iterable[str]) -> str:
     return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in groups)
 
 
+def counted(number: int, what: str) -> str:
+    """Write "1 case" and "2 cases"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def terminations(run: Run) -> str:
     """How the attempts ended."""
     return folded(spelling(attempt.evidence) for attempt in run.attempts)

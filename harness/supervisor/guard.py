@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import socket
 import struct
 from contextlib import ExitStack, suppress
@@ -64,7 +65,7 @@ def decode_report(data: bytes) -> Report:
 def check(report: Report, command: Sequence[str]) -> None:
     """Raise InfraError for what the guard could not do."""
     if report.failed_step == STEPS.index("execute the command"):
-        raise InfraError(f"{command[0]}: can't be executed: {os.strerror(report.failed_errno)}")
+        raise InfraError(f"{shlex.quote(command[0])}: can't be executed: {os.strerror(report.failed_errno)}")
     if report.failed_step:
         why = os.strerror(report.failed_errno) if report.failed_errno else errno.errorcode[errno.ETIMEDOUT]
         raise InfraError(f"the guard could not {STEPS[report.failed_step]}: {why}")

@@ -10,6 +10,7 @@ import msgspec
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
 
+UNBOUNDED = 2**63
 MemoryBy = Literal["auto", "rlimit", "cgroup"]
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -31,8 +32,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Refuse sizes that are none. Raises InvalidInputError."""
         for name, size in (("memory", self.memory_bytes), ("data", self.data_bytes), ("processes", self.processes)):
-            if size is not None and size <= 0:
-                raise InvalidInputError(f"{name}: expected a number above 0, not {size}")
+            if size is not None and not 0 < size < UNBOUNDED:
+                raise InvalidInputError(f"{name}: expected a number above 0 and below 2**63, not {size}")
 
 
 class Enforcement(msgspec.Struct, frozen=True):

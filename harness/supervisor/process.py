@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import msgspec
 
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
-from harness.exceptions import InfraError
+from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 GRACE_S = 0.5
+LONGEST_S = 10**9
 INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
 
@@ -105,7 +106,8 @@ def supervise(
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
     or does without one.
 
-    Raises InfraError when the process could not be started or watched: that is never a crash of the victim.
+    Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
+    InvalidInputError for a time or size that is none.
     """
     victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
     enforcement, held = enforce(limits), contain(containment)
@@ -136,8 +138,14 @@ def supervise(
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
-    options = ["--grace-ms", str(round(grace_s * 1000))]
-    return options if deadline_s is None else [*options, "--deadline-ms", str(round(deadline_s * 1000))]
+    options = ["--grace-ms", str(_milliseconds("grace", grace_s))]
+    return options if deadline_s is None else [*options, "--deadline-ms", str(_milliseconds("deadline", deadline_s))]
+
+
+def _milliseconds(name: str, seconds: float) -> int:
+    if not 0 <= seconds <= LONGEST_S:  # false for NaN as well
+        raise InvalidInputError(f"{name}: expected 0 to {LONGEST_S} seconds, not {seconds}")
+    return round(seconds * 1000)
 
 
 def _attend(
