@@ -39,6 +39,14 @@ def _cgroup() -> Capability:
     return Capability("memory_cgroup", value, missing)
 
 
+def _hugetlb() -> Capability:
+    """The pool must be there and hold nothing: a page in it would be given."""
+    lines = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
+    pages = lines.get("HugePages_Total", "no").strip()
+    missing = "" if pages == "0" else f"the pool of huge pages has {pages} pages, and 0 are needed"
+    return Capability("empty_hugetlb", f"{pages} pages", missing)
+
+
 def _architecture(name: str) -> Capability:
     machine = platform.machine()
     return Capability(name, machine, "" if machine == name else f"the processor is {machine}, not {name}")
@@ -68,6 +76,7 @@ def capabilities() -> list[Capability]:
         _pidfd(),
         _cgroup(),
         Capability("memory_limit", "RLIMIT_DATA" if memory_cgroup().version == 0 else "cgroup and RLIMIT_DATA"),
+        _hugetlb(),
         _architecture("x86_64"),
         _libc(),
     ]

@@ -52,7 +52,7 @@ struct fault {
     const char *mechanism; /* one sentence */
     const char *kind;      /* deterministic, racy, hang, exit or control */
     const char *tiers;     /* of: forced dosed wild */
-    const char *needs;     /* of: memory_limit memory_cgroup x86_64 glibc */
+    const char *needs;     /* of: memory_limit memory_cgroup empty_hugetlb x86_64 glibc */
     const char *expects;   /* termination, si_code and address class where it takes effect */
     struct parameter parameters[PARAMETERS];
     enum outcome (*fire)(const struct shot *shot);

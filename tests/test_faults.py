@@ -121,7 +121,7 @@ def test_a_row_is_well_formed(fault: Fault) -> None:
     assert fault.kind in {"deterministic", "racy", "hang", "exit", "control"}
     assert fault.tiers
     assert set(fault.tiers) <= {"forced", "dosed", "wild"}
-    assert set(fault.needs) <= {"memory_limit", "memory_cgroup", "x86_64", "glibc"}
+    assert set(fault.needs) <= {"memory_limit", "memory_cgroup", "empty_hugetlb", "x86_64", "glibc"}
     assert all(dial.low <= dial.initial <= dial.high and dial.unit for dial in fault.parameters)
 
 
