@@ -88,7 +88,9 @@ def _completed(evidence: Evidence) -> bool:
     """Exit 0 is success only if the work was done; a foreign command's exit 0 is all that can be known of it."""
     if _exit(evidence) != 0:
         return False
-    return evidence.witness is Witness.DONE or (evidence.witness is None and evidence.ended_by is EndedBy.SELF)
+    return evidence.witness in (Witness.DONE, Witness.SILENT) or (
+        evidence.witness is None and evidence.ended_by is EndedBy.SELF
+    )
 
 
 def _ended_as_asked(evidence: Evidence) -> bool:
@@ -212,7 +214,8 @@ def _exit_cause(evidence: Evidence) -> str:
 
 
 def _completed_cause(evidence: Evidence) -> str:
-    return _noting_helper(evidence, "completed")
+    """What went wrong in silence is a success to any engine; only the fault itself knows better."""
+    return _noting_helper(evidence, "silent_defect" if evidence.witness is Witness.SILENT else "completed")
 
 
 _ENDS: Final = (

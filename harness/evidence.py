@@ -60,6 +60,7 @@ class Witness(StrEnum):
     DONE = "done"
     DID_NOT_FIRE = "did_not_fire"
     REFUSED = "refused"
+    SILENT = "silent"
 
 
 class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -116,4 +117,6 @@ def spelling(evidence: Evidence) -> str:
     """How the attempt ended, as scenarios and tables spell it."""
     if evidence.witness is Witness.DID_NOT_FIRE:
         return "did not fire"
+    if evidence.witness is Witness.SILENT and evidence.termination == Exited(0):
+        return "silent"
     return str(evidence.termination)

@@ -7,8 +7,9 @@
 #include "family.h"
 
 static const struct family *const families[] = {
-    &deref_faults, &heap_faults, &stack_faults,  &code_faults, &arithmetic_faults,
-    &file_faults,  &memory_faults, &race_faults, &control_faults,
+    &deref_faults,  &pointer_faults, &heap_faults,     &stack_faults,   &code_faults,
+    &arithmetic_faults, &file_faults, &signal_faults,  &memory_faults,  &race_faults,
+    &lifetime_faults, &runtime_faults, &control_faults,
 };
 
 enum { FAMILIES = sizeof families / sizeof families[0] };

@@ -1,12 +1,33 @@
-/* The program stops itself, or runs what is no instruction. */
+/* The program stops itself, or runs what it may not. */
+#undef NDEBUG /* the assertion is the fault */
 #include "family.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static enum outcome abort_call(const struct shot *shot) {
     (void)shot;
     abort();
     return DID_NOT_FIRE;
+}
+
+static enum outcome assertion(const struct shot *shot) {
+    volatile int truth = 0;
+    (void)shot;
+    assert(truth);
+    return DID_NOT_FIRE;
+}
+
+/* What -D_FORTIFY_SOURCE makes of memcpy(): the compiler knows the room, the library checks. */
+static enum outcome fortified_copy(const struct shot *shot) {
+    char room[16], source[64] = {0};
+    volatile size_t size = sizeof source;
+    (void)shot;
+    __builtin___memcpy_chk(room, source, size, sizeof room);
+    return launder(room)[0] ? DONE : DID_NOT_FIRE;
 }
 
 static enum outcome illegal_instruction(const struct shot *shot) {
@@ -19,15 +40,83 @@ static enum outcome illegal_instruction(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+/* Data on a page without the right to execute. */
+static enum outcome jump_to_data(const struct shot *shot) {
+    (void)shot;
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return DID_NOT_FIRE;
+    memset(page, 0xc3, size);
+    void (*volatile function)(void) = (void (*)(void))(uintptr_t)launder(page);
+    function();
+    return DID_NOT_FIRE;
+}
+
+static enum outcome write_to_code(const struct shot *shot) {
+    (void)shot;
+    *launder((void *)(uintptr_t)write_to_code) = 1;
+    return DID_NOT_FIRE;
+}
+
+static enum outcome write_to_constant(const struct shot *shot) {
+    static const char constant[] = "constant";
+    (void)shot;
+    *launder((void *)(uintptr_t)constant) = 'C';
+    return DID_NOT_FIRE;
+}
+
+#if defined(__x86_64__)
+static enum outcome breakpoint(const struct shot *shot) {
+    (void)shot;
+    __asm__ volatile("int3");
+    return DID_NOT_FIRE;
+}
+
+static enum outcome privileged_instruction(const struct shot *shot) {
+    (void)shot;
+    __asm__ volatile("hlt");
+    return DID_NOT_FIRE;
+}
+
+/* Fifteen bytes is the longest instruction there is; this one has sixteen. */
+static enum outcome overlong_instruction(const struct shot *shot) {
+    (void)shot;
+    __asm__ volatile(".fill 15, 1, 0x66\n\tnop");
+    return DID_NOT_FIRE;
+}
+#endif
+
+#define CODE .family = "code", .kind = "deterministic", .tiers = "forced"
+
 FAMILY(code_faults,
-    {.name = "abort", .family = "code", .kind = "deterministic", .tiers = "forced", .needs = "",
-     .mechanism = "Calls abort(), as assert() and a failed runtime check do.",
-     .expects = "SIGABRT SI_TKILL self", .fire = abort_call},
-    {.name = "illegal_instruction", .family = "code", .kind = "deterministic", .tiers = "forced", .needs = "",
+    {CODE, .name = "abort", .needs = "", .fire = abort_call,
+     .mechanism = "Calls abort(), as a failed runtime check does.", .expects = "SIGABRT SI_TKILL self"},
+    {CODE, .name = "assertion", .needs = "", .fire = assertion,
+     .mechanism = "Fails an assertion.", .expects = "SIGABRT SI_TKILL self"},
+    {CODE, .name = "fortified_copy", .needs = "glibc", .fire = fortified_copy,
+     .mechanism = "Copies more than fits; the checked memcpy() notices and aborts.",
+     .expects = "SIGABRT SI_TKILL self"},
+    {CODE, .name = "illegal_instruction", .needs = "", .fire = illegal_instruction,
      .mechanism = "Executes an instruction that is defined to be undefined.",
 #if defined(__aarch64__)
-     .expects = "SIGILL ILL_ILLOPC code",
+     .expects = "SIGILL ILL_ILLOPC code"},
 #else
-     .expects = "SIGILL ILL_ILLOPN code",
+     .expects = "SIGILL ILL_ILLOPN code"},
 #endif
-     .fire = illegal_instruction});
+    {CODE, .name = "jump_to_data", .needs = "", .fire = jump_to_data,
+     .mechanism = "Calls into a page of data.", .expects = "SIGSEGV SEGV_ACCERR code"},
+    {CODE, .name = "write_to_code", .needs = "", .fire = write_to_code,
+     .mechanism = "Writes over its own code.", .expects = "SIGSEGV SEGV_ACCERR wild"},
+    {CODE, .name = "write_to_constant", .needs = "", .fire = write_to_constant,
+     .mechanism = "Writes over a constant.", .expects = "SIGSEGV SEGV_ACCERR wild"},
+#if defined(__x86_64__)
+    {CODE, .name = "breakpoint", .needs = "x86_64", .fire = breakpoint,
+     .mechanism = "Executes a breakpoint without a debugger.", .expects = "SIGTRAP SI_KERNEL null"},
+    {CODE, .name = "privileged_instruction", .needs = "x86_64", .fire = privileged_instruction,
+     .mechanism = "Executes an instruction of the kernel's; it is reported like NULL.",
+     .expects = "SIGSEGV SI_KERNEL null"},
+    {CODE, .name = "overlong_instruction", .needs = "x86_64", .fire = overlong_instruction,
+     .mechanism = "Executes an instruction of more than fifteen bytes; it is reported like NULL.",
+     .expects = "SIGSEGV SI_KERNEL null"},
+#endif
+);

@@ -35,5 +35,5 @@ FAMILY(control_faults,
     {.name = "hang", .family = "control", .kind = "hang", .tiers = "forced", .needs = "",
      .mechanism = "Ignores SIGTERM and waits for ever.", .expects = "SIGKILL by the deadline", .fire = hang},
     {.name = "exit_status", .family = "control", .kind = "exit", .tiers = "forced", .needs = "",
-     .mechanism = "Leaves with exit status `status` before the work is done.", .expects = "exited status",
+     .mechanism = "Leaves with exit status `status` before the work is done.", .expects = "exited 1",
      .parameters = {{"status", "status", 1, 0, 255}}, .fire = exit_status});

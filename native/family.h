@@ -15,8 +15,8 @@ struct family {
     static const struct fault rows[] = {__VA_ARGS__};      \
     const struct family name = {rows, sizeof rows / sizeof rows[0]}
 
-extern const struct family arithmetic_faults, code_faults, control_faults, deref_faults, file_faults,
-    heap_faults, memory_faults, race_faults, stack_faults;
+extern const struct family arithmetic_faults, code_faults, control_faults, deref_faults, file_faults, heap_faults,
+    lifetime_faults, memory_faults, pointer_faults, race_faults, runtime_faults, signal_faults, stack_faults;
 
 /* The pointer again, by a way the compiler can't see through. */
 static inline volatile char *launder(volatile void *pointer) {

@@ -16,7 +16,8 @@ enum outcome {
     ARMED = 1,        /* past the checks, at the point of no return */
     DONE = 2,         /* the work ended and the defect did not take effect, as it may */
     DID_NOT_FIRE = 3, /* the defect was to take effect and the process lived */
-    REFUSED = 4       /* a check said no: nothing was fired */
+    REFUSED = 4,      /* a check said no: nothing was fired */
+    SILENT = 5        /* the defect took effect, and nobody noticed */
 };
 
 /* Why fire() or arm() refused. */
@@ -50,7 +51,7 @@ struct fault {
     const char *name;
     const char *family;
     const char *mechanism; /* one sentence */
-    const char *kind;      /* deterministic, racy, hang, exit or control */
+    const char *kind;      /* deterministic, racy, hang, silent, exit or control */
     const char *tiers;     /* of: forced dosed wild */
     const char *needs;     /* of: memory_limit memory_cgroup empty_hugetlb x86_64 glibc */
     const char *expects;   /* termination, si_code and address class where it takes effect */

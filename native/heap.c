@@ -1,9 +1,10 @@
-/* Memory given back and used again. */
+/* The heap: memory given back and used again, and its bookkeeping overwritten. */
 #include "family.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24 };
+enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24, LARGE_BYTES = 2048 };
 
 /* So large a block is a mapping of its own: free() returns its pages to the kernel. */
 static enum outcome use_after_free(const struct shot *shot) {
@@ -16,6 +17,21 @@ static enum outcome use_after_free(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+/* The block's next owner and its last one write to the same bytes: nothing notices. */
+static enum outcome use_after_free_small(const struct shot *shot) {
+    (void)shot;
+    volatile char *before = launder(malloc(SMALL_BYTES));
+    if (!before) return DID_NOT_FIRE;
+    free((void *)launder(before));
+    volatile char *after = launder(malloc(SMALL_BYTES));
+    if (!after) return DID_NOT_FIRE;
+    after[0] = 1;
+    before[0] = 2;
+    int corrupted = after[0] == 2;
+    free((void *)after);
+    return corrupted ? SILENT : DID_NOT_FIRE;
+}
+
 static enum outcome double_free(const struct shot *shot) {
     (void)shot;
     volatile char *block = launder(malloc(SMALL_BYTES));
@@ -25,10 +41,57 @@ static enum outcome double_free(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+static enum outcome invalid_free(const struct shot *shot) {
+    (void)shot;
+    volatile char *block = launder(malloc(LARGE_BYTES));
+    if (!block) return DID_NOT_FIRE;
+    free((void *)launder(block + 8));
+    return DID_NOT_FIRE;
+}
+
+static enum outcome free_of_stack(const struct shot *shot) {
+    (void)shot;
+    char local[64] __attribute__((aligned(16)));
+    memset(local, 0, sizeof local);
+    free((void *)launder(local + 16));
+    return DID_NOT_FIRE;
+}
+
+/* The size of the block behind is overwritten; the allocator finds out when it gets that block back. */
+static enum outcome heap_overflow(const struct shot *shot) {
+    (void)shot;
+    volatile char *first = launder(malloc(LARGE_BYTES)), *second = launder(malloc(LARGE_BYTES));
+    if (!first || !second || !malloc(LARGE_BYTES)) return DID_NOT_FIRE;
+    for (int at = 0; at < 64; at++) first[LARGE_BYTES + at] = 0x41;
+    free((void *)launder(second));
+    return DID_NOT_FIRE;
+}
+
+static enum outcome heap_underflow(const struct shot *shot) {
+    (void)shot;
+    volatile char *block = launder(malloc(LARGE_BYTES));
+    if (!block || !malloc(LARGE_BYTES)) return DID_NOT_FIRE;
+    for (int at = 1; at <= 16; at++) block[-at] = 0x41;
+    free((void *)launder(block));
+    return DID_NOT_FIRE;
+}
+
+#define HEAP .family = "heap", .tiers = "forced"
+#define FOUND_BY_GLIBC .kind = "deterministic", .needs = "glibc", .expects = "SIGABRT SI_TKILL self"
+
 FAMILY(heap_faults,
-    {.name = "use_after_free", .family = "heap", .kind = "deterministic", .tiers = "forced", .needs = "",
+    {HEAP, .name = "use_after_free", .kind = "deterministic", .needs = "", .fire = use_after_free,
      .mechanism = "Reads a block after free() has returned its pages to the kernel.",
-     .expects = "SIGSEGV SEGV_MAPERR wild", .fire = use_after_free},
-    {.name = "double_free", .family = "heap", .kind = "deterministic", .tiers = "forced", .needs = "glibc",
-     .mechanism = "Frees the same small block twice; the allocator notices and aborts.",
-     .expects = "SIGABRT SI_TKILL self", .fire = double_free});
+     .expects = "SIGSEGV SEGV_MAPERR wild"},
+    {HEAP, .name = "use_after_free_small", .kind = "silent", .needs = "glibc", .fire = use_after_free_small,
+     .mechanism = "Writes to a small block after free() has given it to its next owner.", .expects = "silent"},
+    {HEAP, FOUND_BY_GLIBC, .name = "double_free", .fire = double_free,
+     .mechanism = "Frees the same small block twice; the allocator notices and aborts."},
+    {HEAP, FOUND_BY_GLIBC, .name = "invalid_free", .fire = invalid_free,
+     .mechanism = "Frees an address in the middle of a block."},
+    {HEAP, FOUND_BY_GLIBC, .name = "free_of_stack", .fire = free_of_stack,
+     .mechanism = "Frees a local variable."},
+    {HEAP, FOUND_BY_GLIBC, .name = "heap_overflow", .fire = heap_overflow,
+     .mechanism = "Writes past the end of a block over the bookkeeping of the next, which is freed then."},
+    {HEAP, FOUND_BY_GLIBC, .name = "heap_underflow", .fire = heap_underflow,
+     .mechanism = "Writes before the start of a block over its own bookkeeping, and frees it."});

@@ -115,4 +115,4 @@ FAMILY(memory_faults,
     {.name = "memory_fill", .family = "memory", .kind = "deterministic", .tiers = "forced",
      .needs = "memory_cgroup", .parameters = BYTES,
      .mechanism = "Fills `bytes` of memory; where the memory cgroup allows less, the kernel kills the process.",
-     .expects = "SIGKILL by the kernel's OOM killer", .fire = memory_fill});
+     .expects = "SIGKILL by the OOM killer", .fire = memory_fill});

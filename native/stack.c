@@ -1,9 +1,11 @@
-/* Stacks that run out. */
+/* Stacks that run out or are overwritten. */
 #include "family.h"
 
+#include <alloca.h>
+#include <string.h>
 #include <sys/resource.h>
 
-enum { FRAME_BYTES = 4096, STACK_BYTES = 8 << 20 };
+enum { FRAME_BYTES = 4096, STACK_BYTES = 8 << 20, SMALL_STACK_BYTES = 512 << 10 };
 
 /* Not a tail call, and every frame is touched: it can't become a loop. */
 static int recurse(int depth) {
@@ -14,16 +16,23 @@ static int recurse(int depth) {
 }
 
 /* An unlimited stack would eat the machine instead of ending. */
-static void bound_stack(void) {
+static void bound_stack(rlim_t bytes) {
     struct rlimit limit;
     getrlimit(RLIMIT_STACK, &limit);
-    if (limit.rlim_cur > STACK_BYTES) limit.rlim_cur = STACK_BYTES;
+    if (limit.rlim_cur > bytes) limit.rlim_cur = bytes;
     setrlimit(RLIMIT_STACK, &limit);
 }
 
 static enum outcome stack_overflow(const struct shot *shot) {
     (void)shot;
-    bound_stack();
+    bound_stack(STACK_BYTES);
+    recurse(0);
+    return DID_NOT_FIRE;
+}
+
+static enum outcome stack_limit(const struct shot *shot) {
+    (void)shot;
+    bound_stack(SMALL_STACK_BYTES);
     recurse(0);
     return DID_NOT_FIRE;
 }
@@ -36,15 +45,63 @@ static void *overflow_here(void *unused) {
 static enum outcome stack_overflow_thread(const struct shot *shot) {
     (void)shot;
     pthread_t thread;
-    bound_stack();
+    bound_stack(STACK_BYTES);
     if (start_thread(&thread, overflow_here, NULL) == 0) pthread_join(thread, NULL);
     return DID_NOT_FIRE;
 }
 
+/* One frame steps over the guard: its address is near no stack pointer that anyone would compare it with. */
+static enum outcome huge_local(const struct shot *shot) {
+    bound_stack(STACK_BYTES);
+    volatile char *local = alloca((size_t)shot->value[0]);
+    *launder(local) = 1;
+    return DID_NOT_FIRE;
+}
+
+#if defined(__x86_64__)
+/* The frame's own return address, replaced by one that no program can have. */
+__attribute__((noinline)) static void smash_frame(void) {
+    volatile uintptr_t *frame = __builtin_frame_address(0);
+    frame[1] = (uintptr_t)0x4141414141414141;
+}
+
+static enum outcome smashed_return(const struct shot *shot) {
+    (void)shot;
+    smash_frame();
+    return DID_NOT_FIRE;
+}
+#endif
+
+__attribute__((noinline, optimize("stack-protector-all"))) static void overflow_buffer(size_t bytes) {
+    char buffer[16];
+    memset((void *)launder(buffer), 0x41, bytes);
+}
+
+static enum outcome stack_canary(const struct shot *shot) {
+    (void)shot;
+    overflow_buffer(64);
+    return DID_NOT_FIRE;
+}
+
+#define STACK .family = "stack", .kind = "deterministic", .tiers = "forced"
+
 FAMILY(stack_faults,
-    {.name = "stack_overflow", .family = "stack", .kind = "deterministic", .tiers = "forced", .needs = "",
-     .mechanism = "Recurses without end on the main thread.",
-     .expects = "SIGSEGV SEGV_MAPERR stack", .fire = stack_overflow},
-    {.name = "stack_overflow_thread", .family = "stack", .kind = "deterministic", .tiers = "forced", .needs = "",
+    {STACK, .name = "stack_overflow", .needs = "", .fire = stack_overflow,
+     .mechanism = "Recurses without end on the main thread.", .expects = "SIGSEGV SEGV_MAPERR stack"},
+    {STACK, .name = "stack_limit", .needs = "", .fire = stack_limit,
+     .mechanism = "Recurses past a small RLIMIT_STACK.", .expects = "SIGSEGV SEGV_MAPERR stack"},
+    {STACK, .name = "stack_overflow_thread", .needs = "", .fire = stack_overflow_thread,
      .mechanism = "Recurses without end on a worker thread, into its guard page.",
-     .expects = "SIGSEGV SEGV_ACCERR stack | SIGSEGV SEGV_MAPERR stack", .fire = stack_overflow_thread});
+     .expects = "SIGSEGV SEGV_ACCERR stack | SIGSEGV SEGV_MAPERR stack"},
+    {STACK, .name = "huge_local", .needs = "",
+     .mechanism = "Writes to the far end of a local array that is larger than the stack.",
+     .expects = "SIGSEGV SEGV_MAPERR stack | SIGSEGV SEGV_MAPERR wild",
+     .parameters = {{"bytes", "bytes", 64 << 20, 16 << 20, 1 << 30}}, .fire = huge_local},
+#if defined(__x86_64__)
+    {STACK, .name = "smashed_return", .needs = "x86_64", .fire = smashed_return,
+     .mechanism = "Returns to an address that was overwritten; it is reported like NULL.",
+     .expects = "SIGSEGV SI_KERNEL null"},
+#endif
+    {STACK, .name = "stack_canary", .needs = "glibc", .fire = stack_canary,
+     .mechanism = "Overflows a local array; the stack protector notices and aborts.",
+     .expects = "SIGABRT SI_TKILL self"});

@@ -18,7 +18,7 @@ CRASH = struct.Struct("<iiQQQiiii")  # signal, code, address, pc, sp, thread, pr
 SEAL = struct.Struct("<II")  # checksum, commit
 USED_BYTES = HEADER.size + CRASH.size + SEAL.size
 
-WITNESSES = [Witness.UNTOUCHED, Witness.ARMED, Witness.DONE, Witness.DID_NOT_FIRE, Witness.REFUSED]
+WITNESSES = list(Witness)  # in the order of `enum outcome`
 REFUSALS = {
     -1: "the process is not armed",
     -2: "no such fault",
