@@ -1,6 +1,7 @@
 """supervise(): limits, deadlines, evidence and containment, with real processes."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -275,6 +276,25 @@ def test_a_guard_killed_by_its_victim_is_a_lost_status() -> None:
     """Without a namespace a victim can kill its guard: INFRA, never a success, and the victim dies with it."""
     with pytest.raises(InfraError, match="status lost"):
         supervise(["sh", "-c", "kill -KILL $PPID; sleep 60"], deadline_s=30, containment="bare")
+
+
+@pytest.mark.slow
+def test_a_guard_stopped_by_its_victim_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a namespace a victim can stop its guard: it is let go on, and the deadline is kept, if late."""
+    monkeypatch.setattr("harness.supervisor.process.PATIENCE_S", 0.5)
+    evidence = supervise(["sh", "-c", "kill -STOP $PPID; sleep 60"], deadline_s=0.2, grace_s=0.1, containment="bare")
+    assert (evidence.termination, evidence.ended_by) == (Signaled("SIGTERM"), EndedBy.DEADLINE)
+
+
+def test_a_full_descriptor_table_is_infra() -> None:
+    """No descriptor left is the harness's trouble, in one line, and none of those it took leaks."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 6, hard))
+    try:
+        with pytest.raises(InfraError, match="can't be started"):
+            supervise(["true"], deadline_s=30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @needs_namespace

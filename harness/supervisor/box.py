@@ -10,6 +10,7 @@ import zlib
 import msgspec
 
 from harness.evidence import FaultRecord, Witness
+from harness.exceptions import InfraError
 
 BOX_BYTES = 4096
 MAGIC = 0x58424843
@@ -54,8 +55,11 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 def create(*, memory_limited: bool) -> int:
-    """Return a descriptor of a new page, ready for a victim."""
-    fd = os.memfd_create("crash-box", os.MFD_CLOEXEC)
+    """Return a descriptor of a new page, ready for a victim. Raises InfraError when there is none to be had."""
+    try:
+        fd = os.memfd_create("crash-box", os.MFD_CLOEXEC)
+    except OSError as error:
+        raise InfraError(f"the shared page can't be made: {error.strerror}") from error
     os.ftruncate(fd, BOX_BYTES)
     os.pwrite(fd, HEADER.pack(MAGIC, memory_limited, 0, 0, 0, 0), 0)
     return fd

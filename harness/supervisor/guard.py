@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shlex
+import signal
 import socket
 import struct
 from contextlib import ExitStack, suppress
@@ -76,78 +77,73 @@ def guard_path() -> str:
     return str(Path(extension_path()).parent / "guard")
 
 
-def _lift(fd: int) -> int:
-    """Move a descriptor above those the guard is given, so that one dup2 can't overwrite another's source."""
-    lifted = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
-    os.close(fd)
-    return lifted
+def _ends(pair: Sequence[int], ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    """Move a pair above the descriptors the guard is given, so that no dup2 overwrites another's source."""
+    with ExitStack() as raw:
+        for fd in pair:
+            raw.callback(os.close, fd)
+        mine = fcntl.fcntl(pair[0], fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+        ours.callback(os.close, mine)
+        other = fcntl.fcntl(pair[1], fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+        theirs.callback(os.close, other)
+    return mine, other
+
+
+def _socketpair() -> list[int]:
+    return [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
 
 
 class Guard:
-    """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it."""
+    """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it.
+
+    Raises InfraError when it can't be started.
+    """
 
     def __init__(
-        self,
-        command: Sequence[str],
-        options: Sequence[str],
-        env: Mapping[str, str],
-        page: int | None,
+        self, command: Sequence[str], options: Sequence[str], env: Mapping[str, str], page: int | None
     ) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
-            self._control = self._socket(theirs)
-            ours.callback(self._control.close)
-            self.stdout, out = self._pipe(ours, theirs)
-            self.stderr, err = self._pipe(ours, theirs)
-            actions: list[tuple[int | str, ...]] = [
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, out, 1),
-                (os.POSIX_SPAWN_DUP2, err, 2),
-                (os.POSIX_SPAWN_DUP2, self._their_control, CONTROL_FD),
-            ]
-            if page is not None:
-                lifted = _lift(os.dup(page))
-                theirs.callback(os.close, lifted)
-                actions.append((os.POSIX_SPAWN_DUP2, lifted, BOX_FD))
-                options = [*options, "--box"]
-            argv = [guard_path(), *options, "--", *command]
-            self._pid = self._spawn(argv, env, actions)
+            try:
+                self.control, their_control = _ends(_socketpair(), ours, theirs)
+                self.stdout, out = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
+                self.stderr, err = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
+                given = {1: out, 2: err, CONTROL_FD: their_control}
+                if page is not None:
+                    given[BOX_FD] = fcntl.fcntl(page, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+                    theirs.callback(os.close, given[BOX_FD])
+                self._socket = socket.socket(fileno=self.control)
+                ours.callback(self._socket.detach)
+                box_option = ["--box"] if page is not None else []
+                self._pid = self._spawn([guard_path(), *options, *box_option, "--", *command], env, given)
+            except (OSError, ValueError) as error:
+                raise InfraError(f"the guard can't be started: {error}") from error
+            self._pidfd = self._hold(ours)
             self._ours = ours.pop_all()
 
-    def _socket(self, theirs: ExitStack) -> socket.socket:
-        ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._their_control = _lift(other.detach())
-        theirs.callback(os.close, self._their_control)
-        return socket.socket(fileno=_lift(ours.detach()))
-
     @staticmethod
-    def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
-        mine, other = (_lift(fd) for fd in os.pipe2(os.O_CLOEXEC))
-        ours.callback(os.close, mine)
-        theirs.callback(os.close, other)
-        return mine, other
+    def _spawn(argv: list[str], env: Mapping[str, str], given: Mapping[int, int]) -> int:
+        actions: list[tuple[int | str, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in given.items()]
+        return os.posix_spawn(argv[0], argv, dict(env), file_actions=actions, setpgroup=0)
 
-    @staticmethod
-    def _spawn(argv: list[str], env: Mapping[str, str], actions: list[tuple[int | str, ...]]) -> int:
-        try:
-            return os.posix_spawn(argv[0], argv, dict(env), file_actions=actions, setpgroup=0)
-        except (OSError, ValueError) as error:
-            raise InfraError(f"the guard can't be started: {error}") from error
-
-    @property
-    def control(self) -> int:
-        """Readable when the report is there, or the guard is gone."""
-        return self._control.fileno()
+    def _hold(self, ours: ExitStack) -> int | None:
+        """Return a pidfd; None when the guard is gone and reaped by somebody else already."""
+        with suppress(OSError):
+            pidfd = os.pidfd_open(self._pid)
+            ours.callback(os.close, pidfd)
+            return pidfd
+        return None
 
     def cancel(self) -> None:
         """Ask for the victim's end: SIGTERM, the grace, SIGKILL; asked twice, SIGKILL at once."""
         with suppress(OSError):
-            self._control.send(b"c")
+            self._socket.send(b"c")
 
     def receive(self) -> Report | Note:
         """Receive what the guard says next; raises InfraError where it is gone without a report."""
         data = b""
         with suppress(OSError):
-            data = self._control.recv(REPORT.size + 1)
+            data = self._socket.recv(REPORT.size + 1)
         if len(data) == NOTE.size and NOTE.unpack(data)[0] == NOTE_MAGIC:
             return Note(*NOTE.unpack(data)[1:])
         return decode_report(data)
@@ -155,13 +151,20 @@ class Guard:
     def acknowledge(self) -> None:
         """Let the guard go on: its intent is journalled."""
         with suppress(OSError):
-            self._control.send(b"a")
+            self._socket.send(b"a")
+
+    def resume(self) -> None:
+        """Let a guard go on that someone has stopped."""
+        with suppress(OSError):
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the lifeline and wait until the guard, and so everything below it, is gone."""
+        self.resume()
         self._ours.close()
         with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.5
 LONGEST_S = 10**9
+PATIENCE_S = 10.0  # longer than the guard's own patience with survivors and with a slow journal
 INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
 
@@ -126,7 +128,9 @@ def supervise(
         journal.started()
     try:
         with Guard(argv, options, os.environ if env is None else env, page) as guard:
-            report, out, err = _attend(guard, stop, relay, journal)
+            report, out, err = _attend(
+                guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
+            )
         check(report, argv)
         contents = box.read(page) if page is not None else None
     finally:
@@ -153,6 +157,7 @@ def _attend(
     stop: Stop | None,
     relay: Callable[[int, bytes], object] | None,
     journal: Journal | None,
+    deadline_s: float | None,
 ) -> tuple[Report, str, str]:
     """Follow the output until the report comes, so that a flood can't block the victim or fill our memory."""
     tails = {
@@ -162,9 +167,11 @@ def _attend(
     poller = select.poll()
     for fd in (*tails, guard.control, *((stop.fileno(),) if stop else ())):
         poller.register(fd, select.POLLIN)
-    report = None
+    report, patience = None, Patience(deadline_s)
     while report is None:
-        ready = {fd for fd, _ in poller.poll()}
+        ready = {fd for fd, _ in poller.poll(patience.left_ms())}
+        if not ready:
+            patience.lose(guard)
         for fd in ready & tails.keys():
             if tails[fd].read() == b"":
                 poller.unregister(fd)
@@ -176,6 +183,28 @@ def _attend(
     for tail in tails.values():
         tail.drain()
     return report, tails[guard.stdout].text(), tails[guard.stderr].text()
+
+
+class Patience:
+    """How long to wait for a guard that has a deadline to keep.
+
+    A victim that shares its namespace can stop it: it is let go on once, and given up the second time.
+    """
+
+    def __init__(self, deadline_s: float | None) -> None:
+        self._end_s = None if deadline_s is None else time.monotonic() + deadline_s + PATIENCE_S
+        self._lost = False
+
+    def left_ms(self) -> float | None:
+        """Milliseconds for poll(); None is for ever."""
+        return None if self._end_s is None else max(0.0, self._end_s - time.monotonic()) * 1000
+
+    def lose(self, guard: Guard) -> None:
+        """Raise InfraError the second time."""
+        if self._lost:
+            raise InfraError("status lost: the guard does not answer")
+        self._lost, self._end_s = True, time.monotonic() + PATIENCE_S
+        guard.resume()
 
 
 def _heed(guard: Guard, journal: Journal | None) -> Report | None:
