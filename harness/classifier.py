@@ -13,12 +13,13 @@ import msgspec
 from harness.codes import Code, Dialect
 from harness.errors import TaskError, enhance, error_of_exit, internal
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
+from harness.signature import address_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-NULL_PAGES: Final = 64 * 1024  # an address below is NULL plus an offset
-STACK_REACH: Final = 64 * 1024  # an address this near to the stack pointer is the stack's
+    from harness.evidence import FaultRecord
+
 SHELL_BASE: Final = 128  # a shell reports signal n as exit status 128 + n
 OOM_TEXTS: Final = ("JavaScript heap out of memory", "Reached heap limit")
 SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_TKILL", "SI_MESGQ", "SI_TIMER"})
@@ -166,21 +167,18 @@ def _as_enhanced(evidence: Evidence) -> str:
 
 def _segv_cause(evidence: Evidence) -> str:
     """Upstream has one word for it; the record tells null, stack and wild apart."""
-    fault = evidence.fault
-    cause = "segv_without_record"
-    if fault and fault.code == "SI_KERNEL":
-        cause = "non_canonical_access"
-    elif fault and fault.address is not None:
-        cause = _address_cause(fault.code, fault.address, fault.stack_pointer)
-    return _noting_helper(evidence, cause)
+    return _noting_helper(evidence, _record_cause(evidence.fault) if evidence.fault else "segv_without_record")
 
 
-def _address_cause(code: str | None, address: int, stack_pointer: int | None) -> str:
-    if code == "SEGV_MAPERR" and address < NULL_PAGES:
+def _record_cause(fault: FaultRecord) -> str:
+    if fault.code == "SI_KERNEL":
+        return "non_canonical_access"
+    where = address_class(fault)
+    if where == "null" and fault.code == "SEGV_MAPERR":
         return "null_dereference"
-    if stack_pointer is not None and abs(address - stack_pointer) < STACK_REACH:
+    if where == "stack":
         return "stack_overflow"
-    return "protected_page" if code == "SEGV_ACCERR" else "wild_pointer"
+    return "protected_page" if fault.code == "SEGV_ACCERR" else "wild_pointer"
 
 
 def _noting_helper(evidence: Evidence, cause: str) -> str:

@@ -8,48 +8,15 @@ import msgspec
 import pytest
 
 from harness import NotArmed, victim
-from harness.capabilities import why_not
 from harness.catalogue import Fault, catalogue, check_parameters, find
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Signaled, Witness, spelling
+from harness.evidence import Exited, Signaled, spelling
 from harness.exceptions import InvalidInputError
+from harness.gate import Verdict
+from harness.rollcall import MODES, call
 from harness.supervisor import Limits, Shot, supervise
 
 FAULTS = list(catalogue().values())
-DOSED = [fault for fault in FAULTS if "dosed" in fault.tiers]
-WILD = [fault for fault in FAULTS if "wild" in fault.tiers]
 MIB = 1 << 20
-LIMITS = Limits(memory_bytes=64 * MIB, data_bytes=56 * MIB)
-CGROUP = Limits(memory_bytes=64 * MIB, memory_by="cgroup")
-
-
-def limits_for(fault: Fault) -> Limits:
-    """Memory faults get a limit, others none."""
-    if "memory_cgroup" in fault.needs:
-        return CGROUP
-    return LIMITS if "memory_limit" in fault.needs else Limits()
-
-
-def address_class(record: FaultRecord) -> str:
-    """The word that a row's `expects` uses for an address."""
-    if record.address is None:
-        return "self"
-    if record.address < 0x10000:
-        return "null"
-    if record.address == record.program_counter:
-        return "code"
-    near = record.stack_pointer is not None and abs(record.address - record.stack_pointer) < 0x10000
-    return "stack" if near else "wild"
-
-
-def seen(evidence: Evidence) -> str:
-    """Evidence in the words of `expects`."""
-    if evidence.fault is not None:
-        return f"{evidence.termination} {evidence.fault.code} {address_class(evidence.fault)}"
-    if evidence.ended_by is EndedBy.DEADLINE:
-        return f"{evidence.termination} by the deadline"
-    if evidence.memory.oom_kills:
-        return f"{evidence.termination} by the OOM killer"
-    return "done" if evidence.witness is Witness.DONE else spelling(evidence)
 
 
 def ids(faults: list[Fault]) -> list[str]:
@@ -57,29 +24,26 @@ def ids(faults: list[Fault]) -> list[str]:
     return [fault.name for fault in faults]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=ids(FAULTS))
-def test_a_forced_fault_ends_as_its_row_says(fault: Fault) -> None:
-    """Termination, si_code and address class, by the victim's own record; a row without a code leaves no record."""
-    if reason := why_not(fault.needs):
-        pytest.skip(reason)
-    deadline_s = 0.5 if fault.kind == "hang" else 60
-    evidence = supervise(Shot(fault.name), limits_for(fault), deadline_s, grace_s=0.2)
-    assert seen(evidence) in fault.expects
+CALLS = [(fault, tier) for fault in FAULTS for tier in fault.tiers]
 
 
-@pytest.mark.parametrize("fault", DOSED, ids=ids(DOSED))
-def test_a_safe_shot_does_no_harm(fault: Fault) -> None:
-    """The same work in the harmless order ends, and says that it is done."""
-    evidence = supervise(Shot(fault.name, "safe"), limits_for(fault), 60)
-    assert (evidence.termination, evidence.witness) == (Exited(0), Witness.DONE)
+@pytest.mark.parametrize(("fault", "tier"), CALLS, ids=[f"{fault.name}-{tier}" for fault, tier in CALLS])
+def test_a_fault_ends_as_its_row_says(fault: Fault, tier: str) -> None:
+    """Termination, si_code and address class by the victim's own record, in each of the row's tiers."""
+    answer = call(fault, tier)
+    if answer.judgement.verdict is Verdict.SKIP:
+        pytest.skip("; ".join(answer.judgement.reasons))
+    assert answer.judgement.reasons == ()
+    assert answer.judgement.verdict is Verdict.PASS
+    assert len(answer.observed) == len(MODES[tier])
 
 
-@pytest.mark.parametrize("fault", WILD, ids=ids(WILD))
-def test_a_wild_shot_ends_in_one_of_two_ways(fault: Fault) -> None:
-    """Either the defect took effect, and dies as the row says, or the work is done."""
-    for _ in range(5):
-        evidence = supervise(Shot(fault.name, "wild"), limits_for(fault), 60)
-        assert evidence.witness is Witness.DONE or seen(evidence) in fault.expects
+def test_a_row_that_lies_is_found_out() -> None:
+    """The roll call judges: a row that expects something else fails."""
+    liar = msgspec.structs.replace(find("null_read"), expects=("SIGBUS BUS_ADRERR wild",))
+    judgement = call(liar, "forced").judgement
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.reasons == ("forced: expected SIGBUS BUS_ADRERR wild, observed SIGSEGV SEGV_MAPERR null",)
 
 
 def test_did_not_fire_is_neither_success_nor_crash() -> None:

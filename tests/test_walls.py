@@ -10,7 +10,7 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 MODULES = sorted(HARNESS.rglob("*.py"))
 
-PURE = ["codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence"]
+PURE = ["codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"]
 WORLD = {
     "os",
     "time",
@@ -30,11 +30,11 @@ ROWS = [
     ["exceptions"],
     ["evidence", "victim", "codes"],
     ["supervisor", "catalogue", "truncation", "policy"],
-    ["capabilities", "errors"],
+    ["capabilities", "errors", "signature"],
     ["classifier", "retry"],
     ["engine", "scenario"],
     ["trial", "gate"],
-    ["campaign"],
+    ["campaign", "rollcall"],
     ["report"],
     ["cli", "pytest_plugin"],
     ["__main__"],

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from harness.campaign import Result, processors, run_all
 from harness.cli.options import common, emit_pretty
+from harness.cli.rollcall import roll_call
 from harness.exceptions import InvalidInputError
 from harness.gate import exit_code, observed
 from harness.report import words
@@ -72,6 +73,7 @@ def record(result: Result) -> dict[str, object]:
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
 @click.argument("scenario", nargs=-1)
 @click.option("--case", help="Only the cases of this name.")
+@click.option("--catalogue", "whole", is_flag=True, help="Fire every fault in each of its tiers instead.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
 @common
 @click.pass_context
@@ -79,6 +81,7 @@ def run(
     context: click.Context,
     scenario: tuple[str, ...],
     case: str | None,
+    whole: bool,
     jobs: int | None,
     as_json: bool,
     dialect: Dialect,
@@ -88,6 +91,10 @@ def run(
 
     SCENARIO is a file, a folder, or the name of a shipped scenario; without any, all that ship are run.
     """
+    if whole and (scenario or case):
+        raise InvalidInputError("--catalogue: it takes no scenario and no case")
+    if whole:
+        context.exit(roll_call(jobs or processors(), as_json))
     scenarios = select(scenario, case)
     total = sum(len(one.case) for one in scenarios)
     out, results = console(stderr=as_json), list[Result]()
