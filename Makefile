@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check clean
+.PHONY: run test lint check docs clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -19,6 +19,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 check: lint test
+
+# Pages that are generated; tests say when they are stale.
+docs: $(STAMP)
+	$(BIN)/crash-harness faults --markdown > docs/faults.md
 
 # Editable, so only a change to the native side needs another install.
 $(STAMP): $(SOURCES)

@@ -11,6 +11,7 @@ from rich.table import Table
 from harness.capabilities import why_not
 from harness.catalogue import Fault, catalogue, find
 from harness.cli.options import common, emit_pretty
+from harness.report.catalogue import page
 from harness.report.terminal import console
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: crash-harness faults torn_publish")
 @click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="The whole catalogue as a page: docs/faults.md.")
 @common
-def faults(name: str | None, as_json: bool, dialect: Dialect, seed: int | None) -> None:
+def faults(name: str | None, markdown: bool, as_json: bool, dialect: Dialect, seed: int | None) -> None:
     """List the native faults, or tell all about one."""
     chosen = [find(name)] if name else list(catalogue().values())
-    if as_json:
+    if markdown:
+        click.echo(page(chosen), nl=False)
+    elif as_json:
         emit_pretty(chosen[0] if name else chosen)
     elif name:
         _describe(chosen[0])
