@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check docs clean
+.PHONY: run test lint check docs compilers clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -29,6 +29,18 @@ $(STAMP): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
+
+# Every fault under each compiler that is there, at both optimisation levels: the row decides, not the compiler.
+compilers: $(STAMP)
+	for cc in gcc clang; do for level in -O0 -O2; do \
+		command -v $$cc >/dev/null || { echo "$$cc: not installed, skipped"; continue; }; \
+		echo "$$cc $$level"; \
+		CC=$$cc $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
+			--config-settings=cmake.define.FAULT_OPTIMISATION=$$level || exit 1; \
+		export PYTHONPATH=$$PWD/build/compilers/$$cc$$level:$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
+		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.victim import extension_path as p; print(p())' && \
+			$(CURDIR)/$(BIN)/python -S -m harness run --catalogue | tail -1) || exit 1; unset PYTHONPATH; \
+	done; done
 
 clean:
 	rm -rf $(VENV) build

@@ -79,9 +79,17 @@ static void record(const siginfo_t *info, const ucontext_t *context) {
     }
 }
 
+/* A victim may have alignment checks on, and the handler inherits them. */
+static void allow_misalignment(void) {
+#if defined(__x86_64__)
+    __asm__ volatile("pushf\n\tandl $0xfffbffff, (%%rsp)\n\tpopf" : : : "memory", "cc");
+#endif
+}
+
 /* Dies of the original siginfo. Returning to fault again would not do: another thread may have mapped the
  * page by then, and raise() would rewrite the siginfo. The signal is blocked here and strikes on return. */
 static void on_crash(int signal_number, siginfo_t *info, void *context) {
+    allow_misalignment();
     int saved = errno;
     if (getpid() == victim) record(info, context);
     signal(signal_number, SIG_DFL);

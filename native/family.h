@@ -30,3 +30,6 @@ int start_thread(pthread_t *thread, void *(*body)(void *), void *argument);
 
 /* Notes in the box that the system refused an allocation. */
 void allocation_refused(void);
+
+/* Writes `bytes` over a local array of 16 that has a stack canary behind it. */
+void overflow_protected_buffer(int bytes);

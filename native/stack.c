@@ -2,7 +2,6 @@
 #include "family.h"
 
 #include <alloca.h>
-#include <string.h>
 #include <sys/resource.h>
 
 enum { FRAME_BYTES = 4096, STACK_BYTES = 8 << 20, SMALL_STACK_BYTES = 512 << 10 };
@@ -72,14 +71,9 @@ static enum outcome smashed_return(const struct shot *shot) {
 }
 #endif
 
-__attribute__((noinline, optimize("stack-protector-all"))) static void overflow_buffer(size_t bytes) {
-    char buffer[16];
-    memset((void *)launder(buffer), 0x41, bytes);
-}
-
 static enum outcome stack_canary(const struct shot *shot) {
     (void)shot;
-    overflow_buffer(64);
+    overflow_protected_buffer(64);
     return DID_NOT_FIRE;
 }
 
