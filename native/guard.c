@@ -24,11 +24,14 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "identity.h"
 #include "namespace.h"
 #include "survivors.h"
 
 enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
 enum { ACKNOWLEDGE_MS = 500 };
+
+#define BOX_FD_TEXT "4"
 
 static const uint64_t NEVER = UINT64_MAX;
 
@@ -67,6 +70,7 @@ struct order {
     pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
     int cgroup_version, keeps_box, own_namespace;
     const char *cgroup_parent, *pids_parent;
+    const char *preload; /* the library that carries the box into a foreign command */
     char **command;
 };
 
@@ -107,6 +111,20 @@ static void fail(int pipe_fd, enum step step) {
     _exit(127);
 }
 
+/* Before the program's own LD_PRELOAD, and in the victim's environment only. A box that could not be announced is one
+ * that was not loaded: nobody is misled. */
+static void announce_box(const char *library) {
+    char identity[IDENTITY_BYTES], list[2 * PATH_MAX];
+    const char *others = getenv(PRELOAD_VARIABLE);
+    if (!library) return;
+    int length = snprintf(list, sizeof list, "%s%s%s", library, others ? ":" : "", others ? others : "");
+    if (length < 0 || (size_t)length >= sizeof list) return;
+    write_identity(identity);
+    setenv(PRELOAD_VARIABLE, list, 1);
+    setenv(FD_VARIABLE, BOX_FD_TEXT, 1);
+    setenv(VICTIM_VARIABLE, identity, 1);
+}
+
 static void become_victim(const struct order *order, const struct cgroups *cgroups, pid_t guard, int pipe_fd) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -115,6 +133,7 @@ static void become_victim(const struct order *order, const struct cgroups *cgrou
     if (cgroups_join(cgroups) != 0) fail(pipe_fd, STEP_JOIN);
     if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
     if (!order->keeps_box) close(BOX_FD);
+    announce_box(order->preload);
     execvp(order->command[0], order->command);
     fail(pipe_fd, STEP_EXEC);
 }
@@ -231,7 +250,7 @@ static const struct option options[] = {
     {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
     {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
-    {"namespace", no_argument, NULL, 'n'},
+    {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
     {NULL, 0, NULL, 0},
 };
 
@@ -249,6 +268,7 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'Q': order->pids_parent = optarg; break;
         case 'p': order->processes = strtoull(optarg, NULL, 10); break;
         case 'b': order->keeps_box = 1; break;
+        case 'L': order->preload = optarg; break;
         case 'n': order->own_namespace = 1; break;
         default: return -1;
         }
