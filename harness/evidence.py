@@ -66,7 +66,8 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """Memory facts; what is absent was not measured.
 
     `oom_kills` counts in the attempt's own cgroup, so helpers of the victim are in it.
-    `allocation_failures` counts what the victim's allocator was refused, as far as the box saw it.
+    `allocation_failures` counts what the victim's allocator was refused, as far as the box saw it: not without a
+    box, and not where a program brings its own malloc.
     """
 
     limit_bytes: ByteCount | None = None
@@ -94,7 +95,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
     `stdout` and `stderr` hold the last bytes only, decoded with replacement. `fault` is absent when no handler
     wrote a whole record. `witness` is absent for a command that carries no fault of ours.
-    `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
+    `black_box` says whether a command carried one: "armed", "off", or "unavailable: why"; a fault of ours always
+    does. `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
     held it.
     """
 
@@ -108,6 +110,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     deadline_s: float | None = None
     duration_s: float | None = None
     cpu_s: float | None = None
+    black_box: str | None = None
     survivors: int = 0
     containment: str | None = None
 

@@ -228,7 +228,7 @@ def test_a_victim_starts_clean() -> None:
     )
     with Path("/dev/null").open() as inherited:
         os.set_inheritable(inherited.fileno(), True)
-        evidence = supervise(python(program), deadline_s=30)
+        evidence = supervise(python(program), deadline_s=30, black_box=False)
     assert evidence.stdout == "[0, 1, 2] True True set() True\n"
 
 
