@@ -21,7 +21,8 @@ NULL_PAGES: Final = 64 * 1024  # an address below is NULL plus an offset
 STACK_REACH: Final = 64 * 1024  # an address this near to the stack pointer is the stack's
 SHELL_BASE: Final = 128  # a shell reports signal n as exit status 128 + n
 OOM_TEXTS: Final = ("JavaScript heap out of memory", "Reached heap limit")
-SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_TKILL", "SI_MESGQ", "SI_TIMER"})
+SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_MESGQ", "SI_TIMER"})
+RAISED: Final = "SI_TKILL"  # by abort(), or by a handler that passes on what it caught: by itself
 ASKED: Final = frozenset({EndedBy.DEADLINE, EndedBy.MAX_DURATION})
 
 CRASH_CAUSES: Final[Mapping[str, str]] = {
@@ -101,10 +102,7 @@ def _helper_oom(evidence: Evidence) -> bool:
 
 
 def _sent(evidence: Evidence) -> bool:
-    fault = evidence.fault
-    if fault is None or fault.code not in SENT_CODES:
-        return False
-    return not (fault.signal == "SIGABRT" and fault.code == "SI_TKILL")  # that is how abort() does it
+    return evidence.fault is not None and evidence.fault.code in SENT_CODES
 
 
 def _refused_allocation(evidence: Evidence) -> bool:
@@ -168,6 +166,8 @@ def _segv_cause(evidence: Evidence) -> str:
     cause = "segv_without_record"
     if fault and fault.code == "SI_KERNEL":
         cause = "non_canonical_access"
+    elif fault and fault.code == RAISED:
+        cause = "segv_raised_by_itself"
     elif fault and fault.address is not None:
         cause = _address_cause(fault.code, fault.address, fault.stack_pointer)
     return _noting_helper(evidence, cause)

@@ -58,6 +58,9 @@ INTERPOSED void *malloc(size_t bytes) {
     return next ? checked(next(bytes), bytes) : none();
 }
 
+/* `malloc` alone would mean the program's, where it brings one. */
+static void *own_malloc(size_t) __attribute__((alias("malloc")));
+
 INTERPOSED void *calloc(size_t count, size_t bytes) {
     void *(*next)(size_t, size_t) = real(CALLOC);
     size_t total = 0;
@@ -172,5 +175,5 @@ __attribute__((constructor)) static void carry(void) {
     const char *fd = getenv(FD_VARIABLE);
     for (int name = 0; name < NAMES; name++) real((enum name)name);
     if (!fd || !is_named() || arm((int)strtol(fd, NULL, 10)) != 0) return;
-    armed_box()->counts_allocations = dlsym(RTLD_DEFAULT, "malloc") == (void *)malloc;
+    armed_box()->counts_allocations = dlsym(RTLD_DEFAULT, "malloc") == (void *)own_malloc;
 }
