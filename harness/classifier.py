@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NULL_PAGES: Final = 64 * 1024  # an address below is NULL plus an offset
 STACK_REACH: Final = 64 * 1024  # an address this near to the stack pointer is the stack's
+LIMIT_SLACK: Final = 1024 * 1024  # where a cgroup's own limit made the kernel kill, its peak is nearer than this
 SHELL_BASE: Final = 128  # a shell reports signal n as exit status 128 + n
 OOM_TEXTS: Final = ("JavaScript heap out of memory", "Reached heap limit")
 SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_MESGQ", "SI_TIMER"})
@@ -99,6 +100,14 @@ def _ended_as_asked(evidence: Evidence) -> bool:
 
 def _helper_oom(evidence: Evidence) -> bool:
     return bool(evidence.memory.oom_kills)
+
+
+def _outer_oom(evidence: Evidence) -> bool:
+    """The kernel killed for a limit that is not the attempt's own: it never came near that."""
+    memory = evidence.memory
+    known = memory.limited_by == "cgroup" and memory.limit_bytes and memory.peak_cgroup_bytes
+    near = (memory.peak_cgroup_bytes or 0) + LIMIT_SLACK >= (memory.limit_bytes or 0)
+    return _helper_oom(evidence) and bool(known) and not near
 
 
 def _sent(evidence: Evidence) -> bool:
@@ -207,6 +216,10 @@ def _ambiguous(evidence: Evidence) -> str:
     return f"ambiguous: OOM kill or {evidence.ended_by.value}"
 
 
+def _timeout_cause(evidence: Evidence) -> str:
+    return "timeout, stuck in the memory cgroup's OOM" if evidence.memory.stuck_in_oom else "timeout"
+
+
 def _exit_cause(evidence: Evidence) -> str:
     return _noting_helper(evidence, "exit_before_done" if _exit(evidence) == 0 else "exit_status")
 
@@ -254,12 +267,18 @@ STRICT: Final = (  # the wait status first; intents, counters and records only r
         _MAYBE_OOM,
         _ambiguous,
     ),
+    Rule(  # a larger machine is the wrong cure
+        "outer-oom-kill",
+        lambda e: _signal(e) == "SIGKILL" and _outer_oom(e),
+        _NZ,
+        _says("oom_kill_from_outside_the_limit"),
+    ),
     Rule("oom-kill", lambda e: _signal(e) == "SIGKILL" and _helper_oom(e), _OOM, _says("oom_kill")),
     Rule(
         "max-duration",
         lambda e: e.ended_by in ASKED and _ended_as_asked(e),
         _max_duration,
-        _says("timeout"),
+        _timeout_cause,
     ),
     Rule(
         "cancelled",
@@ -284,7 +303,7 @@ STRICT: Final = (  # the wait status first; intents, counters and records only r
     Rule("other-signal", lambda e: _signal(e) is not None, _NZ, _says("signal")),
     Rule(
         "wrapped-oom-kill",
-        lambda e: _exit(e) == SHELL_BASE + 9 and _helper_oom(e),
+        lambda e: _exit(e) == SHELL_BASE + 9 and _helper_oom(e) and not _outer_oom(e),
         _OOM,
         _says("oom_kill_reported_by_a_wrapper"),
     ),

@@ -65,6 +65,8 @@ class Witness(StrEnum):
 class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Memory facts; what is absent was not measured.
 
+    `stuck_in_oom`: when its end was asked for, the victim slept in its cgroup's OOM, as it does for ever where a
+    cgroup of version 1 has its OOM killer disabled.
     `oom_kills` counts in the attempt's own cgroup, so helpers of the victim are in it.
     `allocation_failures` counts what the victim's allocator was refused, as far as the box saw it: not without a
     box, and not where a program brings its own malloc.
@@ -76,6 +78,7 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     peak_cgroup_bytes: ByteCount | None = None
     oom_kills: ByteCount | None = None
     allocation_failures: ByteCount | None = None
+    stuck_in_oom: bool | None = None
 
 
 class FaultRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -49,6 +49,8 @@ struct report {
     int32_t survivors;
     int32_t oom_kills;
     int32_t victim;
+    int32_t stuck_in_oom;
+    int32_t reserved;
     uint64_t cgroup_peak_bytes;
     uint64_t peak_rss_bytes;
     uint64_t cpu_us;
@@ -186,10 +188,12 @@ static int milliseconds_until(uint64_t moment_ns) {
 }
 
 /* Waits until the victim has ended, and ends it where it is told to: SIGTERM, a grace, SIGKILL. The victim is
- * left unreaped, so its pid can't be another's while we still signal it. Returns the first intent. */
-static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64_t started_ns) {
+ * left unreaped, so its pid can't be another's while we still signal it. Returns the first intent. Whether it sleeps
+ * in its cgroup's OOM can be asked only before the signal that wakes it. */
+static uint32_t watch(const struct order *order, const struct cgroups *cgroups, int pidfd, struct report *report) {
     uint32_t intent = INTENT_NONE;
-    uint64_t next_ns = order->deadline_ms < 0 ? NEVER : started_ns + (uint64_t)order->deadline_ms * 1000000u;
+    uint64_t deadline_ns = report->started_ns + (uint64_t)order->deadline_ms * 1000000u;
+    uint64_t next_ns = order->deadline_ms < 0 ? NEVER : deadline_ns;
     struct pollfd polled[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = CONTROL_FD, .events = POLLIN}};
     for (;;) {
         int ready = poll(polled, 2, milliseconds_until(next_ns));
@@ -197,8 +201,9 @@ static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64
         uint32_t word = ready > 0 ? heard() : INTENT_DEADLINE;
         int gently = !intent && word != INTENT_ABANDONED && order->grace_ms > 0;
         if (!intent) intent = word;
+        if (report->stuck_in_oom != 1) report->stuck_in_oom = cgroup_is_stuck(&cgroups->memory);
         if (word != INTENT_ABANDONED) announce(intent, gently ? SIGTERM : SIGKILL);
-        kill_group(victim, gently ? SIGTERM : SIGKILL);
+        kill_group(report->victim, gently ? SIGTERM : SIGKILL);
         next_ns = gently ? now_ns() + (uint64_t)order->grace_ms * 1000000u : NEVER;
         if (!gently) polled[1].fd = -1; /* nothing more can be done for it */
     }
@@ -230,7 +235,7 @@ static struct failure attend(const struct order *order, const struct cgroups *cg
     report->victim = start_victim(order, cgroups, &failure);
     int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
     if (pidfd < 0) return failure;
-    report->intent = watch(order, report->victim, pidfd, report->started_ns);
+    report->intent = watch(order, cgroups, pidfd, report);
     report->ended_ns = now_ns();
     if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
     report->survivors = kill_survivors(order->own_namespace);
@@ -319,7 +324,7 @@ static int enter(const struct order *order, struct failure *failure) {
 int main(int argc, char **argv) {
     struct order order;
     struct failure failure;
-    struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1};
+    struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1, .stuck_in_oom = -1};
     if (take_order(argc, argv, &order) != 0) return usage();
     settle();
     if (enter(&order, &failure) == 0) failure = guard(&order, &report);

@@ -1,11 +1,14 @@
-"""Programs in C that the tests run, compiled once a session."""
+"""Programs in C that the tests run, compiled once a session, and a cgroup of a test's own."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from harness.supervisor import Cgroup, memory_cgroup
 
 SOURCES = Path(__file__).parent / "native"
 Compile = Callable[..., str]
@@ -39,3 +42,16 @@ def crasher(compile_program: Compile) -> str:
 def oracle(compile_program: Compile) -> str:
     """The program that watches another through ptrace."""
     return compile_program("oracle.c", "oracle")
+
+
+@pytest.fixture
+def outer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cgroup of the test's own, below which attempts get theirs."""
+    found = memory_cgroup()
+    folder = Path(found.parent) / f"crash-harness-test-{os.getpid()}"
+    folder.mkdir()
+    if found.version == 2:
+        (folder / "cgroup.subtree_control").write_text("+memory")
+    monkeypatch.setattr("harness.supervisor.limits.memory_cgroup", lambda: Cgroup(found.version, str(folder)))
+    yield folder
+    folder.rmdir()  # which says that no attempt's is left below it

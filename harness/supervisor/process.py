@@ -195,6 +195,7 @@ def _memory(report: Report, contents: box.Contents | None, enforcement: Enforcem
         peak_cgroup_bytes=report.cgroup_peak_bytes or None,
         oom_kills=report.oom_kills if report.oom_kills >= 0 else None,
         allocation_failures=_allocation_failures(contents),
+        stuck_in_oom=report.stuck_in_oom == 1 if report.stuck_in_oom >= 0 else None,
     )
 
 
