@@ -2,12 +2,15 @@
  *
  * It maps the page, installs the handlers, gives every thread an alternate signal stack, and counts the allocations
  * that the system refuses. It arms the one process that the guard has named, again after each exec of that
- * process; in every other that inherits the variables it does nothing. What it interposes it finds by RTLD_NEXT,
+ * process, and hands itself on to no other. What it interposes it finds by RTLD_NEXT,
  * so that a malloc and a free of the same library stay together. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,45 +86,103 @@ INTERPOSED int pthread_create(pthread_t *thread, const pthread_attr_t *attribute
     return create_recorded(next, thread, attributes, body, argument);
 }
 
-/* --- exec: the handlers end with the program, and the next one may be one that this library can't enter --- */
+/* --- what only the victim is to carry: the variables leave its environment at the start and come back for an exec of
+ * its own, so that nothing that it starts is preloaded, or holds the descriptor --- */
 
-static int leave(void) {
-    struct box *box = armed_box();
-    if (!box || !is_victim()) return 0;
-    int was_armed = (int)box->armed;
-    box->armed = 0;
-    return was_armed;
+enum { VARIABLES = 3, LIST_BYTES = 2 * PATH_MAX };
+
+static const char list_prefix[] = PRELOAD_VARIABLE "=";
+static char library[PATH_MAX], fd_text[IDENTITY_BYTES], victim_text[2 * IDENTITY_BYTES];
+static int box_fd = -1;
+
+/* Ours is the first in the list; what follows is the program's own. */
+static void forget_library(void) {
+    const char *list = getenv(PRELOAD_VARIABLE);
+    size_t length = list ? strcspn(list, ":") : 0;
+    if (!list || length >= sizeof library) return;
+    memcpy(library, list, length);
+    if (list[length])
+        setenv(PRELOAD_VARIABLE, list + length + 1, 1);
+    else
+        unsetenv(PRELOAD_VARIABLE);
 }
 
-static int stay(int was_armed) {
-    if (was_armed) armed_box()->armed = 1;
+static void take_variables(const char *fd, const char *victim) {
+    snprintf(fd_text, sizeof fd_text, "%s=%s", FD_VARIABLE, fd);
+    snprintf(victim_text, sizeof victim_text, "%s=%s", VICTIM_VARIABLE, victim);
+    box_fd = (int)strtol(fd, NULL, 10);
+    forget_library();
+    unsetenv(FD_VARIABLE);
+    unsetenv(VICTIM_VARIABLE);
+}
+
+static size_t length_of(char *const *strings) {
+    size_t length = 0;
+    while (strings && strings[length]) length++;
+    return length;
+}
+
+/* `environment` with our variables, in `whole`, which has room for them; `list` holds the new LD_PRELOAD. */
+static void add_variables(char **whole, char list[LIST_BYTES], char *const *environment) {
+    const char *others = "";
+    for (; environment && *environment; environment++) {
+        if (strncmp(*environment, list_prefix, sizeof list_prefix - 1) == 0)
+            others = *environment + sizeof list_prefix - 1;
+        else
+            *whole++ = *environment;
+    }
+    snprintf(list, LIST_BYTES, "%s%s%s%s", list_prefix, library, *others ? ":" : "", others);
+    *whole++ = list;
+    *whole++ = fd_text;
+    *whole++ = victim_text;
+    *whole = NULL;
+}
+
+/* --- exec: the handlers end with the program, and the next one may be one that the library can't enter --- */
+
+struct image {
+    enum name by; /* EXECVE and EXECVPE take the path, FEXECVE the descriptor */
+    const char *path;
+    int fd;
+};
+
+static int execute(const struct image *image, char *const *arguments, char *const *environment) {
+    int (*by_path)(const char *, char *const *, char *const *) = real(image->by);
+    int (*by_fd)(int, char *const *, char *const *) = real(image->by);
+    return image->by == FEXECVE ? by_fd(image->fd, arguments, environment) : by_path(image->path, arguments, environment);
+}
+
+/* All on the stack: exec is allowed where malloc is not. An exec that fails changes nothing. */
+static int execute_carrying(const struct image *image, char *const *arguments, char *const *environment) {
+    struct box *box = armed_box();
+    if (!box || !is_victim()) return execute(image, arguments, environment);
+    char list[LIST_BYTES], *whole[length_of(environment) + VARIABLES + 1];
+    add_variables(whole, list, environment);
+    box->armed = 0;
+    fcntl(box_fd, F_SETFD, 0);
+    execute(image, arguments, whole);
+    int error = errno;
+    fcntl(box_fd, F_SETFD, FD_CLOEXEC);
+    box->armed = 1;
+    errno = error;
     return -1;
 }
 
 INTERPOSED int execve(const char *path, char *const *arguments, char *const *environment) {
-    int (*next)(const char *, char *const *, char *const *) = real(EXECVE);
-    int was_armed = leave();
-    next(path, arguments, environment);
-    return stay(was_armed);
+    return execute_carrying(&(struct image){EXECVE, path, -1}, arguments, environment);
+}
+
+INTERPOSED int execvpe(const char *file, char *const *arguments, char *const *environment) {
+    return execute_carrying(&(struct image){EXECVPE, file, -1}, arguments, environment);
+}
+
+INTERPOSED int fexecve(int fd, char *const *arguments, char *const *environment) {
+    return execute_carrying(&(struct image){FEXECVE, NULL, fd}, arguments, environment);
 }
 
 INTERPOSED int execv(const char *path, char *const *arguments) { return execve(path, arguments, environ); }
 
-INTERPOSED int execvpe(const char *file, char *const *arguments, char *const *environment) {
-    int (*next)(const char *, char *const *, char *const *) = real(EXECVPE);
-    int was_armed = leave();
-    next(file, arguments, environment);
-    return stay(was_armed);
-}
-
 INTERPOSED int execvp(const char *file, char *const *arguments) { return execvpe(file, arguments, environ); }
-
-INTERPOSED int fexecve(int fd, char *const *arguments, char *const *environment) {
-    int (*next)(int, char *const *, char *const *) = real(FEXECVE);
-    int was_armed = leave();
-    next(fd, arguments, environment);
-    return stay(was_armed);
-}
 
 static size_t count_arguments(va_list list) {
     size_t count = 1;
@@ -162,18 +223,25 @@ INTERPOSED int execle(const char *path, const char *first, ...) {
 
 /* --- the start --- */
 
-static int is_named(void) {
+static int is_named(const char *named) {
     char identity[IDENTITY_BYTES];
-    const char *named = getenv(VICTIM_VARIABLE);
-    if (!named) return 0;
     write_identity(identity);
     return strcmp(named, identity) == 0;
 }
 
+/* A shell may have put a file of its own on the descriptor: then it is no box, and not ours to touch. */
+static void become_victim(void) {
+    if (arm(box_fd) != 0) return;
+    fcntl(box_fd, F_SETFD, FD_CLOEXEC);
+    armed_box()->counts_allocations = dlsym(RTLD_DEFAULT, "malloc") == (void *)own_malloc;
+}
+
 /* All names are looked up now: later it may be in a forked child, where the loader's lock is held by nobody. */
 __attribute__((constructor)) static void carry(void) {
-    const char *fd = getenv(FD_VARIABLE);
+    const char *fd = getenv(FD_VARIABLE), *named = getenv(VICTIM_VARIABLE);
     for (int name = 0; name < NAMES; name++) real((enum name)name);
-    if (!fd || !is_named() || arm((int)strtol(fd, NULL, 10)) != 0) return;
-    armed_box()->counts_allocations = dlsym(RTLD_DEFAULT, "malloc") == (void *)own_malloc;
+    if (!fd || !named) return;
+    int is_ours = is_named(named);
+    take_variables(fd, named);
+    if (is_ours) become_victim();
 }

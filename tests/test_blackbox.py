@@ -220,6 +220,8 @@ def test_a_sanitizers_program_is_left_alone(compile_program: Compile) -> None:
         Exited(3),
         "unavailable: crasher-asan is built with a sanitizer",
     )
+    started = supervise(["sh", "-c", f"{program} exit:3; exit $?"], deadline_s=30)
+    assert (started.termination, started.black_box) == (Exited(3), "armed")
 
 
 def test_a_handler_that_passes_the_signal_on_is_no_sender() -> None:
@@ -238,15 +240,17 @@ def test_off_is_off() -> None:
     assert (evidence.black_box, evidence.memory.allocation_failures) == ("off", None)
 
 
-def test_only_the_victim_gets_the_variables() -> None:
-    """Neither the guard nor we; what the victim preloads by itself stays."""
-    script = "tr '\\0' '\\n' < /proc/$PPID/environ; echo victim; env"
-    evidence = supervise(["sh", "-c", script], deadline_s=30, env={"PATH": os.defpath, "LD_PRELOAD": "libm.so.6"})
-    guard, _, victim = evidence.stdout.partition("victim\n")
-    assert "CRASH_BOX" not in guard
-    assert "libcrashbox" not in guard
-    assert "CRASH_BOX_FD=4\n" in victim
-    assert "libcrashbox.so:libm.so.6\n" in victim
+@pytest.mark.parametrize("chain", ["{}", "exec sh -c '{}'", "exec env A=b sh -c '{}'"], ids=["once", "exec", "twice"])
+def test_only_the_victim_carries_the_box(chain: str) -> None:
+    """Neither the guard nor what the victim starts has the variables, the library or the descriptor."""
+    tell = 'tr "\\0" "\\n" < /proc/$PPID/environ; echo child; env; ls /proc/self/fd; cat /proc/self/maps'
+    env = {"PATH": os.defpath, "LD_PRELOAD": "libm.so.6"}
+    evidence = supervise(["sh", "-c", chain.format(tell)], deadline_s=30, env=env)
+    assert evidence.black_box == "armed"
+    assert "CRASH_BOX" not in evidence.stdout
+    assert "libcrashbox" not in evidence.stdout
+    assert "\n4\n" not in evidence.stdout
+    assert evidence.stdout.partition("child\n")[2].count("LD_PRELOAD=libm.so.6\n") == 1
     assert "CRASH_BOX_FD" not in os.environ
 
 
