@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from harness.evidence import FaultRecord
 
+LIMIT_SLACK: Final = 1024 * 1024  # where a cgroup's own limit made the kernel kill, its peak is nearer than this
 SHELL_BASE: Final = 128  # a shell reports signal n as exit status 128 + n
 OOM_TEXTS: Final = ("JavaScript heap out of memory", "Reached heap limit")
-SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_TKILL", "SI_MESGQ", "SI_TIMER"})
+SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_MESGQ", "SI_TIMER"})
+RAISED: Final = "SI_TKILL"  # by abort(), or by a handler that passes on what it caught: by itself
 ASKED: Final = frozenset({EndedBy.DEADLINE, EndedBy.MAX_DURATION})
 
 CRASH_CAUSES: Final[Mapping[str, str]] = {
@@ -103,11 +105,16 @@ def _helper_oom(evidence: Evidence) -> bool:
     return bool(evidence.memory.oom_kills)
 
 
+def _outer_oom(evidence: Evidence) -> bool:
+    """The kernel killed for a limit that is not the attempt's own: it never came near that."""
+    memory = evidence.memory
+    known = memory.limited_by == "cgroup" and memory.limit_bytes and memory.peak_cgroup_bytes
+    near = (memory.peak_cgroup_bytes or 0) + LIMIT_SLACK >= (memory.limit_bytes or 0)
+    return _helper_oom(evidence) and bool(known) and not near
+
+
 def _sent(evidence: Evidence) -> bool:
-    fault = evidence.fault
-    if fault is None or fault.code not in SENT_CODES:
-        return False
-    return not (fault.signal == "SIGABRT" and fault.code == "SI_TKILL")  # that is how abort() does it
+    return evidence.fault is not None and evidence.fault.code in SENT_CODES
 
 
 def _refused_allocation(evidence: Evidence) -> bool:
@@ -173,6 +180,8 @@ def _segv_cause(evidence: Evidence) -> str:
 def _record_cause(fault: FaultRecord) -> str:
     if fault.code == "SI_KERNEL":
         return "non_canonical_access"
+    if fault.code == RAISED:
+        return "segv_raised_by_itself"
     where = address_class(fault)
     if where == "null" and fault.code == "SEGV_MAPERR":
         return "null_dereference"
@@ -205,6 +214,10 @@ def _wrapped_error(evidence: Evidence) -> TaskError:
 
 def _ambiguous(evidence: Evidence) -> str:
     return f"ambiguous: OOM kill or {evidence.ended_by.value}"
+
+
+def _timeout_cause(evidence: Evidence) -> str:
+    return "timeout, stuck in the memory cgroup's OOM" if evidence.memory.stuck_in_oom else "timeout"
 
 
 def _exit_cause(evidence: Evidence) -> str:
@@ -255,12 +268,18 @@ STRICT: Final = (  # the wait status first; intents, counters and records only r
         _MAYBE_OOM,
         _ambiguous,
     ),
+    Rule(  # a larger machine is the wrong cure
+        "outer-oom-kill",
+        lambda e: _signal(e) == "SIGKILL" and _outer_oom(e),
+        _NZ,
+        _says("oom_kill_from_outside_the_limit"),
+    ),
     Rule("oom-kill", lambda e: _signal(e) == "SIGKILL" and _helper_oom(e), _OOM, _says("oom_kill")),
     Rule(
         "max-duration",
         lambda e: e.ended_by in ASKED and _ended_as_asked(e),
         _max_duration,
-        _says("timeout"),
+        _timeout_cause,
     ),
     Rule(
         "cancelled",
@@ -285,7 +304,7 @@ STRICT: Final = (  # the wait status first; intents, counters and records only r
     Rule("other-signal", lambda e: _signal(e) is not None, _NZ, _says("signal")),
     Rule(
         "wrapped-oom-kill",
-        lambda e: _exit(e) == SHELL_BASE + 9 and _helper_oom(e),
+        lambda e: _exit(e) == SHELL_BASE + 9 and _helper_oom(e) and not _outer_oom(e),
         _OOM,
         _says("oom_kill_reported_by_a_wrapper"),
     ),

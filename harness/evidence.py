@@ -66,8 +66,11 @@ class Witness(StrEnum):
 class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Memory facts; what is absent was not measured.
 
+    `stuck_in_oom`: when its end was asked for, the victim slept in its cgroup's OOM, as it does for ever where a
+    cgroup of version 1 has its OOM killer disabled.
     `oom_kills` counts in the attempt's own cgroup, so helpers of the victim are in it.
-    `allocation_failures` counts what the victim's allocator was refused, as far as the box saw it.
+    `allocation_failures` counts what the victim's allocator was refused, as far as the box saw it: not without a
+    box, and not where a program brings its own malloc.
     """
 
     limit_bytes: ByteCount | None = None
@@ -76,6 +79,7 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     peak_cgroup_bytes: ByteCount | None = None
     oom_kills: ByteCount | None = None
     allocation_failures: ByteCount | None = None
+    stuck_in_oom: bool | None = None
 
 
 class FaultRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -95,7 +99,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
     `stdout` and `stderr` hold the last bytes only, decoded with replacement. `fault` is absent when no handler
     wrote a whole record. `witness` is absent for a command that carries no fault of ours.
-    `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
+    `black_box` says whether a command carried one: "armed", "off", or "unavailable: why"; a fault of ours always
+    does. `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
     held it.
     """
 
@@ -109,6 +114,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     deadline_s: float | None = None
     duration_s: float | None = None
     cpu_s: float | None = None
+    black_box: str | None = None
     survivors: int = 0
     containment: str | None = None
 

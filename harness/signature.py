@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from harness.evidence import Evidence, FaultRecord
 
 NULL_PAGES: Final = 64 * 1024  # an address below is NULL plus an offset
-STACK_REACH: Final = 64 * 1024  # an address this near to the stack pointer is the stack's
+BELOW_STACK: Final = 64 * 1024  # a stack overflows downwards, by a frame at most; what lies above a thread's
+ABOVE_STACK: Final = 2 * 1024  # stack pointer may be another mapping already
 
 
 def address_class(record: FaultRecord) -> str:
@@ -21,8 +22,11 @@ def address_class(record: FaultRecord) -> str:
         return "null"
     if record.address == record.program_counter:
         return "code"
-    near = record.stack_pointer is not None and abs(record.address - record.stack_pointer) < STACK_REACH
-    return "stack" if near else "wild"
+    return "stack" if _is_near(record.address, record.stack_pointer) else "wild"
+
+
+def _is_near(address: int, stack_pointer: int | None) -> bool:
+    return stack_pointer is not None and -BELOW_STACK <= address - stack_pointer <= ABOVE_STACK
 
 
 def signature(evidence: Evidence) -> str:

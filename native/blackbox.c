@@ -21,9 +21,12 @@ enum { BOX_BYTES = 4096, SIGNAL_STACK_BYTES = 65536, PATIENCE = 10000 };
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 
 static struct box *box;
-static pid_t victim; /* a forked child inherits the handler, but has no business in the box */
+static const pid_t *victim; /* a forked child inherits handler and mapping, but has no business in the box */
+static pthread_key_t stack_key;
 
 struct box *armed_box(void) { return box; }
+
+int is_victim(void) { return victim && *victim == getpid(); }
 
 int box_size(void) { return (int)sizeof(struct box); }
 
@@ -54,7 +57,7 @@ static void write_record(const siginfo_t *info, const ucontext_t *context) {
         .signal = info->si_signo,
         .code = info->si_code,
         .thread = (int32_t)syscall(SYS_gettid),
-        .process = (int32_t)victim,
+        .process = (int32_t)*victim,
     };
     if (info->si_code <= 0)
         crash.sender = (int32_t)info->si_pid; /* si_addr shares its place with si_pid */
@@ -91,7 +94,7 @@ static void allow_misalignment(void) {
 static void on_crash(int signal_number, siginfo_t *info, void *context) {
     allow_misalignment();
     int saved = errno;
-    if (getpid() == victim) record(info, context);
+    if (is_victim()) record(info, context);
     signal(signal_number, SIG_DFL);
     syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), signal_number, info);
     errno = saved;
@@ -107,30 +110,56 @@ static void *own_signal_stack(void) {
     return memory;
 }
 
-static void install_handlers(void) {
-    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+/* The program may have set up a stack of its own meanwhile: that is not ours to take away. */
+static void free_signal_stack(void *memory) {
+    stack_t current, none = {.ss_flags = SS_DISABLE};
+    if (sigaltstack(NULL, &current) == 0 && current.ss_sp == memory) sigaltstack(&none, NULL);
+    munmap(memory, SIGNAL_STACK_BYTES);
+}
+
+/* A signal that is ignored, or that someone else handles, stays so: a program is not to die of being watched. */
+static void install_handler(int signal_number) {
+    struct sigaction current, action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigfillset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof crash_signals / sizeof crash_signals[0]; i++)
-        sigaction(crash_signals[i], &action, NULL);
+    if (sigaction(signal_number, NULL, &current) == 0 && current.sa_handler == SIG_DFL)
+        sigaction(signal_number, &action, NULL);
+}
+
+/* On a page that a fork wipes: a child in a PID namespace of its own may have the victim's number. */
+static const pid_t *note_pid(void) {
+    pid_t *note = mmap(NULL, sizeof *note, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (note == MAP_FAILED) return NULL;
+    madvise(note, sizeof *note, MADV_WIPEONFORK);
+    *note = getpid();
+    return note;
+}
+
+static struct box *map_box(int fd) {
+    struct stat status;
+    if (fstat(fd, &status) != 0 || status.st_size != BOX_BYTES) return NULL;
+    struct box *page = mmap(NULL, BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (page == MAP_FAILED) return NULL;
+    if (page->magic == BOX_MAGIC) return page;
+    munmap(page, BOX_BYTES);
+    return NULL;
 }
 
 int arm(int fd) {
-    struct stat status;
-    if (fstat(fd, &status) != 0 || status.st_size != BOX_BYTES) return BAD_BOX;
-    struct box *page = mmap(NULL, BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (page == MAP_FAILED) return BAD_BOX;
-    if (page->magic != BOX_MAGIC || own_signal_stack() == NULL) {
+    struct box *page = map_box(fd);
+    if (!page) return BAD_BOX;
+    victim = note_pid();
+    if (!victim || pthread_key_create(&stack_key, free_signal_stack) != 0 || !own_signal_stack()) {
         munmap(page, BOX_BYTES);
         return BAD_BOX;
     }
-    victim = getpid();
     box = page;
-    install_handlers();
+    for (size_t i = 0; i < sizeof crash_signals / sizeof crash_signals[0]; i++) install_handler(crash_signals[i]);
+    box->armed = box->counts_allocations = 1;
     return 0;
 }
 
 void allocation_refused(void) {
-    if (box) __atomic_add_fetch(&box->allocation_failures, 1, __ATOMIC_RELAXED);
+    if (box && is_victim()) __atomic_add_fetch(&box->allocation_failures, 1, __ATOMIC_RELAXED);
 }
 
 struct start {
@@ -138,22 +167,24 @@ struct start {
     void *argument;
 };
 
+/* The stack is freed by its key's destructor, since a thread may end in pthread_exit() or be cancelled. */
 static void *thread_main(void *argument) {
     struct start start = *(struct start *)argument;
     free(argument);
-    void *stack = own_signal_stack();
-    void *answer = start.body(start.argument);
-    stack_t none = {.ss_flags = SS_DISABLE};
-    sigaltstack(&none, NULL);
-    if (stack) munmap(stack, SIGNAL_STACK_BYTES);
-    return answer;
+    pthread_setspecific(stack_key, own_signal_stack());
+    return start.body(start.argument);
+}
+
+int create_recorded(create_thread *create, pthread_t *thread, const pthread_attr_t *attributes,
+                    void *(*body)(void *), void *argument) {
+    struct start *start = malloc(sizeof *start);
+    if (!start) return EAGAIN;
+    *start = (struct start){body, argument};
+    int error = create(thread, attributes, thread_main, start);
+    if (error) free(start);
+    return error;
 }
 
 int start_thread(pthread_t *thread, void *(*body)(void *), void *argument) {
-    struct start *start = malloc(sizeof *start);
-    if (!start) return ENOMEM;
-    *start = (struct start){body, argument};
-    int error = pthread_create(thread, NULL, thread_main, start);
-    if (error) free(start);
-    return error;
+    return create_recorded(pthread_create, thread, NULL, body, argument);
 }

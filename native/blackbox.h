@@ -1,5 +1,6 @@
 #pragma once
 /* The victim's side of the box. */
+#include <pthread.h>
 #include <stdint.h>
 
 #include "faults.h"
@@ -8,3 +9,12 @@
 
 /* The mapped box, or NULL in a process that is no victim. */
 struct box *armed_box(void);
+
+/* Whether the calling process is the one that was armed: a child that it forked is not. Async-signal-safe. */
+int is_victim(void);
+
+typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+/* By `create`, a thread with an alternate signal stack of its own. 0, or the error number. */
+int create_recorded(create_thread *create, pthread_t *thread, const pthread_attr_t *attributes,
+                    void *(*body)(void *), void *argument);

@@ -13,7 +13,7 @@ enum { REMOVAL_TRIES = 200, TEXT_BYTES = 4096 };
 
 /* What one version of the interface calls its files. */
 struct layout {
-    const char *limit, *swap_limit, *peak, *oom_kills;
+    const char *limit, *swap_limit, *peak, *oom;
 };
 
 static const struct layout layouts[] = {
@@ -83,15 +83,21 @@ int cgroups_join(const struct cgroups *cgroups) {
     return join(&cgroups->memory) != 0 ? -1 : join(&cgroups->pids);
 }
 
-int32_t cgroup_oom_kills(const struct cgroup *cgroup) {
+/* A number of the file in which the kernel tells of OOM; `key` ends in a blank. */
+static int32_t read_oom(const struct cgroup *cgroup, const char *key) {
     char text[TEXT_BYTES];
-    if (!cgroup->version || read_text(cgroup, layouts[cgroup->version].oom_kills, text) != 0) return -1;
+    size_t length = strlen(key);
+    if (!cgroup->version || read_text(cgroup, layouts[cgroup->version].oom, text) != 0) return -1;
     for (char *line = text; line; line = strchr(line, '\n')) {
         if (*line == '\n') line++;
-        if (strncmp(line, "oom_kill ", 9) == 0) return (int32_t)strtol(line + 9, NULL, 10);
+        if (strncmp(line, key, length) == 0) return (int32_t)strtol(line + length, NULL, 10);
     }
     return -1;
 }
+
+int32_t cgroup_oom_kills(const struct cgroup *cgroup) { return read_oom(cgroup, "oom_kill "); }
+
+int32_t cgroup_is_stuck(const struct cgroup *cgroup) { return read_oom(cgroup, "under_oom "); }
 
 uint64_t cgroup_peak_bytes(const struct cgroup *cgroup) {
     char text[TEXT_BYTES];

@@ -32,6 +32,10 @@ int cgroups_join(const struct cgroups *cgroups);
 /* Processes that the kernel's OOM killer ended in this cgroup; -1 when it can't be read. */
 int32_t cgroup_oom_kills(const struct cgroup *cgroup);
 
+/* Whether processes sleep there until someone makes room, as they do where the OOM killer is disabled: 1 or 0, or -1
+ * when the kernel does not say. Version 1 only. */
+int32_t cgroup_is_stuck(const struct cgroup *cgroup);
+
 /* Highest charge so far in bytes; 0 when the kernel does not say. */
 uint64_t cgroup_peak_bytes(const struct cgroup *cgroup);
 

@@ -78,11 +78,13 @@ struct box {
     uint32_t memory_limited;     /* the supervisor's: 1 when a memory limit is in force */
     uint32_t witness;            /* enum outcome */
     int32_t refusal;             /* enum refusal, where the witness says REFUSED */
-    uint32_t allocation_failures; /* allocations refused so far, as seen by the faults' own allocator */
+    uint32_t allocation_failures; /* allocations refused so far, as the faults or the preloaded library saw them */
     uint32_t claim;              /* taken by the first thread that writes the record */
     struct crash crash;
     uint32_t checksum;           /* CRC-32 of the record */
     uint32_t commit;             /* the magic again, stored last: the record is whole */
+    uint32_t armed;              /* 1 once the handlers are installed, 0 again across an exec */
+    uint32_t counts_allocations; /* 1 when refusals are counted: not where a program brings its own malloc */
 };
 
 /* Rows in [0, fault_count()); outside it fault_row() gives NULL. */

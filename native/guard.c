@@ -24,11 +24,14 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "identity.h"
 #include "namespace.h"
 #include "survivors.h"
 
 enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
 enum { ACKNOWLEDGE_MS = 500 };
+
+#define BOX_FD_TEXT "4"
 
 static const uint64_t NEVER = UINT64_MAX;
 
@@ -46,6 +49,8 @@ struct report {
     int32_t survivors;
     int32_t oom_kills;
     int32_t victim;
+    int32_t stuck_in_oom;
+    int32_t reserved;
     uint64_t cgroup_peak_bytes;
     uint64_t peak_rss_bytes;
     uint64_t cpu_us;
@@ -67,6 +72,7 @@ struct order {
     pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
     int cgroup_version, keeps_box, own_namespace;
     const char *cgroup_parent, *pids_parent;
+    const char *preload; /* the library that carries the box into a foreign command */
     char **command;
 };
 
@@ -107,6 +113,20 @@ static void fail(int pipe_fd, enum step step) {
     _exit(127);
 }
 
+/* Before the program's own LD_PRELOAD, and in the victim's environment only. A box that could not be announced is one
+ * that was not loaded: nobody is misled. */
+static void announce_box(const char *library) {
+    char identity[IDENTITY_BYTES], list[2 * PATH_MAX];
+    const char *others = getenv(PRELOAD_VARIABLE);
+    if (!library) return;
+    int length = snprintf(list, sizeof list, "%s%s%s", library, others ? ":" : "", others ? others : "");
+    if (length < 0 || (size_t)length >= sizeof list) return;
+    write_identity(identity);
+    setenv(PRELOAD_VARIABLE, list, 1);
+    setenv(FD_VARIABLE, BOX_FD_TEXT, 1);
+    setenv(VICTIM_VARIABLE, identity, 1);
+}
+
 static void become_victim(const struct order *order, const struct cgroups *cgroups, pid_t guard, int pipe_fd) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -115,6 +135,7 @@ static void become_victim(const struct order *order, const struct cgroups *cgrou
     if (cgroups_join(cgroups) != 0) fail(pipe_fd, STEP_JOIN);
     if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
     if (!order->keeps_box) close(BOX_FD);
+    announce_box(order->preload);
     execvp(order->command[0], order->command);
     fail(pipe_fd, STEP_EXEC);
 }
@@ -167,10 +188,12 @@ static int milliseconds_until(uint64_t moment_ns) {
 }
 
 /* Waits until the victim has ended, and ends it where it is told to: SIGTERM, a grace, SIGKILL. The victim is
- * left unreaped, so its pid can't be another's while we still signal it. Returns the first intent. */
-static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64_t started_ns) {
+ * left unreaped, so its pid can't be another's while we still signal it. Returns the first intent. Whether it sleeps
+ * in its cgroup's OOM can be asked only before the signal that wakes it. */
+static uint32_t watch(const struct order *order, const struct cgroups *cgroups, int pidfd, struct report *report) {
     uint32_t intent = INTENT_NONE;
-    uint64_t next_ns = order->deadline_ms < 0 ? NEVER : started_ns + (uint64_t)order->deadline_ms * 1000000u;
+    uint64_t deadline_ns = report->started_ns + (uint64_t)order->deadline_ms * 1000000u;
+    uint64_t next_ns = order->deadline_ms < 0 ? NEVER : deadline_ns;
     struct pollfd polled[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = CONTROL_FD, .events = POLLIN}};
     for (;;) {
         int ready = poll(polled, 2, milliseconds_until(next_ns));
@@ -178,8 +201,9 @@ static uint32_t watch(const struct order *order, pid_t victim, int pidfd, uint64
         uint32_t word = ready > 0 ? heard() : INTENT_DEADLINE;
         int gently = !intent && word != INTENT_ABANDONED && order->grace_ms > 0;
         if (!intent) intent = word;
+        if (report->stuck_in_oom != 1) report->stuck_in_oom = cgroup_is_stuck(&cgroups->memory);
         if (word != INTENT_ABANDONED) announce(intent, gently ? SIGTERM : SIGKILL);
-        kill_group(victim, gently ? SIGTERM : SIGKILL);
+        kill_group(report->victim, gently ? SIGTERM : SIGKILL);
         next_ns = gently ? now_ns() + (uint64_t)order->grace_ms * 1000000u : NEVER;
         if (!gently) polled[1].fd = -1; /* nothing more can be done for it */
     }
@@ -211,7 +235,7 @@ static struct failure attend(const struct order *order, const struct cgroups *cg
     report->victim = start_victim(order, cgroups, &failure);
     int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
     if (pidfd < 0) return failure;
-    report->intent = watch(order, report->victim, pidfd, report->started_ns);
+    report->intent = watch(order, cgroups, pidfd, report);
     report->ended_ns = now_ns();
     if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
     report->survivors = kill_survivors(order->own_namespace);
@@ -231,7 +255,7 @@ static const struct option options[] = {
     {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
     {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
-    {"namespace", no_argument, NULL, 'n'},
+    {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
     {NULL, 0, NULL, 0},
 };
 
@@ -249,6 +273,7 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'Q': order->pids_parent = optarg; break;
         case 'p': order->processes = strtoull(optarg, NULL, 10); break;
         case 'b': order->keeps_box = 1; break;
+        case 'L': order->preload = optarg; break;
         case 'n': order->own_namespace = 1; break;
         default: return -1;
         }
@@ -299,7 +324,7 @@ static int enter(const struct order *order, struct failure *failure) {
 int main(int argc, char **argv) {
     struct order order;
     struct failure failure;
-    struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1};
+    struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1, .stuck_in_oom = -1};
     if (take_order(argc, argv, &order) != 0) return usage();
     settle();
     if (enter(&order, &failure) == 0) failure = guard(&order, &report);

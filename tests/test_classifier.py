@@ -12,6 +12,7 @@ from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Sig
 UPSTREAM = Dialect.UPSTREAM_4_5
 STRICT = Dialect.STRICT
 NULL = FaultRecord("SIGSEGV", "SEGV_MAPERR", 0)
+OUTER_OOM = Memory(oom_kills=1, limited_by="cgroup", limit_bytes=64 << 20, peak_cgroup_bytes=32 << 20)
 
 
 def code(evidence: Evidence, dialect: Dialect) -> str | None:
@@ -40,6 +41,10 @@ TABLE = {
     "1 clean OOM kill": (died("SIGKILL", memory=Memory(oom_kills=1)), "oom_kill"),
     "2 SIGKILL by someone": (died("SIGKILL", memory=Memory(oom_kills=0)), "killed_sender_unknown"),
     "4 our deadline": (died("SIGKILL", ended_by=EndedBy.DEADLINE), "timeout"),
+    "5 asleep in OOM": (
+        died("SIGKILL", ended_by=EndedBy.DEADLINE, memory=Memory(oom_kills=0, stuck_in_oom=True)),
+        "timeout, stuck in the memory cgroup's OOM",
+    ),
     "6 crashed before the kill": (died("SIGSEGV", ended_by=EndedBy.DEADLINE, fault=NULL), "null_dereference"),
     "7 OOM kill and our kill": (
         died("SIGKILL", ended_by=EndedBy.DEADLINE, memory=Memory(oom_kills=1)),
@@ -75,10 +80,19 @@ TABLE = {
         died("SIGSEGV", fault=FaultRecord("SIGSEGV", "SI_USER", sender=7)),
         "signal_was_sent",
     ),
+    "17 passed on by a handler": (
+        died("SIGSEGV", fault=FaultRecord("SIGSEGV", "SI_TKILL", sender=7)),
+        "segv_raised_by_itself",
+    ),
     "18 SEGV without a record": (died("SIGSEGV"), "segv_without_record"),
     "19 exit 139": (left(139), "exit_139_as_a_shell_reports_SIGSEGV"),
     "20 double free": (died("SIGABRT", fault=FaultRecord("SIGABRT", "SI_TKILL", sender=7)), "abort"),
     "21 bus error": (died("SIGBUS", fault=FaultRecord("SIGBUS", "BUS_ADRERR", 4096)), "bus_error"),
+    "22 OOM from outside": (died("SIGKILL", memory=OUTER_OOM), "oom_kill_from_outside_the_limit"),
+    "22 the peak not known": (
+        died("SIGKILL", memory=Memory(oom_kills=1, limited_by="cgroup", limit_bytes=64 << 20)),
+        "oom_kill",
+    ),
 }
 
 
@@ -91,6 +105,8 @@ def test_strict_names_the_cause(evidence: Evidence, expected: str) -> None:
 STRICT_CODES = [
     (died("SIGKILL", memory=Memory(oom_kills=1)), Code.TASK_PROCESS_OOM_KILLED),
     (died("SIGKILL"), Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE),
+    (died("SIGKILL", memory=OUTER_OOM), Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE),
+    (left(137, memory=OUTER_OOM), Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE),
     (died("SIGABRT"), Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE),
     (died("SIGABRT", stderr="FATAL ERROR: Reached heap limit"), Code.TASK_PROCESS_MAYBE_OOM_KILLED),
     (died("SIGSEGV", memory=Memory(allocation_failures=2)), Code.TASK_PROCESS_MAYBE_OOM_KILLED),
@@ -206,3 +222,19 @@ def test_rule_names_are_unique(dialect: Dialect) -> None:
     """A rule's name says which row answered."""
     names = [rule.name for rule in RULES[dialect]]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        (0, "stack_overflow"),
+        (-8, "stack_overflow"),
+        (-60_000, "stack_overflow"),
+        (-70_000, "wild_pointer"),
+        (4096, "wild_pointer"),
+    ],
+)
+def test_a_stack_overflows_downwards(distance: int, expected: str) -> None:
+    """An address below the stack pointer is the stack's; a page above it may be anybody's."""
+    record = FaultRecord("SIGSEGV", "SEGV_MAPERR", 0x7FFF00000 + distance, stack_pointer=0x7FFF00000)
+    assert cause(died("SIGSEGV", fault=record)) == expected

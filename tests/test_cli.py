@@ -238,9 +238,12 @@ def test_classify_answers_line_by_line() -> None:
 
 
 def test_what_exec_prints_classify_reads() -> None:
-    """Evidence goes round."""
-    evidence = executed("--memory", "64MiB", "--", "sh", "-c", "kill -ABRT $$")["attempts"][0]["evidence"]
-    assert answers(crash_harness("classify", "--dialect", "strict", text=json.dumps(evidence)))[0]["cause"] == "abort"
+    """Evidence goes round, with and without what the black box saw."""
+    for black_box, cause in (("on", "signal_was_sent"), ("off", "abort")):
+        options = ("--memory", "64MiB", "--black-box", black_box)
+        evidence = executed(*options, "--", "sh", "-c", "kill -ABRT $$")["attempts"][0]["evidence"]
+        found = answers(crash_harness("classify", "--dialect", "strict", text=json.dumps(evidence)))
+        assert found[0]["cause"] == cause
 
 
 SEGV_ERROR = {

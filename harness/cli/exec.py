@@ -104,6 +104,13 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
 @click.option("--max-attempts", type=click.IntRange(0, 2**53), help="Alone, it is a policy with the default delays.")
 @click.option("--retry-config", callback=_json, metavar="JSON", help='Upstream\'s: {"maxAttempts": 3, "factor": 2, …}.')
 @click.option("--machine", type=click.Choice(list(PRESETS)), default="small-1x", show_default=True)
+@click.option(
+    "--black-box",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Preload a library that records a crash of COMMAND and counts refused allocations.",
+)
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context
@@ -116,6 +123,7 @@ def exec_command(
     max_attempts: int | None,
     retry_config: object,
     machine: str,
+    black_box: str,
     wait: bool,
     as_json: bool,
     dialect: Dialect,
@@ -129,8 +137,8 @@ def exec_command(
     draws = count(1)
 
     def execute(_: int, on: str) -> Life:
-        relay = partial(_relay, as_json)
-        return Life(supervise(Command(command), limits_on(on, machine, limits), timeout, relay=relay))
+        relay, own = partial(_relay, as_json), limits_on(on, machine, limits)
+        return Life(supervise(Command(command), own, timeout, relay=relay, black_box=black_box == "on"))
 
     engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
     finished = engine.run(execute, lambda attempt: click.echo(attempt_line(attempt), err=True))

@@ -17,7 +17,8 @@ MAGIC = 0x58424843
 HEADER = struct.Struct("<IIIiII")  # magic, memory_limited, witness, refusal, allocation_failures, claim
 CRASH = struct.Struct("<iiQQQiiii")  # signal, code, address, pc, sp, thread, process, sender, reserved
 SEAL = struct.Struct("<II")  # checksum, commit
-USED_BYTES = HEADER.size + CRASH.size + SEAL.size
+ARMS = struct.Struct("<II")  # armed, counts_allocations
+USED_BYTES = HEADER.size + CRASH.size + SEAL.size + ARMS.size
 
 WITNESSES = list(Witness)  # in the order of `enum outcome`
 REFUSALS = {
@@ -46,12 +47,18 @@ _BY_SIGNAL = {
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What the page says. `refusal` is empty unless the witness is REFUSED; `fault` needs a whole record."""
+    """What the page says. `refusal` is empty unless the witness is REFUSED; `fault` needs a whole record.
+
+    `armed`: the handlers were in place in the last program that the victim executed.
+    `counts_allocations`: its refused allocations were counted, by the preloaded library.
+    """
 
     witness: Witness | None
     refusal: str
     allocation_failures: int
     fault: FaultRecord | None
+    armed: bool
+    counts_allocations: bool
 
 
 def create(*, memory_limited: bool) -> int:
@@ -104,12 +111,15 @@ def decode(page: bytes) -> Contents:
     _, _, witness, refusal, failures, _ = HEADER.unpack_from(page)
     record = page[HEADER.size : HEADER.size + CRASH.size]
     checksum, commit = SEAL.unpack_from(page, HEADER.size + CRASH.size)
+    armed, counts_allocations = ARMS.unpack_from(page, HEADER.size + CRASH.size + SEAL.size)
     whole = commit == MAGIC and checksum == zlib.crc32(record)
     return Contents(
         witness=WITNESSES[witness] if witness < len(WITNESSES) else None,
         refusal=REFUSALS.get(refusal, f"refusal {refusal}"),
         allocation_failures=failures,
         fault=decode_crash(record) if whole else None,
+        armed=armed == 1,
+        counts_allocations=counts_allocations == 1,
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONTROL_FD = 3
 FIRST_FREE_FD = 10  # ours are moved above the descriptors that the guard is given
-REPORT = struct.Struct("<IiiiIiii5Q")
+REPORT = struct.Struct("<IiiiIiiiii5Q")
 NOTE = struct.Struct("<IIi")
 REPORT_MAGIC, NOTE_MAGIC = 0x47484331, 0x47484332
 STEPS = [
@@ -33,7 +33,10 @@ STEPS = [
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What the guard saw. `intent`: 0 none, 1 deadline, 2 cancel, 3 abandoned. Times by CLOCK_MONOTONIC."""
+    """What the guard saw. `intent`: 0 none, 1 deadline, 2 cancel, 3 abandoned. Times by CLOCK_MONOTONIC.
+
+    -1 for `oom_kills` and `stuck_in_oom` is not known.
+    """
 
     failed_step: int
     failed_errno: int
@@ -42,6 +45,8 @@ class Report(msgspec.Struct, frozen=True):
     survivors: int
     oom_kills: int
     victim: int
+    stuck_in_oom: int
+    reserved: int
     cgroup_peak_bytes: int
     peak_rss_bytes: int
     cpu_us: int

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.supervisor import box
+from harness.supervisor import box, preload
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.limits import Enforcement, Limits, enforce
@@ -29,7 +29,7 @@ INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A command of the user's. It gets no box: its witness and fault record are absent."""
+    """A command of the user's. Its witness is absent, and its box is a library that it may do without."""
 
     argv: tuple[str, ...]
 
@@ -100,13 +100,15 @@ def supervise(
     relay: Callable[[int, bytes], object] | None = None,
     journal: Journal | None = None,
     containment: Wanted = "auto",
+    black_box: bool = True,
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
     At `deadline_s` seconds the victim gets SIGTERM, and SIGKILL `grace_s` later. Whatever it leaves behind is
     killed. `relay` gets each chunk of its output with 1 for stdout, 2 for stderr. `stop` ends it early.
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
-    or does without one.
+    or does without one. `black_box` lets a command carry a library that records its crash and counts refused
+    allocations, where that is possible; it takes descriptor 4, and what the command starts gets nothing of it.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.
@@ -116,18 +118,20 @@ def supervise(
     argv = victim.argv if isinstance(victim, Command) else shot_command(victim.fault, victim.mode, victim.parameters)
     if not argv:
         raise InfraError("the command is empty")
+    env = os.environ if env is None else env
+    no_box = "" if isinstance(victim, Shot) else preload.why_not(argv[0], env) if black_box else preload.OFF
     options = [
         *enforcement.guard_options(),
         *process_options(limits.processes),
         *_deadline_options(deadline_s, grace_s),
+        *(["--namespace"] if held.namespace else []),
+        *([] if no_box or isinstance(victim, Shot) else preload.options()),
     ]
-    if held.namespace:
-        options.append("--namespace")
-    page = box.create(memory_limited=enforcement.by != "none") if isinstance(victim, Shot) else None
+    page = None if no_box else box.create(memory_limited=enforcement.by != "none")
     if journal:
         journal.started()
     try:
-        with Guard(argv, options, os.environ if env is None else env, page) as guard:
+        with Guard(argv, options, env, page) as guard:
             report, out, err = _attend(
                 guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
             )
@@ -138,6 +142,8 @@ def supervise(
             os.close(page)
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name)
+    if isinstance(victim, Command):
+        return msgspec.structs.replace(evidence, witness=None, black_box=preload.state(contents, no_box))
     return _checked(victim, contents, evidence)
 
 
@@ -225,8 +231,15 @@ def _memory(report: Report, contents: box.Contents | None, enforcement: Enforcem
         peak_rss_bytes=report.peak_rss_bytes,
         peak_cgroup_bytes=report.cgroup_peak_bytes or None,
         oom_kills=report.oom_kills if report.oom_kills >= 0 else None,
-        allocation_failures=contents.allocation_failures if contents else None,
+        allocation_failures=_allocation_failures(contents),
+        stuck_in_oom=report.stuck_in_oom == 1 if report.stuck_in_oom >= 0 else None,
     )
+
+
+def _allocation_failures(contents: box.Contents | None) -> int | None:
+    """Zero is a count too: it takes someone who counted."""
+    counted = contents and contents.armed and contents.counts_allocations
+    return contents.allocation_failures if contents and counted else None
 
 
 def _evidence(

@@ -1,0 +1,92 @@
+"""The black box of a foreign command: a library that LD_PRELOAD brings in, where that can work."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.supervisor.elf import find_program, read_program
+from harness.supervisor.guard import guard_path
+from harness.victim import extension_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.supervisor.box import Contents
+
+ARMED, OFF = "armed", "off"
+SANITIZERS = re.compile(r"lib(asan|hwasan|lsan|msan|tsan)\b|libclang_rt\.\w*[alt]san")
+
+
+def library_path() -> Path:
+    """The library is installed beside the extension."""
+    return Path(extension_path()).parent / "libcrashbox.so"
+
+
+def why_not(command: str, env: Mapping[str, str]) -> str:
+    """Why `command` can't carry a box, as far as its file tells, or the empty string.
+
+    Of a program that another loader than ours would start nothing good comes; a sanitizer refuses to run unless it
+    is loaded first; the loader ignores LD_PRELOAD for a program with privileges.
+    """
+    library = library_path()
+    if not library.is_file():
+        return "the library is not built"
+    if re.search(r"[\s:]", str(library)):
+        return "the library's path has a blank or a colon"
+    if SANITIZERS.search(env.get("LD_PRELOAD", "")):
+        return "a sanitizer is preloaded"
+    try:
+        path = find_program(command, env)
+        return _look(path) if path else ""
+    except (OSError, ValueError, struct.error):  # unreadable, or no sound ELF file: the start will show
+        return ""
+
+
+def _look(path: Path) -> str:
+    program = read_program(path)
+    if program is None:
+        return f"{path.name} is no executable of this word size" if _is_elf(path) else ""
+    if program.loader is None:
+        return f"{path.name} is a static executable"
+    if Path(program.loader).name != _own_loader():
+        return f"{path.name} has another loader, {program.loader}"
+    if any(map(SANITIZERS.match, program.needed)):
+        return f"{path.name} is built with a sanitizer"
+    return f"{path.name} is a privileged executable" if _is_privileged(path) else ""
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _own_loader() -> str:
+    program = read_program(Path(guard_path()))
+    return Path(program.loader).name if program and program.loader else ""
+
+
+def _is_privileged(path: Path) -> bool:
+    """Whether executing the file would give rights that we have not."""
+    found = path.stat()
+    gains_user = found.st_mode & stat.S_ISUID and found.st_uid != os.geteuid()
+    gains_group = found.st_mode & stat.S_ISGID and found.st_gid != os.getegid()
+    return bool(gains_user or gains_group or (os.geteuid() != 0 and "security.capability" in os.listxattr(path)))
+
+
+def options() -> list[str]:
+    """Options of the guard that bring the library into the victim."""
+    return ["--preload", str(library_path())]
+
+
+def state(contents: Contents | None, reason: str) -> str:
+    """As evidence says it: "armed", "off", or "unavailable: why"."""
+    if reason == OFF:
+        return OFF
+    if contents and contents.armed:
+        return ARMED
+    return f"unavailable: {reason or 'the library was not loaded'}"
