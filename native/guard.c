@@ -29,9 +29,8 @@
 #include "survivors.h"
 
 enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
-enum { ACKNOWLEDGE_MS = 500 };
+enum { ACKNOWLEDGE_MS = 500, REMOTE_FD = 200 };
 
-#define BOX_FD_TEXT "4"
 
 static const uint64_t NEVER = UINT64_MAX;
 
@@ -113,17 +112,26 @@ static void fail(int pipe_fd, enum step step) {
     _exit(127);
 }
 
+/* Out of the way of scripts, which number their descriptors from 3 on; where the limit allows it. */
+static int remote_box(void) {
+    int remote = fcntl(BOX_FD, F_DUPFD, REMOTE_FD);
+    if (remote < 0) return BOX_FD;
+    close(BOX_FD);
+    return remote;
+}
+
 /* Before the program's own LD_PRELOAD, and in the victim's environment only. A box that could not be announced is one
  * that was not loaded: nobody is misled. */
 static void announce_box(const char *library) {
-    char identity[IDENTITY_BYTES], list[2 * PATH_MAX];
+    char identity[IDENTITY_BYTES], fd[IDENTITY_BYTES], list[2 * PATH_MAX];
     const char *others = getenv(PRELOAD_VARIABLE);
     if (!library) return;
     int length = snprintf(list, sizeof list, "%s%s%s", library, others ? ":" : "", others ? others : "");
     if (length < 0 || (size_t)length >= sizeof list) return;
     write_identity(identity);
+    snprintf(fd, sizeof fd, "%d", remote_box());
     setenv(PRELOAD_VARIABLE, list, 1);
-    setenv(FD_VARIABLE, BOX_FD_TEXT, 1);
+    setenv(FD_VARIABLE, fd, 1);
     setenv(VICTIM_VARIABLE, identity, 1);
 }
 
