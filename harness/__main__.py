@@ -9,6 +9,7 @@ import click
 
 from harness.cli.doctor import doctor
 from harness.cli.exec import exec_command
+from harness.cli.export import export
 from harness.cli.faults import faults
 from harness.cli.filters import classify_lines, decide_lines
 from harness.cli.run import run
@@ -26,7 +27,7 @@ def cli() -> None:
     """Make native code crash for real, and prove that a retry engine classifies and retries the crashes correctly."""
 
 
-for command in (doctor, faults, run, exec_command, classify_lines, decide_lines):
+for command in (doctor, faults, run, exec_command, classify_lines, decide_lines, export):
     cli.add_command(command)
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.capabilities import why_not
+from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Result
+from harness.engine import Run  # noqa: TC001 -- as above
 from harness.exceptions import InfraError
 from harness.gate import Judgement, Verdict, judge
+from harness.scenario import Case, Scenario  # noqa: TC001 -- as above
 from harness.supervisor import Stop
 from harness.trial import run_case, seed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
-    from harness.codes import Dialect
-    from harness.engine import Run
-    from harness.scenario import Case, Scenario
+    from harness.history import History
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -35,7 +37,12 @@ class Result(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """Scenario and case: "native-addon-race[dosed]"."""
-        return f"{self.scenario.name}[{self.case.name}]"
+        return title_of(self.scenario, self.case)
+
+
+def title_of(scenario: Scenario, case: Case) -> str:
+    """Spell a case as tables and the history do."""
+    return f"{scenario.name}[{case.name}]"
 
 
 def is_exact(case: Case, seed: int) -> bool:
@@ -45,36 +52,72 @@ def is_exact(case: Case, seed: int) -> bool:
     return case.victim.tier != "dosed" or seed == case.victim.seed
 
 
-def live(scenario: Scenario, case: Case, dialect: Dialect, seed: int | None = None, stop: Stop | None = None) -> Result:
-    """Run and judge one case. Never raises for what the harness could not do: that is a verdict, INFRA."""
-    chosen, run = seed_of(case, seed), None
-    reason = why_not(case.needs())
-    if reason:
-        judgement = Judgement(Verdict.SKIP, (reason,))
-    else:
+class Campaign(msgspec.Struct, frozen=True):
+    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`."""
+
+    dialect: Dialect
+    seed: int | None = None
+    stop: Stop | None = None
+    history: History | None = None
+
+    def live(self, scenario: Scenario, case: Case) -> Result:
+        """Run and judge one case. Never raises for what the harness could not do: that is a verdict, INFRA."""
+        seed, run = seed_of(case, self.seed), None
+        reason = why_not(case.needs())
+        if reason:
+            judgement = Judgement(Verdict.SKIP, (reason,))
+        else:
+            try:
+                run = self._run(case, seed, title_of(scenario, case))
+                judgement = judge(case.expectation(self.dialect), run, exact=is_exact(case, seed))
+            except InfraError as error:
+                judgement = Judgement(Verdict.INFRA, (str(error),))
+        return self._decide(Result(scenario, case, self.dialect, seed, run, judgement))
+
+    def _run(self, case: Case, seed: int, title: str) -> Run:
+        book = self.history
+        if book is None:
+            return run_case(case, self.dialect, seed, stop=self.stop)
+        return run_case(
+            case,
+            self.dialect,
+            seed,
+            stop=self.stop,
+            observe=lambda attempt: book.write("finished", title, attempt.number, attempt),
+            journal=partial(book.attempt, title),
+        )
+
+    def _decide(self, result: Result) -> Result:
+        """Journal a result, unless it was cut short. One that can't be journalled must not look decided: INFRA."""
+        if self.history is None or (self.stop and self.stop.is_set()):
+            return result
         try:
-            run = run_case(case, dialect, chosen, stop)
-            judgement = judge(case.expectation(dialect), run, exact=is_exact(case, chosen))
+            self.history.write("decided", result.title, body=result)
         except InfraError as error:
-            judgement = Judgement(Verdict.INFRA, (str(error),))
-    return Result(scenario, case, dialect, chosen, run, judgement)
+            return msgspec.structs.replace(result, judgement=Judgement(Verdict.INFRA, (str(error),)))
+        return result
+
+
+def decided(history: History) -> list[Result]:
+    """Results that are in the history already."""
+    return [msgspec.convert(event.body, Result) for event in history.events("decided")]
 
 
 def run_all(
     scenarios: Sequence[Scenario],
-    dialect: Dialect,
-    seed: int | None,
+    campaign: Campaign,
     jobs: int,
     on_result: Callable[[Result], object],
+    done: Container[str] = (),
 ) -> bool:
-    """Run every case, `jobs` at a time; `on_result` gets each as it ends, in this thread.
+    """Run every case but those `done`, `jobs` at a time; `on_result` gets each as it ends, in this thread.
 
     Returns False when Ctrl-C ended it: every victim is dead by then, and what was not decided is left out.
     """
+    cases = [(scenario, case) for scenario in scenarios for case in scenario.case]
     with Stop() as stop, ThreadPoolExecutor(jobs) as pool:
-        futures = [
-            pool.submit(live, scenario, case, dialect, seed, stop) for scenario in scenarios for case in scenario.case
-        ]
+        live = msgspec.structs.replace(campaign, stop=stop).live
+        futures = [pool.submit(live, *pair) for pair in cases if title_of(*pair) not in done]
         try:
             for future in as_completed(futures):
                 on_result(future.result())

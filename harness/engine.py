@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable  # noqa: TC003 -- msgspec reads the annotations of Engine
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from harness.classifier import classify
+from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.errors import TaskError, enhance, final_status
+from harness.evidence import Evidence  # noqa: TC001 -- as above
 from harness.retry import Decision, Outcome, Request, RunSettings, decide
-
-if TYPE_CHECKING:
-    from harness.codes import Dialect
-    from harness.evidence import Evidence
 
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"

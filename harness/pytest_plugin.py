@@ -75,12 +75,13 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Live the case; anything but PASS and SKIP is a failure."""
-        from harness.campaign import live  # noqa: PLC0415
+        from harness.campaign import Campaign  # noqa: PLC0415
         from harness.codes import Dialect  # noqa: PLC0415
         from harness.gate import Verdict  # noqa: PLC0415
 
         dialect = Dialect(self.config.getoption("--crash-dialect"))
-        result = live(self.scenario, self.case, dialect, self.config.getoption("--crash-seed"))
+        campaign = Campaign(dialect, self.config.getoption("--crash-seed"))
+        result = campaign.live(self.scenario, self.case)
         if result.judgement.verdict is Verdict.SKIP:
             pytest.skip("; ".join(result.judgement.reasons))
         if result.judgement.verdict is not Verdict.PASS:
@@ -147,7 +148,7 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
     """`run_scenario(path, case) -> Result`: a case of a scenario file, judged; `dialect` and `seed` as options."""
     from pathlib import Path  # noqa: PLC0415
 
-    from harness.campaign import live  # noqa: PLC0415
+    from harness.campaign import Campaign  # noqa: PLC0415
     from harness.codes import Dialect  # noqa: PLC0415
     from harness.scenario import load  # noqa: PLC0415
 
@@ -156,6 +157,6 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
     def run(path: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
         scenario = load(Path(path))
         chosen = next(one for one in scenario.case if case in (None, one.name))
-        return live(scenario, chosen, Dialect(dialect), seed)
+        return Campaign(Dialect(dialect), seed).live(scenario, chosen)
 
     return run

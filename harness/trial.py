@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from harness.codes import Dialect
     from harness.scenario import Case
+    from harness.supervisor import Journal
 
 _DRAW_BYTES: Final = 8
 
@@ -58,10 +59,15 @@ def run_case(
     case: Case,
     dialect: Dialect,
     seed: int | None = None,
+    *,
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
+    journal: Callable[[int], Journal] | None = None,
 ) -> Run:
-    """Live the case once. Raises InfraError when the harness could not do its part."""
+    """Live the case once. Raises InfraError when the harness could not do its part.
+
+    `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
+    """
     chosen = seed_of(case, seed)
     parameters = case.victim.values()
     decisions = count(1)
@@ -69,7 +75,8 @@ def run_case(
     def execute(number: int, machine: str) -> Life:
         mode = mode_of(case, number, chosen)
         shot = Shot(case.victim.fault, mode, parameters)
-        evidence = supervise(shot, limits_of(case, machine), case.limits.timeout_s, stop=stop)
+        told = journal(number) if journal else None
+        evidence = supervise(shot, limits_of(case, machine), case.limits.timeout_s, stop=stop, journal=told)
         return Life(evidence, host_of(case, number), mode)
 
     policy = Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine)

@@ -33,7 +33,7 @@ ROWS = [
     ["capabilities", "errors", "signature"],
     ["classifier", "retry"],
     ["engine", "scenario"],
-    ["trial", "gate"],
+    ["trial", "gate", "history"],
     ["campaign", "rollcall"],
     ["report"],
     ["cli", "pytest_plugin"],

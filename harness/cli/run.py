@@ -6,48 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 from rich.markup import escape
 
-from harness.campaign import Result, processors, run_all
+from harness.campaign import Campaign, Result, decided, processors, run_all
 from harness.cli.options import common, emit_pretty
+from harness.cli.order import Order, locate, open_history, select
 from harness.cli.rollcall import roll_call
 from harness.exceptions import InvalidInputError
 from harness.gate import exit_code, observed
 from harness.report import words
 from harness.report.terminal import console, plain_line, progress, reasons, summary, table
-from harness.scenario import Scenario, load_all, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.codes import Dialect
+    from harness.history import History
 
 INTERRUPTED = 130
-
-
-def locate(name: str) -> Path:
-    """Find a file, a folder, or a shipped scenario by its name."""
-    path, known = Path(name), shipped() / f"{name}.toml"
-    if not path.exists() and known.exists():
-        return known
-    return path
-
-
-def select(names: Sequence[str], case: str | None) -> list[Scenario]:
-    """Load what was asked for; with `case`, only the cases of that name. Raises InvalidInputError for nothing."""
-    scenarios = load_all([locate(name) for name in names] or [shipped()])
-    if case is None:
-        return scenarios
-    chosen = [_only(scenario, case) for scenario in scenarios if any(one.name == case for one in scenario.case)]
-    if not chosen:
-        known = sorted({one.name for scenario in scenarios for one in scenario.case})
-        raise InvalidInputError(f"--case: no case is called {case!r}; there are {', '.join(known)}")
-    return chosen
-
-
-def _only(scenario: Scenario, case: str) -> Scenario:
-    return msgspec.structs.replace(scenario, case=tuple(one for one in scenario.case if one.name == case))
 
 
 def record(result: Result) -> dict[str, object]:
@@ -74,6 +50,8 @@ def record(result: Result) -> dict[str, object]:
 @click.argument("scenario", nargs=-1)
 @click.option("--case", help="Only the cases of this name.")
 @click.option("--catalogue", "whole", is_flag=True, help="Fire every fault in each of its tiers instead.")
+@click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
 @common
 @click.pass_context
@@ -82,6 +60,8 @@ def run(
     scenario: tuple[str, ...],
     case: str | None,
     whole: bool,
+    history: Path | None,
+    resume: Path | None,
     jobs: int | None,
     as_json: bool,
     dialect: Dialect,
@@ -91,24 +71,34 @@ def run(
 
     SCENARIO is a file, a folder, or the name of a shipped scenario; without any, all that ship are run.
     """
-    if whole and (scenario or case):
-        raise InvalidInputError("--catalogue: it takes no scenario and no case")
+    if whole and (scenario or case or history or resume):
+        raise InvalidInputError("--catalogue: it takes no scenario, case or history")
     if whole:
         context.exit(roll_call(jobs or processors(), as_json))
-    scenarios = select(scenario, case)
+    order = Order(scenario, case, dialect, seed)
+    with open_history(history, resume, order) as (book, asked):
+        code = _run(asked, book, jobs or processors(), as_json)
+    context.exit(code)
+
+
+def _run(asked: Order, book: History | None, jobs: int, as_json: bool) -> int:
+    scenarios = select(asked.scenarios, asked.case)
     total = sum(len(one.case) for one in scenarios)
-    out, results = console(stderr=as_json), list[Result]()
+    out, results = console(stderr=as_json), decided(book) if book else []
+    if results:
+        out.print(f"{words.counted(len(results), 'case')} decided already, {total - len(results)} to go")
     with progress(out) as bar:
-        task = bar.add_task("running", total=total)
+        task = bar.add_task("running", total=total, completed=len(results))
+        done = {result.title for result in results}
 
         def on_result(result: Result) -> None:
             results.append(result)
             bar.advance(task)
             out.print(escape(plain_line(result)), soft_wrap=True)
 
-        finished = run_all(scenarios, dialect, seed, jobs or processors(), on_result)
-    _report(results, total, finished, as_json, scenario)
-    context.exit(exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED)
+        finished = run_all(scenarios, Campaign(asked.dialect, asked.seed, history=book), jobs, on_result, done)
+    _report(results, total, finished, as_json, asked.scenarios)
+    return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
 
 
 def _report(results: list[Result], total: int, finished: bool, as_json: bool, names: Sequence[str]) -> None:

@@ -6,11 +6,12 @@ A small C program, the guard, stands between supervisor and victim: it outlives 
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
 from harness.supervisor.ladder import containment
 from harness.supervisor.limits import Limits, parse_bytes
-from harness.supervisor.process import Command, Shot, Stop, Victim, supervise
+from harness.supervisor.process import Command, Journal, Shot, Stop, Victim, supervise
 
 __all__ = [
     "Cgroup",
     "Command",
+    "Journal",
     "Limits",
     "Shot",
     "Stop",

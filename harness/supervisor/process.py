@@ -108,7 +108,7 @@ def supervise(
     killed. `relay` gets each chunk of its output with 1 for stdout, 2 for stderr. `stop` ends it early.
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
     or does without one. `black_box` lets a command carry a library that records its crash and counts refused
-    allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets nothing of it.
+    allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.

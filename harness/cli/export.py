@@ -1,0 +1,27 @@
+"""crash-harness export: a history as JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import common, emit
+from harness.exceptions import InvalidInputError
+from harness.history import History
+
+if TYPE_CHECKING:
+    from harness.codes import Dialect
+
+
+@click.command(epilog="Example: crash-harness export runs.sqlite > runs.jsonl")
+@click.argument("history", type=click.Path(path_type=Path))
+@common
+def export(history: Path, as_json: bool, dialect: Dialect, seed: int | None) -> None:
+    """Write the events of HISTORY, one JSON object a line, in the order in which they were journalled."""
+    if not history.exists():
+        raise InvalidInputError(f"{history}: there is no such history")
+    with History(history) as book:
+        for event in book.events():
+            emit(event)

@@ -1,0 +1,90 @@
+"""What was asked to be run: the selection, and how a history keeps it so that --resume can go on."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.capabilities import surroundings
+from harness.codes import Dialect
+from harness.exceptions import InvalidInputError
+from harness.history import History
+from harness.scenario import Scenario, load_all, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DEFAULT_DIALECT = Dialect.UPSTREAM_4_5
+NO_HISTORY = "there is no such history"
+OLD_HISTORY = "there is a file already; --resume goes on with it"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What was asked for, as the header of a history keeps it."""
+
+    scenarios: tuple[str, ...]
+    case: str | None
+    dialect: Dialect
+    seed: int | None
+
+
+@contextmanager
+def open_history(new: Path | None, old: Path | None, order: Order) -> Iterator[tuple[History | None, Order]]:
+    """Begin a journal, or take up one with what was asked for then; neither is fine too."""
+    if new is None and old is None:
+        yield None, order
+        return
+    if new and old:
+        raise InvalidInputError("--history, --resume: expected one of them")
+    path = new or old or Path()
+    if path.exists() != (new is None):
+        raise InvalidInputError(f"{path}: {NO_HISTORY if new is None else OLD_HISTORY}")
+    with History(path) as book:
+        if new:
+            book.write("header", body={"order": order, "digest": digest(order), "surroundings": surroundings()})
+        yield book, order if new else _resumed(book, order)
+
+
+def _resumed(book: History, now: Order) -> Order:
+    header = book.header()
+    if "order" not in header:
+        raise InvalidInputError(f"{book.path}: no history of a run")
+    then = msgspec.convert(header["order"], Order)
+    if now.scenarios or now.case or now.seed is not None or now.dialect not in (DEFAULT_DIALECT, then.dialect):
+        raise InvalidInputError("--resume: scenarios, case, seed and dialect are those of the history")
+    if header.get("digest") != digest(then):
+        raise InvalidInputError(f"{book.path}: the scenarios have changed since it was begun")
+    return then
+
+
+def digest(order: Order) -> str:
+    """Identify the scenarios as they are now."""
+    return hashlib.blake2b(msgspec.json.encode(select(order.scenarios, order.case)), digest_size=16).hexdigest()
+
+
+def locate(name: str) -> Path:
+    """Find a file, a folder, or a shipped scenario by its name."""
+    path, known = Path(name), shipped() / f"{name}.toml"
+    if not path.exists() and known.exists():
+        return known
+    return path
+
+
+def select(names: Sequence[str], case: str | None) -> list[Scenario]:
+    """Load what was asked for; with `case`, only the cases of that name. Raises InvalidInputError for nothing."""
+    scenarios = load_all([locate(name) for name in names] or [shipped()])
+    if case is None:
+        return scenarios
+    chosen = [_only(scenario, case) for scenario in scenarios if any(one.name == case for one in scenario.case)]
+    if not chosen:
+        known = sorted({one.name for scenario in scenarios for one in scenario.case})
+        raise InvalidInputError(f"--case: no case is called {case!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def _only(scenario: Scenario, case: str) -> Scenario:
+    return msgspec.structs.replace(scenario, case=tuple(one for one in scenario.case if one.name == case))

@@ -1,0 +1,188 @@
+"""SIGKILL the supervisor at random moments, and count what is left and what is lost.
+
+    python tests/chaos.py --kills 1500 --seed 1
+
+A driver supervises a stream of victims, journals each, and says so after the commit. Each victim puts its number
+into a file and leaves a daemon behind. After each kill there must be no process with the driver's mark, no cgroup of
+a guard, no acknowledged result that the history has not, and no victim that it has not as started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.history import History
+from harness.supervisor import Command, Limits, memory_cgroup, process, supervise
+
+MARK = "CRASH_HARNESS_CHAOS"
+PATIENCE_S = 15.0
+LIFE = """
+echo {number} >> {marks}
+setsid sleep 600 &
+setsid sh -c 'setsid sleep 600 & sleep 600' &
+{end}
+"""
+ENDS = ["kill -SEGV $$", "exit 3", "sleep 0.02", "sleep 0.05; kill -ABRT $$", "sleep 600"]
+
+
+class Counts(NamedTuple):
+    """What one kill showed."""
+
+    started: int
+    acknowledged: int
+    orphans: int
+    cgroups: int
+    lost: int
+    unjournalled: int
+
+
+# --- the driver: the process that is killed ---
+
+
+def drive(folder: Path, seed: int, leaks: bool) -> None:
+    """Supervise victims for ever, on two threads."""
+    if leaks:
+        _leak_lifelines(folder)
+    numbers, draw = count(1), random.Random(seed)
+    history, lock = History(folder / "history"), threading.Lock()
+
+    def live() -> None:
+        while True:
+            with lock:
+                number, end = next(numbers), draw.choice(ENDS)
+            argv = ("sh", "-c", LIFE.format(number=number, marks=folder / "marks", end=end))
+            journal = history.attempt("chaos", number)
+            limits = Limits(memory_bytes=64 << 20) if number % 2 else Limits()
+            evidence = supervise(Command(argv), limits, 0.1, grace_s=0.05, journal=journal)
+            history.write("finished", "chaos", number, evidence)
+            os.write(1, f"{number}\n".encode())
+
+    threading.Thread(target=live, daemon=True).start()
+    live()
+
+
+def _leak_lifelines(folder: Path) -> None:
+    """Let another process hold our end of each guard's socket, so that no end of file comes: the negative control."""
+    guard = process.Guard
+
+    class Leaky(guard):  # type: ignore[misc, valid-type]  # a class chosen at run time
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            environment = {name: value for name, value in os.environ.items() if name != MARK}
+            holder = subprocess.Popen(["sleep", "600"], pass_fds=[self.control], env=environment)
+            with (folder / "holders").open("a") as file:
+                file.write(f"{holder.pid}\n")
+
+    process.Guard = Leaky  # type: ignore[misc]  # for this process only
+
+
+# --- the judge ---
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that carry the mark in their environment."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+def cgroups() -> set[str]:
+    """Cgroups of guards."""
+    found = memory_cgroup()
+    return {one.name for one in Path(found.parent).glob("crash-harness-*")} if found.version else set()
+
+
+def numbers_in(path: Path) -> set[int]:
+    """Whole lines of a file of numbers."""
+    text = path.read_text() if path.exists() else ""
+    return {int(line) for line in text.splitlines(keepends=True) if line.endswith("\n")}
+
+
+def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, leaks: bool = False) -> Counts:
+    """Start a driver, kill it `after_s` seconds after its first result, and count."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, mark, before = Path(name), f"{os.getpid()}-{seed}-{after_s}", cgroups()
+        command = [sys.executable, __file__, "--drive", name, "--seed", str(seed), *(["--leaks"] if leaks else [])]
+        with (folder / "acknowledged").open("wb") as out:
+            driver = subprocess.Popen(command, stdout=out, env={**os.environ, MARK: mark})
+        _wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
+        threading.Event().wait(after_s)
+        driver.kill()
+        driver.wait()
+        _wait_for(lambda: not marked(mark) and cgroups() <= before, patience_s)
+        orphans, left = marked(mark), cgroups() - before
+        if leaks:
+            _let_go(folder, mark)
+        return _counts(folder, len(orphans), len(left))
+
+
+def _wait_for(is_so: object, patience_s: float) -> None:
+    end = time.monotonic() + patience_s
+    while not is_so() and time.monotonic() < end:  # type: ignore[operator]  # a callable
+        threading.Event().wait(0.005)
+
+
+def _let_go(folder: Path, mark: str) -> None:
+    """End the holders, which are nobody's children now; the guards then see their end of file."""
+    for pid in numbers_in(folder / "holders"):
+        pidfd = os.pidfd_open(pid)
+        if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+    _wait_for(lambda: not marked(mark), PATIENCE_S)
+
+
+def _counts(folder: Path, orphans: int, left: int) -> Counts:
+    with History(folder / "history") as history:
+        started = {event.attempt for event in history.events("started")}
+        finished = {event.attempt for event in history.events("finished")}
+    acknowledged, lived = numbers_in(folder / "acknowledged"), numbers_in(folder / "marks")
+    return Counts(len(started), len(acknowledged), orphans, left, len(acknowledged - finished), len(lived - started))
+
+
+def chaos(kills: int, seed: int, *, say: bool = False) -> Counts:
+    """Kill many times; the sums."""
+    draw, sums = random.Random(seed), Counts(0, 0, 0, 0, 0, 0)
+    for kill in range(1, kills + 1):
+        seen = kill_once(draw.uniform(0, 0.25), draw.randrange(10**9))
+        sums = Counts(*map(sum, zip(sums, seen, strict=True)))
+        if say and kill % 50 == 0:
+            sys.stderr.write(f"{kill} of {kills} kills: {sums}\n")
+    return sums
+
+
+def main() -> int:
+    """Print a table; exit 1 when anything was left or lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--leaks", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.drive:
+        drive(asked.drive, asked.seed, asked.leaks)
+    sums = chaos(asked.kills, asked.seed, say=True)
+    print(f"| kills | {' | '.join(Counts._fields)} |\n|---|{'---|' * len(sums)}")
+    print(f"| {asked.kills} | {' | '.join(map(str, sums))} |")
+    return int(any(sums[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
