@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check docs compilers clean
+.PHONY: run test lint check docs chaos compilers clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -29,6 +29,10 @@ $(STAMP): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
+
+# SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
+chaos: $(STAMP)
+	$(BIN)/python tests/chaos.py $(ARGS)
 
 # Every fault under each compiler that is there, at both optimisation levels: the row decides, not the compiler.
 compilers: $(STAMP)

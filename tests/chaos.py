@@ -20,13 +20,15 @@ import threading
 import time
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.history import History
 from harness.supervisor import Command, Limits, memory_cgroup, process, supervise
+from harness.supervisor.guard import Guard
 
 MARK = "CRASH_HARNESS_CHAOS"
 PATIENCE_S = 15.0
+HOLD_S = 30
 LIFE = """
 echo {number} >> {marks}
 setsid sleep 600 &
@@ -55,6 +57,7 @@ def drive(folder: Path, seed: int, leaks: bool) -> None:
     if leaks:
         _leak_lifelines(folder)
     numbers, draw = count(1), random.Random(seed)
+    deadline_s = 600 if leaks else 0.1
     history, lock = History(folder / "history"), threading.Lock()
 
     def live() -> None:
@@ -64,7 +67,7 @@ def drive(folder: Path, seed: int, leaks: bool) -> None:
             argv = ("sh", "-c", LIFE.format(number=number, marks=folder / "marks", end=end))
             journal = history.attempt("chaos", number)
             limits = Limits(memory_bytes=64 << 20) if number % 2 else Limits()
-            evidence = supervise(Command(argv), limits, 0.1, grace_s=0.05, journal=journal)
+            evidence = supervise(Command(argv), limits, deadline_s, grace_s=0.05, journal=journal)
             history.write("finished", "chaos", number, evidence)
             os.write(1, f"{number}\n".encode())
 
@@ -74,17 +77,15 @@ def drive(folder: Path, seed: int, leaks: bool) -> None:
 
 def _leak_lifelines(folder: Path) -> None:
     """Let another process hold our end of each guard's socket, so that no end of file comes: the negative control."""
-    guard = process.Guard
 
-    class Leaky(guard):  # type: ignore[misc, valid-type]  # a class chosen at run time
-        def __init__(self, *arguments: object) -> None:
+    class Leaky(Guard):
+        def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             environment = {name: value for name, value in os.environ.items() if name != MARK}
-            holder = subprocess.Popen(["sleep", "600"], pass_fds=[self.control], env=environment)
-            with (folder / "holders").open("a") as file:
-                file.write(f"{holder.pid}\n")
+            script = f"echo $$ >> {folder}/holders; exec sleep {HOLD_S}"
+            subprocess.Popen(["sh", "-c", script], pass_fds=[self.control], env=environment)
 
-    process.Guard = Leaky  # type: ignore[misc]  # for this process only
+    setattr(process, "Guard", Leaky)  # noqa: B010 -- for this process only
 
 
 # --- the judge ---
@@ -103,10 +104,11 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def cgroups() -> set[str]:
-    """Cgroups of guards."""
+def stale_cgroups() -> list[str]:
+    """Cgroups whose guard, named by its pid, is gone: others on this machine may have living ones."""
     found = memory_cgroup()
-    return {one.name for one in Path(found.parent).glob("crash-harness-*")} if found.version else set()
+    names = [one.name for one in Path(found.parent).glob("crash-harness-[0-9]*")] if found.version else []
+    return [name for name in names if not Path("/proc", name.rpartition("-")[2]).exists()]
 
 
 def numbers_in(path: Path) -> set[int]:
@@ -118,16 +120,18 @@ def numbers_in(path: Path) -> set[int]:
 def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, leaks: bool = False) -> Counts:
     """Start a driver, kill it `after_s` seconds after its first result, and count."""
     with tempfile.TemporaryDirectory() as name:
-        folder, mark, before = Path(name), f"{os.getpid()}-{seed}-{after_s}", cgroups()
+        folder, mark = Path(name), f"{os.getpid()}-{seed}-{after_s}"
         command = [sys.executable, __file__, "--drive", name, "--seed", str(seed), *(["--leaks"] if leaks else [])]
         with (folder / "acknowledged").open("wb") as out:
             driver = subprocess.Popen(command, stdout=out, env={**os.environ, MARK: mark})
-        _wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
-        threading.Event().wait(after_s)
-        driver.kill()
-        driver.wait()
-        _wait_for(lambda: not marked(mark) and cgroups() <= before, patience_s)
-        orphans, left = marked(mark), cgroups() - before
+        try:
+            _wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
+            threading.Event().wait(after_s)
+        finally:
+            driver.kill()
+            driver.wait()
+        _wait_for(lambda: not marked(mark) and not stale_cgroups(), patience_s)
+        orphans, left = marked(mark), stale_cgroups()
         if leaks:
             _let_go(folder, mark)
         return _counts(folder, len(orphans), len(left))
@@ -179,8 +183,8 @@ def main() -> int:
     if asked.drive:
         drive(asked.drive, asked.seed, asked.leaks)
     sums = chaos(asked.kills, asked.seed, say=True)
-    print(f"| kills | {' | '.join(Counts._fields)} |\n|---|{'---|' * len(sums)}")
-    print(f"| {asked.kills} | {' | '.join(map(str, sums))} |")
+    rows = [("kills", *Counts._fields), ("---",) * (1 + len(sums)), (asked.kills, *sums)]
+    sys.stdout.writelines(f"| {' | '.join(map(str, row))} |\n" for row in rows)
     return int(any(sums[2:]))
 
 

@@ -1,0 +1,239 @@
+"""The journal: written before things happen, once each, and never wrong when it can't be written."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import chaos
+import pytest
+
+from harness.campaign import Campaign, decided
+from harness.codes import Dialect
+from harness.evidence import EndedBy
+from harness.exceptions import InfraError, InvalidInputError
+from harness.gate import Verdict
+from harness.history import APPLICATION, VERSION, History
+from harness.scenario import Scenario, load, shipped
+
+CONTROLS = load(shipped() / "controls.toml")
+FLAKY = load(shipped() / "bad-host.toml")
+
+
+def live(scenario: Scenario, history: History, index: int = 0) -> Verdict:
+    """Live a case with a journal."""
+    return Campaign(Dialect.UPSTREAM_4_5, history=history).live(scenario, scenario.case[index]).judgement.verdict
+
+
+def kinds(history: History) -> list[tuple[str, int]]:
+    """The journal in short."""
+    return [(event.kind, event.attempt) for event in history.events()]
+
+
+def test_a_run_is_journalled_in_order(tmp_path: Path) -> None:
+    """Each attempt starts before it is finished, and the case is decided at the end."""
+    with History(tmp_path / "h") as history:
+        assert live(FLAKY, history) is Verdict.PASS
+        assert kinds(history) == [("started", 1), ("finished", 1), ("started", 2), ("finished", 2), ("decided", 0)]
+        assert decided(history)[0].run is not None
+
+
+def test_what_is_read_back_is_what_was_lived(tmp_path: Path) -> None:
+    """A result survives its journal to the last member."""
+    result = Campaign(Dialect.STRICT).live(FLAKY, FLAKY.case[0])
+    with History(tmp_path / "h") as history:
+        history.write("decided", result.title, body=result)
+        assert decided(history) == [result]
+
+
+def test_intents_are_journalled(tmp_path: Path) -> None:
+    """Why and with what a victim is to be killed."""
+    with History(tmp_path / "h") as history:
+        history.attempt("x", 1).kill_intent(EndedBy.DEADLINE, "SIGTERM")
+        assert [event.body for event in history.events("kill_intent")] == [
+            {"ended_by": "deadline", "signal": "SIGTERM"}
+        ]
+
+
+@pytest.mark.parametrize("kind", ["started", "finished", "decided"])
+def test_once_is_once(tmp_path: Path, kind: str) -> None:
+    """The second of each is refused by the file itself."""
+    with History(tmp_path / "h") as history:
+        history.write(kind, "x", 1)
+        with pytest.raises(InfraError, match=f"{kind} can't be journalled: UNIQUE"):
+            history.write(kind, "x", 1)
+
+
+def test_a_second_session_may_start_an_attempt_again(tmp_path: Path) -> None:
+    """What was begun and not decided is lived again by who resumes."""
+    for _ in range(2):
+        with History(tmp_path / "h") as history:
+            history.write("started", "x", 1)
+    with History(tmp_path / "h") as history:
+        assert [event.session for event in history.events("started")] == [1, 2]
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """Text, another program's database, and a history from the future: one line each."""
+    (tmp_path / "text").write_text("no database" * 100)
+    sqlite3.connect(tmp_path / "other").execute("CREATE TABLE t (x)").connection.close()
+    with History(tmp_path / "newer"):
+        pass
+    newer = sqlite3.connect(tmp_path / "newer")
+    newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.close()
+    for name, message in (("text", "no history"), ("other", "another program"), ("newer", "expected 1")):
+        with pytest.raises(InvalidInputError, match=message):
+            History(tmp_path / name)
+    assert APPLICATION > 0
+
+
+class Failing:
+    """A connection whose nth insert fails: once, or from then on."""
+
+    def __init__(self, connection: sqlite3.Connection, nth: int, error: str, *, for_good: bool) -> None:
+        self._connection, self._nth, self._error, self._for_good = connection, nth, error, for_good
+        self.inserts = 0
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Fail or pass on."""
+        if statement.startswith("INSERT"):
+            self.inserts += 1
+            if self.inserts == self._nth or (self._for_good and self.inserts > self._nth):
+                raise sqlite3.OperationalError(self._error)
+        return self._connection.execute(statement, *values)
+
+    def close(self) -> None:
+        """Pass on."""
+        self._connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("error", ["database or disk is full", "disk I/O error"])
+def test_no_failing_write_gives_a_wrong_verdict(tmp_path: Path, error: str, *, for_good: bool) -> None:
+    """The nth write fails, n = 1, 2, … until none does: the verdict is the true one or INFRA, the file sound."""
+    for nth in range(1, 20):
+        with History(tmp_path / f"h{nth}") as history:
+            failing = Failing(history._connection, nth, error, for_good=for_good)
+            history._connection = failing  # type: ignore[assignment]  # quacks like one
+            verdict = live(FLAKY, history)
+            if failing.inserts < nth:
+                assert verdict is Verdict.PASS
+                return
+            assert verdict is (Verdict.INFRA if for_good else Verdict.PASS)
+            assert bool(decided(history)) is (verdict is Verdict.PASS)
+    pytest.fail("the sweep never ran clean")
+
+
+def test_the_first_full_disk_costs_the_ballast_only(tmp_path: Path) -> None:
+    """The ballast is released, and the write goes through."""
+    with History(tmp_path / "h") as history:
+        assert (tmp_path / "h.ballast").exists()
+        history._connection = Failing(  # type: ignore[assignment]  # quacks like one
+            history._connection, 1, "database or disk is full", for_good=False
+        )
+        history.write("started", "x", 1)
+        assert not (tmp_path / "h.ballast").exists()
+        assert kinds(history) == [("started", 1)]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from harness.exceptions import InfraError
+from harness.history import History
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+history = History(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+written = 0
+try:
+    for number in range(1, 1000):
+        history.write("finished", "x", number, "y" * 5000)
+        written = number
+except InfraError as error:
+    print(written, "can't be journalled" in str(error))
+"""
+
+
+@pytest.mark.slow
+def test_a_file_that_can_not_grow_keeps_what_it_has(tmp_path: Path) -> None:
+    """The real thing: past RLIMIT_FSIZE a write is INFRA, and every acknowledged one is there."""
+    path = tmp_path / "h"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    written, said = done.stdout.split()
+    assert (int(written) > 10, said) == (True, "True")
+    with History(path) as history:
+        assert [event.attempt for event in history.events("finished")] == list(range(1, int(written) + 1))
+
+
+def crash_harness(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    command = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    """SIGKILL in the middle; --resume decides the rest, and lives nothing twice that was decided."""
+    path = str(tmp_path / "h")
+    command = [sys.executable, "-m", "harness", "run", "--jobs", "1", "--history", path]
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    before = [killed.stdout.readline().split()[1] for _ in range(5)]
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    resumed = crash_harness("run", "--resume", path, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "cases decided already" in resumed.stderr
+    lines = [json.loads(line) for line in crash_harness("export", path).stdout.splitlines()]
+    titles = [line["title"] for line in lines if line["kind"] == "decided"]
+    assert len(titles) == len(set(titles)) == len(json.loads(resumed.stdout)["results"])
+    assert set(before) <= {line["title"] for line in lines if line["kind"] == "decided" and line["session"] == 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--resume", "{h}", "--seed", "3"], "are those of the history"),
+        (["run", "--resume", "{h}", "--dialect", "strict"], "are those of the history"),
+        (["run", "controls", "--history", "{h}"], "there is a file already"),
+        (["run", "--resume", "{h}.no"], "there is no such history"),
+        (["run", "--history", "{h}", "--resume", "{h}"], "expected one of them"),
+        (["export", "{h}.no"], "there is no such history"),
+        (["export", __file__], "no history"),
+    ],
+)
+def test_wrong_use_of_a_history(tmp_path: Path, words: list[str], message: str) -> None:
+    """One line, exit 2, and the file is as it was."""
+    path = tmp_path / "h"
+    assert crash_harness("run", "controls", "--history", str(path)).returncode == 0
+    done = crash_harness(*(word.format(h=path) for word in words))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_leave_nothing_and_lose_nothing() -> None:
+    """SIGKILL of the supervisor at random: 0 orphans, 0 cgroups, 0 acknowledged results lost, 0 unjournalled starts."""
+    counts = chaos.chaos(int(os.environ.get("CHAOS_KILLS", "100")), seed=7)
+    assert counts.started > counts.acknowledged > 0
+    assert counts[2:] == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+def test_without_the_lifeline_the_chaos_finds_orphans() -> None:
+    """The negative control: a process that holds our end of the guards' sockets keeps the victims alive."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if chaos.kill_once(0.05, 3, patience_s=1, leaks=True).orphans:
+            return
+    pytest.fail("no orphan was found: the chaos proves nothing")
