@@ -91,27 +91,28 @@ class ScenarioItem(pytest.Item):
         """Show evidence, decision trail and the command that replays it."""
         if not isinstance(excinfo.value, NotAsExpectedError):
             return super().repr_failure(excinfo, *args, **kwargs)
-        return explain(excinfo.value.result, self.path)
+        return explain(excinfo.value.result)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Readable id: file and case."""
         return self.path, None, f"{self.scenario.name}[{self.case.name}]"
 
 
-def explain(result: Result, path: Path | str) -> str:
+def explain(result: Result) -> str:
     """Everything one needs to know about a result that is not as expected."""
     import msgspec  # noqa: PLC0415
 
-    from harness.report.words import replay_command, trail  # noqa: PLC0415
+    from harness.report.words import trail  # noqa: PLC0415
 
     attempts = result.run.attempts if result.run else ()
     evidence = [f"evidence {one.number}: {msgspec.json.encode(one.evidence).decode()}" for one in attempts]
-    return "\n".join([*trail(result), *evidence, f"replay: {replay_command(result, path)}"])
+    return "\n".join([*trail(result), *evidence])
 
 
 @pytest.fixture
 def fire_fault() -> Callable[..., Evidence]:
     """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; also mode, limits, deadline_s."""
+    from harness.catalogue import check_parameters, find  # noqa: PLC0415
     from harness.supervisor import Limits, Shot, supervise  # noqa: PLC0415
 
     def fire(
@@ -122,6 +123,7 @@ def fire_fault() -> Callable[..., Evidence]:
         deadline_s: float = DEADLINE_S,
         **parameters: int,
     ) -> Evidence:
+        check_parameters(find(fault), parameters)
         return supervise(Shot(fault, mode, parameters), limits, deadline_s)
 
     return fire
@@ -130,7 +132,7 @@ def fire_fault() -> Callable[..., Evidence]:
 @pytest.fixture
 def supervise_command() -> Callable[..., Evidence]:
     """`supervise_command(["python", "job.py"], deadline_s=10) -> Evidence`: one life of a command of yours."""
-    from harness.supervisor import Command, Limits, supervise  # noqa: PLC0415
+    from harness.supervisor import Limits, supervise  # noqa: PLC0415
 
     def run(
         argv: Sequence[str],
@@ -138,25 +140,29 @@ def supervise_command() -> Callable[..., Evidence]:
         limits: Limits = Limits(),  # noqa: B008 -- frozen
         deadline_s: float = DEADLINE_S,
     ) -> Evidence:
-        return supervise(Command(tuple(argv)), limits, deadline_s)
+        return supervise(argv, limits, deadline_s)
 
     return run
 
 
 @pytest.fixture
 def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
-    """`run_scenario(path, case) -> Result`: a case of a scenario file, judged; `dialect` and `seed` as options."""
-    from pathlib import Path  # noqa: PLC0415
+    """`run_scenario(path, case) -> Result`: one case of a file or of a shipped scenario, judged.
 
+    `case` may be left out where there is one only; `dialect` and `seed` are options.
+    """
     from harness.campaign import Campaign  # noqa: PLC0415
     from harness.codes import Dialect  # noqa: PLC0415
-    from harness.scenario import load  # noqa: PLC0415
+    from harness.exceptions import InvalidInputError  # noqa: PLC0415
+    from harness.selection import select  # noqa: PLC0415
 
     default = request.config.getoption("--crash-dialect")
 
-    def run(path: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
-        scenario = load(Path(path))
-        chosen = next(one for one in scenario.case if case in (None, one.name))
-        return Campaign(Dialect(dialect), seed).live(scenario, chosen)
+    def run(name: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
+        (scenario,) = select([str(name)], case)
+        if len(scenario.case) > 1:
+            known = ", ".join(one.name for one in scenario.case)
+            raise InvalidInputError(f"{name}: which case? there are {known}")
+        return Campaign(Dialect(dialect), seed).live(scenario, scenario.case[0])
 
     return run

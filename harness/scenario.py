@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from signal import Signals
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from harness.catalogue import check_parameters, find
-from harness.codes import Code, Dialect
+from harness.codes import Code, Dialect, Status
 from harness.exceptions import InvalidInputError
-from harness.policy import PRESETS, parse_policy
+from harness.policy import PRESETS, parse_policy, refuse_unknown
+from harness.retry import Branch  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.limits import MemoryBy, parse_bytes
 
+ENDS = r"^(SIG[A-Z0-9+-]+|exited [0-9]{1,3}|did not fire|silent)$"
+STATUSES = rf"^(COMPLETED_SUCCESSFULLY|DID_NOT_FIRE|{'|'.join(Status)})$"
 Tier = Literal["forced", "dosed", "wild"]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -54,7 +58,7 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the user asked for: upstream's run.maxAttempts, the task's locked retry config, and the machine."""
 
-    max_attempts: int | None = None
+    max_attempts: Annotated[int, Meta(ge=0)] | None = None
     retry: dict[str, object] | None = None
     machine: str = "small-1x"
 
@@ -69,10 +73,10 @@ class HostsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 class ExpectedAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one attempt must show; members that are absent are not judged. `code` is the enhanced error's."""
 
-    ended: str
+    ended: Annotated[str, Meta(pattern=ENDS)]
     code: Code | None = None
     cause: str | None = None
-    branch: str | None = None
+    branch: Branch | None = None
     machine: str | None = None
     host: str | None = None
 
@@ -82,7 +86,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     dialects: tuple[Dialect, ...]
     attempts: Annotated[tuple[ExpectedAttempt, ...], Meta(min_length=1)]
-    status: str | None = None
+    status: Annotated[str, Meta(pattern=STATUSES)] | None = None
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -106,13 +110,17 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One file. `cause` is the real-world one that the cases make; `evidence` says whether they are it or stand in."""
+    """One file. `cause` is the real-world one that the cases make; `evidence` says whether they are it or stand in.
+
+    `name` and `path` are the file's own.
+    """
 
     claim: str
     cause: str
     evidence: Literal["real", "simulated"]
     case: Annotated[tuple[Case, ...], Meta(min_length=1)]
     name: str = ""
+    path: str = ""
 
 
 def load(path: Path) -> Scenario:
@@ -123,7 +131,7 @@ def load(path: Path) -> Scenario:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidInputError(f"{path}: {reason}") from error
     try:
-        scenario = msgspec.convert({"name": path.stem, **table}, Scenario)
+        scenario = msgspec.convert({**table, "name": path.stem, "path": str(path)}, Scenario)
     except msgspec.ValidationError as error:
         raise InvalidInputError(f"{path}: {str(error).replace('`$.', '`')}") from error
     try:
@@ -166,6 +174,7 @@ def _check_policy(case: Case, where: str) -> None:
         raise InvalidInputError(f"{where}.policy.machine: expected one of {', '.join(PRESETS)}")
     try:
         parse_policy(case.policy.retry)
+        refuse_unknown(case.policy.retry)
     except ValueError as error:
         raise InvalidInputError(f"{where}.policy.retry: {error}") from error
 
@@ -177,9 +186,21 @@ def _check_expectations(case: Case, where: str) -> None:
             raise InvalidInputError(
                 f"{where}.expect: {dialect} must be covered once, not {covered.count(dialect)} times"
             )
+    hosts = case.hosts.names if case.hosts else ()
     for index, one in enumerate(case.expect):
+        for row, attempt in enumerate(one.attempts):
+            _check_attempt(attempt, hosts, f"{where}.expect[{index}].attempts[{row}]")
         if one.status is None and case.victim.tier != "wild":
             raise InvalidInputError(f"{where}.expect[{index}].status: expected, unless the tier is wild")
+
+
+def _check_attempt(attempt: ExpectedAttempt, hosts: tuple[str, ...], where: str) -> None:
+    if attempt.ended.startswith("SIG") and attempt.ended not in Signals.__members__:
+        raise InvalidInputError(f"{where}.ended: there is no signal {attempt.ended!r}")
+    if attempt.machine is not None and attempt.machine not in PRESETS:
+        raise InvalidInputError(f"{where}.machine: expected one of {', '.join(PRESETS)}")
+    if attempt.host is not None and attempt.host not in hosts:
+        raise InvalidInputError(f"{where}.host: {attempt.host!r} is none of the case's hosts")
 
 
 def shipped() -> Path:

@@ -96,6 +96,9 @@ def _index(native: Any, fault: str) -> int:
 def _values(native: Any, index: int, parameters: Mapping[str, int]) -> list[int]:
     row = native.lib.fault_row(index)
     dials = [] if row == native.ffi.NULL else _row(native.ffi, row)["parameters"]
+    unknown = set(parameters) - {dial["name"] for dial in dials}  # type: ignore[attr-defined]  # rows of _row
+    if unknown and row != native.ffi.NULL:
+        sys.exit(f"no such parameter: {', '.join(sorted(unknown))}")
     return [parameters.get(dial["name"], dial["initial"]) for dial in dials]  # type: ignore[attr-defined]  # rows of _row
 
 

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24, LARGE_BYTES = 2048 };
+enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24, RARE_BYTES = 888, LARGE_BYTES = 2048, TURNS = 1000 };
 
 /* So large a block is a mapping of its own: free() returns its pages to the kernel. */
 static enum outcome use_after_free(const struct shot *shot) {
@@ -16,19 +16,26 @@ static enum outcome use_after_free(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+/* Allocates until the allocator gives `block` out again, which it may do at once or after others. */
+static volatile char *next_owner(volatile char *block) {
+    for (int turn = 0; turn < TURNS; turn++) {
+        volatile char *next = launder(malloc(RARE_BYTES));
+        if (!next || next == block) return next;
+    }
+    return NULL;
+}
+
 /* The block's next owner and its last one write to the same bytes: nothing notices. */
 static enum outcome use_after_free_small(const struct shot *shot) {
     (void)shot;
-    volatile char *before = launder(malloc(SMALL_BYTES));
+    volatile char *before = launder(malloc(RARE_BYTES));
     if (!before) return DID_NOT_FIRE;
     free((void *)launder(before));
-    volatile char *after = launder(malloc(SMALL_BYTES));
+    volatile char *after = next_owner(before);
     if (!after) return DID_NOT_FIRE;
     after[0] = 1;
-    before[0] = 2;
-    int corrupted = after[0] == 2;
-    free((void *)after);
-    return corrupted ? SILENT : DID_NOT_FIRE;
+    launder(before)[0] = 2;
+    return after[0] == 2 ? SILENT : DID_NOT_FIRE;
 }
 
 static enum outcome double_free(const struct shot *shot) {

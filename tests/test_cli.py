@@ -53,7 +53,7 @@ def test_the_version_before_the_fix_fails_what_the_fix_was_made_for() -> None:
     assert done.returncode == 1
     assert {one["scenario"] for one in results(done) if one["verdict"] == "FAIL"} == FIX
     assert "status: expected COMPLETED_SUCCESSFULLY, observed CRASHED" in done.stderr
-    assert "replay: crash-harness run native-addon-race --case torn-publish" in done.stderr
+    assert "native-addon-race.toml --case torn-publish --dialect upstream-4.4 --seed 5" in done.stderr
 
 
 def test_run_prints_a_table_and_plain_lines() -> None:
@@ -88,7 +88,10 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "no-such-scenario"], "no-such-scenario: No such file or directory"),
+        (
+            ["run", "no-such-scenario"],
+            "'no-such-scenario': No such file or directory, and no shipped scenario; those are abort",
+        ),
         (["run", "controls", "--case", "nothing"], "no case is called 'nothing'"),
         (["run", "--dialect", "upstream-9"], "'upstream-9' is not one of"),
         (["faults", "nul_read"], "did you mean 'null_read'"),
@@ -309,3 +312,37 @@ def test_a_closed_pipe_is_quiet() -> None:
     command = f"{sys.executable} -m harness faults | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
+
+
+def test_a_case_is_chosen_as_it_is_printed() -> None:
+    """What a line of `run` shows can be given back to it; --list shows all."""
+    assert "controls[never]" in crash_harness("run", "--list").stdout
+    done = crash_harness("run", "controls[never]", "abort[double-free]")
+    assert done.returncode == 0
+    assert "2 cases: 2 PASS" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["faults"], ["run", "controls"], ["run", "controls", "--json"], ["doctor"]])
+def test_no_room_for_the_output_is_infra(words: list[str]) -> None:
+    """A full disk behind stdout: one line, exit 3, and never the code of a FAIL."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_streams_are_survived() -> None:
+    """`exec` without a stdout, and a filter without a stdin."""
+    script = f"{sys.executable} -m harness exec -- echo x >&-; {sys.executable} -m harness classify <&-"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "stdin is closed" in done.stderr
+
+
+def test_our_lines_begin_where_lines_begin() -> None:
+    """A command's output without a newline does not run into the report."""
+    done = crash_harness("exec", "--json", "--", "printf", "x")
+    assert done.stderr.startswith("x\nattempt 1")

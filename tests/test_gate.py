@@ -6,6 +6,7 @@ from harness.codes import Code, Dialect
 from harness.engine import Engine, Life, Policy, Run
 from harness.evidence import Evidence, Exited, Signaled, Witness
 from harness.gate import Verdict, exit_code, judge
+from harness.retry import Branch
 from harness.scenario import Expectation, ExpectedAttempt
 
 CRASH = ExpectedAttempt("SIGSEGV", Code.TASK_PROCESS_SIGSEGV)
@@ -50,7 +51,7 @@ def test_what_was_expected_passes() -> None:
             "attempt 1: code: expected none, observed TASK_PROCESS_SIGSEGV",
         ),
         (
-            expecting(ExpectedAttempt("SIGSEGV", CRASH.code, branch="no-policy"), DONE),
+            expecting(ExpectedAttempt("SIGSEGV", CRASH.code, branch=Branch.NO_POLICY), DONE),
             "attempt 1: branch: expected no-policy, observed policy",
         ),
         (

@@ -41,8 +41,8 @@ def test_a_fail_shows_evidence_trail_and_replay(pytester: pytest.Pytester) -> No
             "FAIL bad-host[[]bit-flip] (upstream-4.4)",
             "status: expected COMPLETED_SUCCESSFULLY, observed CRASHED",
             "attempt 1 on small-1x host-a forced: SIGSEGV, SEGV_MAPERR at 0x*",
-            'evidence 1: {"termination":{"kind":"signaled","signal":"SIGSEGV"}*',
             "replay: crash-harness run *bad-host.toml --case bit-flip --dialect upstream-4.4 --seed 0",
+            'evidence 1: {"termination":{"kind":"signaled","signal":"SIGSEGV"}*',
         ]
     )
     done.stdout.no_fnmatch_line("*Traceback*")
@@ -74,6 +74,10 @@ def test_the_fixtures_serve_a_users_own_test(pytester: pytest.Pytester) -> None:
     """A fault, a command and a scenario, each in one line."""
     path = scenario(pytester, "controls")
     test = pytester.makepyfile(f"""
+        import re
+        import pytest
+        from harness import InvalidInputError
+
         def test_fault(fire_fault):
             evidence = fire_fault("null_read", offset=8)
             assert str(evidence.termination) == "SIGSEGV"
@@ -82,7 +86,22 @@ def test_the_fixtures_serve_a_users_own_test(pytester: pytest.Pytester) -> None:
         def test_command(supervise_command):
             assert supervise_command(["sh", "-c", "exit 3"], deadline_s=10).termination.status == 3
 
+        def test_mistakes(fire_fault, supervise_command, run_scenario):
+            for mistake, message in [
+                (lambda: fire_fault("null_read", ofset=9), "no such parameter"),
+                (lambda: fire_fault("nul_read"), "did you mean 'null_read'"),
+                (lambda: fire_fault("null_read", offset=99999), "expected 0 to 4095"),
+                (lambda: supervise_command("true"), "expected a list of words"),
+                (lambda: run_scenario("controls", "nope"), "no case is called 'nope'"),
+                (lambda: run_scenario("controls"), "which case?"),
+            ]:
+                with pytest.raises(InvalidInputError, match=re.escape(message)):
+                    mistake()
+
+        def test_shipped(run_scenario):
+            assert run_scenario("controls", "never").judgement.verdict == "PASS"
+
         def test_scenario(run_scenario):
             assert run_scenario({str(path)!r}, "never").judgement.verdict == "PASS"
     """)
-    pytester.runpytest_subprocess(test).assert_outcomes(passed=3)
+    pytester.runpytest_subprocess(test).assert_outcomes(passed=5)

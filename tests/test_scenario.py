@@ -83,6 +83,17 @@ BAD = {
         'name = "one"\nhosts = { names = ["a"], bad = "b" }',
         r"hosts: 'bad' must be one of",
     ),
+    "unknown policy key": (
+        'name = "one"',
+        'name = "one"\npolicy = { retry = { maxAttemps = 3 } }',
+        r"case\[0\].policy.retry: .*there is no 'maxAttemps'",
+    ),
+    "negative attempts": ('name = "one"', 'name = "one"\npolicy = { max_attempts = -1 }', r">= 0.*policy.max_attempts"),
+    "unknown status": ('status = "CRASHED"', 'status = "DONE"', r"TIMED_OUT.*case\[0\].expect\[0\].status"),
+    "unknown end": ('ended = "SIGSEGV"', 'ended = "exit 0"', r"exited.*attempts\[0\].ended"),
+    "unknown signal": ('ended = "SIGSEGV"', 'ended = "SIGFOO"', r"attempts\[0\].ended: there is no signal 'SIGFOO'"),
+    "unknown branch": ('ended = "SIGSEGV"', 'ended = "SIGSEGV", branch = "polity"', "Invalid enum value 'polity'"),
+    "unknown host": ('ended = "SIGSEGV"', 'ended = "SIGSEGV", host = "z"', r"attempts\[0\].host: 'z' is none"),
     "not TOML": ('cause = "test"', "cause = test", "Invalid value"),
 }
 

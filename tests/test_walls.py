@@ -33,7 +33,7 @@ ROWS = [
     ["capabilities", "errors", "signature"],
     ["classifier", "retry"],
     ["engine", "scenario"],
-    ["trial", "gate", "history"],
+    ["trial", "gate", "history", "selection"],
     ["campaign", "rollcall"],
     ["report"],
     ["cli", "pytest_plugin"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import msgspec
 
 from harness.cli.options import common, emit, size
 from harness.engine import SUCCEEDED, Attempt, Engine, Life, Policy, Run
-from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy
+from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, refuse_unknown
 from harness.report.words import attempt_line, counted
 from harness.supervisor import Command, Limits, supervise
 from harness.trial import draw
@@ -21,6 +20,9 @@ from harness.trial import draw
 if TYPE_CHECKING:
     from harness.codes import Dialect
     from harness.supervisor.limits import MemoryBy
+
+
+LONGEST_SLEEP_S = 86400.0
 
 
 class WallClock:
@@ -36,8 +38,10 @@ class WallClock:
 
     def wait_ms(self, delay_ms: float) -> None:
         """Sleep until the next attempt is due."""
-        if self._waits:
-            time.sleep(max(0.0, delay_ms) / 1000)
+        left_s = delay_ms / 1000 if self._waits else 0.0
+        while left_s > 0:
+            time.sleep(min(left_s, LONGEST_SLEEP_S))
+            left_s -= LONGEST_SLEEP_S
 
 
 def _json(_: click.Context, parameter: click.Parameter, value: str | None) -> object:
@@ -46,6 +50,7 @@ def _json(_: click.Context, parameter: click.Parameter, value: str | None) -> ob
     try:
         config = msgspec.json.decode(value)
         parse_policy(config)
+        refuse_unknown(config)
     except (msgspec.DecodeError, ValueError) as error:
         raise click.BadParameter(str(error), param=parameter) from error
     return config
@@ -71,11 +76,26 @@ def limits_on(machine: str, asked: str, limits: Limits) -> Limits:
     return msgspec.structs.replace(limits, memory_bytes=round(limits.memory_bytes * share))
 
 
-def _relay(as_json: bool, number: int, chunk: bytes) -> None:
-    """Pass the command's output on; stdout is ours alone under --json."""
-    stream = sys.stdout if number == 1 and not as_json else sys.stderr
-    stream.buffer.write(chunk)
-    stream.buffer.flush()
+class Relay:
+    """Passes the command's output on; stdout is ours alone under --json. A stream that is closed gets nothing."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._line_is_open = False
+
+    def __call__(self, number: int, chunk: bytes) -> None:
+        """Write a chunk at once."""
+        stream = sys.stdout if number == 1 and not self._as_json else sys.stderr
+        if stream is None:
+            return
+        self._line_is_open = not chunk.endswith(b"\n")
+        stream.buffer.write(chunk)
+        stream.buffer.flush()
+
+    def say(self, line: str) -> None:
+        """Write a line of ours to stderr, on a line of its own."""
+        click.echo(f"\n{line}" if self._line_is_open else line, err=True)
+        self._line_is_open = False
 
 
 def record(run: Run) -> dict[str, object]:
@@ -134,14 +154,14 @@ def exec_command(
     Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
     """
     limits, policy = Limits(memory, memory_by), policy_of(max_attempts, retry_config, machine)
-    draws = count(1)
+    draws, relay = count(1), Relay(as_json=as_json)
 
     def execute(_: int, on: str) -> Life:
-        relay, own = partial(_relay, as_json), limits_on(on, machine, limits)
+        own = limits_on(on, machine, limits)
         return Life(supervise(Command(command), own, timeout, relay=relay, black_box=black_box == "on"))
 
     engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
-    finished = engine.run(execute, lambda attempt: click.echo(attempt_line(attempt), err=True))
+    finished = engine.run(execute, lambda attempt: relay.say(attempt_line(attempt)))
     if as_json:
         emit(record(finished))
     click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)

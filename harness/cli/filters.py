@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
     from harness.codes import Dialect
 
 
+def _source(_: click.Context, __: click.Parameter, value: str) -> IO[bytes]:
+    """Open FILE, or take stdin for "-"."""
+    if value == "-":
+        if sys.stdin is None:
+            raise InvalidInputError("stdin is closed")
+        return sys.stdin.buffer
+    try:
+        return Path(value).open("rb")
+    except OSError as error:
+        raise InvalidInputError(f"{value}: {error.strerror}") from error
+
+
 def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     """Answer each line; an invalid one gets {"invalid": …} in its place. Returns the exit code."""
     code = 0
@@ -38,7 +52,7 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     "classify",
     epilog='Example: echo \'{"termination": {"kind": "exited", "status": 139}}\' | crash-harness classify',
 )
-@click.argument("file", type=click.File("rb"), default="-")
+@click.argument("file", callback=_source, default="-")
 @common
 @click.pass_context
 def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:
@@ -51,7 +65,7 @@ def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, diale
 
 
 @click.command("decide", epilog="Example: crash-harness decide --dialect strict requests.jsonl")
-@click.argument("file", type=click.File("rb"), default="-")
+@click.argument("file", callback=_source, default="-")
 @common
 @click.pass_context
 def decide_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:

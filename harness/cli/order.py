@@ -13,10 +13,10 @@ from harness.capabilities import surroundings
 from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
 from harness.history import History
-from harness.scenario import Scenario, load_all, shipped
+from harness.selection import select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 DEFAULT_DIALECT = Dialect.UPSTREAM_4_5
 NO_HISTORY = "there is no such history"
@@ -63,28 +63,5 @@ def _resumed(book: History, now: Order) -> Order:
 
 def digest(order: Order) -> str:
     """Identify the scenarios as they are now."""
-    return hashlib.blake2b(msgspec.json.encode(select(order.scenarios, order.case)), digest_size=16).hexdigest()
-
-
-def locate(name: str) -> Path:
-    """Find a file, a folder, or a shipped scenario by its name."""
-    path, known = Path(name), shipped() / f"{name}.toml"
-    if not path.exists() and known.exists():
-        return known
-    return path
-
-
-def select(names: Sequence[str], case: str | None) -> list[Scenario]:
-    """Load what was asked for; with `case`, only the cases of that name. Raises InvalidInputError for nothing."""
-    scenarios = load_all([locate(name) for name in names] or [shipped()])
-    if case is None:
-        return scenarios
-    chosen = [_only(scenario, case) for scenario in scenarios if any(one.name == case for one in scenario.case)]
-    if not chosen:
-        known = sorted({one.name for scenario in scenarios for one in scenario.case})
-        raise InvalidInputError(f"--case: no case is called {case!r}; there are {', '.join(known)}")
-    return chosen
-
-
-def _only(scenario: Scenario, case: str) -> Scenario:
-    return msgspec.structs.replace(scenario, case=tuple(one for one in scenario.case if one.name == case))
+    read = [msgspec.structs.replace(one, path="") for one in select(order.scenarios, order.case)]
+    return hashlib.blake2b(msgspec.json.encode(read), digest_size=16).hexdigest()

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from harness.campaign import Campaign, Result, decided, processors, run_all
+from harness.campaign import Campaign, Result, decided, processors, run_all, title_of
 from harness.cli.options import common, emit_pretty
-from harness.cli.order import Order, locate, open_history, select
+from harness.cli.order import Order, open_history
 from harness.cli.rollcall import roll_call
 from harness.exceptions import InvalidInputError
 from harness.gate import exit_code, observed
 from harness.report import words
 from harness.report.terminal import console, plain_line, progress, reasons, summary, table
+from harness.selection import select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from harness.codes import Dialect
     from harness.history import History
+    from harness.scenario import Scenario
 
 INTERRUPTED = 130
 
@@ -49,6 +49,7 @@ def record(result: Result) -> dict[str, object]:
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
 @click.argument("scenario", nargs=-1)
 @click.option("--case", help="Only the cases of this name.")
+@click.option("--list", "only_list", is_flag=True, help="Name the cases and what each scenario claims; run nothing.")
 @click.option("--catalogue", "whole", is_flag=True, help="Fire every fault in each of its tiers instead.")
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
@@ -59,6 +60,7 @@ def run(
     context: click.Context,
     scenario: tuple[str, ...],
     case: str | None,
+    only_list: bool,
     whole: bool,
     history: Path | None,
     resume: Path | None,
@@ -75,10 +77,20 @@ def run(
         raise InvalidInputError("--catalogue: it takes no scenario, case or history")
     if whole:
         context.exit(roll_call(jobs or processors(), as_json))
+    if only_list:
+        _list(select(scenario, case))
+        return
     order = Order(scenario, case, dialect, seed)
     with open_history(history, resume, order) as (book, asked):
         code = _run(asked, book, jobs or processors(), as_json)
     context.exit(code)
+
+
+def _list(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        click.echo(f"{scenario.name}: {scenario.claim}")
+        for case in scenario.case:
+            click.echo(f"  {title_of(scenario, case)}")
 
 
 def _run(asked: Order, book: History | None, jobs: int, as_json: bool) -> int:
@@ -97,11 +109,11 @@ def _run(asked: Order, book: History | None, jobs: int, as_json: bool) -> int:
             out.print(escape(plain_line(result)), soft_wrap=True)
 
         finished = run_all(scenarios, Campaign(asked.dialect, asked.seed, history=book), jobs, on_result, done)
-    _report(results, total, finished, as_json, asked.scenarios)
+    _report(results, total, finished, as_json)
     return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
 
 
-def _report(results: list[Result], total: int, finished: bool, as_json: bool, names: Sequence[str]) -> None:
+def _report(results: list[Result], total: int, finished: bool, as_json: bool) -> None:
     if as_json:
         ordered = sorted(results, key=lambda one: one.title)
         emit_pretty({"interrupted": not finished, "results": [record(one) for one in ordered]})
@@ -110,17 +122,4 @@ def _report(results: list[Result], total: int, finished: bool, as_json: bool, na
     out.print(table(results))
     for reason in reasons(results):
         out.print(f"\n{escape(reason)}", soft_wrap=True)
-    for result in results:
-        if result.run and result.judgement.reasons:
-            out.print(f"replay: {escape(words.replay_command(result, _origin(result, names)))}", soft_wrap=True)
     out.print(f"\n{summary(results, total)}")
-
-
-def _origin(result: Result, names: Sequence[str]) -> str:
-    """Return what the user would type to get this scenario again."""
-    files = [file for name in names for file in _files(locate(name))]
-    return next((str(file) for file in files if file.stem == result.scenario.name), result.scenario.name)
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.toml")) if path.is_dir() else [path]

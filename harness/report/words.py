@@ -11,7 +11,6 @@ from harness.gate import observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from harness.campaign import Result
     from harness.engine import Attempt, Run
@@ -74,14 +73,16 @@ def attempt_line(attempt: Attempt) -> str:
     return f"{trail}; {observed(attempt)['code']}: {then} ({attempt.decision.branch})"
 
 
-def replay_command(result: Result, path: Path | str) -> str:
+def replay_command(result: Result) -> str:
     """Return the command that lives this case again."""
-    words = ["crash-harness", "run", str(path), "--case", result.case.name]
+    words = ["crash-harness", "run", result.scenario.path, "--case", result.case.name]
     return shlex.join([*words, "--dialect", result.dialect.value, "--seed", str(result.seed)])
 
 
 def trail(result: Result) -> list[str]:
-    """Verdict, reasons and decision trail, a line each."""
+    """Verdict, reasons, decision trail and the command that replays it, a line each."""
     lines = [f"{result.judgement.verdict} {result.title} ({result.dialect})", *result.judgement.reasons]
-    lines += [attempt_line(attempt) for attempt in result.run.attempts] if result.run else []
+    if result.run:
+        lines += [attempt_line(attempt) for attempt in result.run.attempts]
+        lines.append(f"replay: {replay_command(result)}")
     return lines

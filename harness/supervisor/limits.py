@@ -69,7 +69,7 @@ def enforce(limits: Limits) -> Enforcement:
 
 def parse_bytes(text: str | int) -> int:
     """Read 67108864, "67108864" or "64MiB". Raises InvalidInputError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
     if not match or match[2] not in _UNITS:
         raise InvalidInputError(f"{text!r} is no size: expected bytes or a number with KiB, MiB or GiB")
     return int(float(match[1]) * _UNITS[match[2]]) if match[2] else int(float(match[1]))

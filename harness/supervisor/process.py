@@ -113,6 +113,8 @@ def supervise(
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.
     """
+    if isinstance(command, str):
+        raise InvalidInputError(f"command: expected a list of words, not the string {command!r}")
     victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
     enforcement, held = enforce(limits), contain(containment)
     argv = victim.argv if isinstance(victim, Command) else shot_command(victim.fault, victim.mode, victim.parameters)
