@@ -275,7 +275,7 @@ def test_status_theft_does_not_matter() -> None:
 def test_a_guard_killed_by_its_victim_is_a_lost_status() -> None:
     """Without a namespace a victim can kill its guard: INFRA, never a success, and the victim dies with it."""
     with pytest.raises(InfraError, match="status lost"):
-        supervise(["sh", "-c", "kill -KILL $PPID; sleep 60"], deadline_s=30, containment="bare")
+        supervise(["sh", "-c", "kill -KILL $PPID; exec sleep 60"], deadline_s=30, containment="bare")
 
 
 @pytest.mark.slow
