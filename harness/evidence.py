@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -96,7 +96,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     `stdout` and `stderr` hold the last bytes only, decoded with replacement. `fault` is absent when no handler
     wrote a whole record. `witness` is absent for a command that carries no fault of ours.
     `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
-    held it.
+    held it. `host` and `start` say what carried a fault of ours and how it was started; attempts of one `group`
+    were forked from one process, so they share its address-space layout.
     """
 
     termination: Termination
@@ -111,6 +112,9 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     cpu_s: float | None = None
     survivors: int = 0
     containment: str | None = None
+    host: Literal["python", "native"] | None = None
+    start: Literal["fresh", "warm"] | None = None
+    group: int | None = None
 
 
 def spelling(evidence: Evidence) -> str:

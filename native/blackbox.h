@@ -8,3 +8,6 @@
 
 /* The mapped box, or NULL in a process that is no victim. */
 struct box *armed_box(void);
+
+/* For a fork of an armed process: the box becomes its own, handlers and signal stack are inherited. */
+void rearm(void);

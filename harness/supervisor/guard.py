@@ -84,7 +84,7 @@ def _lift(fd: int) -> int:
 
 
 class Guard:
-    """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it."""
+    """One guard and our ends of its pipes; what it makes outside is named by its `pid`. Leaving the context ends the victim and everything below it."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Guard:
                 actions.append((os.POSIX_SPAWN_DUP2, lifted, BOX_FD))
                 options = [*options, "--box"]
             argv = [guard_path(), *options, "--", *command]
-            self._pid = self._spawn(argv, env, actions)
+            self.pid = self._spawn(argv, env, actions)
             self._ours = ours.pop_all()
 
     def _socket(self, theirs: ExitStack) -> socket.socket:
@@ -164,4 +164,4 @@ class Guard:
         """Close the lifeline and wait until the guard, and so everything below it, is gone."""
         self._ours.close()
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import msgspec
 
@@ -16,7 +16,7 @@ from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
-from harness.victim import shot_command
+from harness.victim import host_command, shot_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,11 +33,16 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Shot(msgspec.Struct, frozen=True):
-    """A fault to be fired in a fresh victim: `mode` is forced, safe or wild."""
+    """A fault to be fired: `mode` is forced, safe or wild; `host` is an interpreter with the extension, or C alone."""
 
     fault: str
     mode: str = "forced"
     parameters: dict[str, int] = {}
+    host: Literal["python", "native"] = "python"
+
+    def words(self) -> list[str]:
+        """Both hosts read the shot from these."""
+        return shot_words(self.fault, self.mode, self.parameters)
 
 
 Victim = Command | Shot
@@ -111,7 +116,7 @@ def supervise(
     """
     victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
     enforcement, held = enforce(limits), contain(containment)
-    argv = victim.argv if isinstance(victim, Command) else shot_command(victim.fault, victim.mode, victim.parameters)
+    argv = victim.argv if isinstance(victim, Command) else [*host_command(victim.host), *victim.words()]
     if not argv:
         raise InfraError("the command is empty")
     options = [
@@ -134,15 +139,18 @@ def supervise(
             os.close(page)
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name)
+    if isinstance(victim, Shot):
+        evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
     return _checked(victim, contents, evidence)
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
-    options = ["--grace-ms", str(_milliseconds("grace", grace_s))]
-    return options if deadline_s is None else [*options, "--deadline-ms", str(_milliseconds("deadline", deadline_s))]
+    options = ["--grace-ms", str(milliseconds("grace", grace_s))]
+    return options if deadline_s is None else [*options, "--deadline-ms", str(milliseconds("deadline", deadline_s))]
 
 
-def _milliseconds(name: str, seconds: float) -> int:
+def milliseconds(name: str, seconds: float) -> int:
+    """Convert a time. Raises InvalidInputError for one that is none."""
     if not 0 <= seconds <= LONGEST_S:  # false for NaN as well
         raise InvalidInputError(f"{name}: expected 0 to {LONGEST_S} seconds, not {seconds}")
     return round(seconds * 1000)
