@@ -200,7 +200,6 @@ static void reset_box(void) {
 /* 0, or -1 when this server can promise nothing any more. */
 static int try_once(const struct request *request, struct trial *trial) {
     reset_box();
-    trial->magic = TRIAL_MAGIC;
     trial->started_ns = now_ns();
     pid_t victim = server.command ? start_fresh() : start_warm();
     if (victim < 0) return -1;
@@ -239,12 +238,14 @@ static int take_aim(struct request *request) {
 
 static int answer(struct request *request) {
     if (request->magic != REQUEST_MAGIC || take_aim(request) != 0) return -1;
-    for (uint32_t i = 0; i < request->count; i++) {
-        if (try_once(request, &server.batch[server.pending]) != 0) {
+    for (uint32_t done = 0; done < request->count; done++) {
+        struct trial trial = {.magic = TRIAL_MAGIC};
+        if (try_once(request, &trial) != 0) {
             flush();
             return -1;
         }
-        if (++server.pending == BATCH && flush() != 0) return -1;
+        server.batch[server.pending++] = trial; /* not before: the batch may be sent during a trial */
+        if (server.pending == BATCH && flush() != 0) return -1;
     }
     return flush();
 }

@@ -176,7 +176,9 @@ class Zygote:
         self._life: _Life | None = None
         self._lives = 0
 
-    def fire(self, shot: Shot, count: int, deadline_s: float | None = None, grace_s: float = GRACE_S) -> Iterator[Trial]:
+    def fire(
+        self, shot: Shot, count: int, deadline_s: float | None = None, grace_s: float = GRACE_S
+    ) -> Iterator[Trial]:
         """Yield `count` trials of `shot` as they end; the deadline is each trial's own.
 
         Raises InfraError when the zygote dies: for trials that were not answered there is no verdict. The next
