@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -101,7 +101,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     wrote a whole record. `witness` is absent for a command that carries no fault of ours.
     `black_box` says whether a command carried one: "armed", "off", or "unavailable: why"; a fault of ours always
     does. `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
-    held it.
+    held it. `host` and `start` say what carried a fault of ours and how it was started; attempts of one `group`
+    were forked from one process, so they share its address-space layout.
     """
 
     termination: Termination
@@ -117,6 +118,9 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     black_box: str | None = None
     survivors: int = 0
     containment: str | None = None
+    host: Literal["python", "native"] | None = None
+    start: Literal["fresh", "warm"] | None = None
+    group: int | None = None
 
 
 def spelling(evidence: Evidence) -> str:

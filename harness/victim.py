@@ -11,7 +11,10 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is not imported: every module costs a victim page faults
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Literal
+
+    Host = Literal["python", "native"]
+    Start = Literal["fresh", "warm"]
 
 BOX_FD = 4
 EXTENSION = "harness._native"
@@ -43,9 +46,28 @@ def command_line(*arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, extension_path(), folder, *arguments]
 
 
-def shot_command(fault: str, mode: str, parameters: Mapping[str, int]) -> list[str]:
-    """The command of a victim that fires `fault`. `mode` is forced, safe or wild."""
-    return command_line(fault, mode, *(f"{name}={value}" for name, value in parameters.items()))
+def runner_path() -> str:
+    """The native host is installed beside the extension."""
+    from pathlib import Path  # noqa: PLC0415 -- not for the child
+
+    return str(Path(extension_path()).parent / "runner")
+
+
+def shot_words(fault: str, mode: str, parameters: Mapping[str, int]) -> list[str]:
+    """A shot as both hosts read it from their arguments. `mode` is forced, safe or wild."""
+    return [fault, mode, *(f"{name}={value}" for name, value in parameters.items())]
+
+
+def zygote_command(host: Host, start: Start) -> list[str]:
+    """The command of a server of trials on descriptor 4: it forks its victims, or starts each afresh."""
+    if start == "fresh":
+        return [runner_path(), "--launcher", *host_command(host)]
+    return [runner_path(), "--zygote"] if host == "native" else command_line("--zygote")
+
+
+def host_command(host: Host) -> list[str]:
+    """The command that, followed by the words of a shot, is a fresh victim."""
+    return [runner_path()] if host == "native" else command_line()
 
 
 # --- inside the child ---
@@ -129,7 +151,7 @@ def fire(fault: str, mode: str = "forced", **parameters: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Catalogue as JSON, or arm and fire. The answer to the harness is in the box, not in the exit status."""
+    """Catalogue as JSON, a server of trials, or arm and fire; a shot's answer is in the box, not in the status."""
     path, backend_folder, fault, *rest = arguments
     sys.path.append(backend_folder)
     native = _load(path)
@@ -138,6 +160,8 @@ def main(arguments: list[str]) -> int:
 
         sys.stdout.write(json.dumps([_row(native.ffi, row) for row in _rows(native)]))
         return 0
+    if fault == "--zygote":
+        return 0 if native.lib.serve(BOX_FD) == 0 else 1
     if native.lib.arm(BOX_FD) != 0:
         sys.stderr.write("no box on descriptor 4: a victim is started by a supervisor only\n")
         return 2

@@ -16,12 +16,16 @@
 
 #include "family.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; an older kernel refuses it, and the handler faults its pages in */
+#endif
+
 enum { BOX_BYTES = 4096, SIGNAL_STACK_BYTES = 65536, PATIENCE = 10000 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 
 static struct box *box;
-static const pid_t *victim; /* a forked child inherits handler and mapping, but has no business in the box */
+static pid_t *victim; /* a forked child inherits handler and mapping, but has no business in the box */
 static pthread_key_t stack_key;
 
 struct box *armed_box(void) { return box; }
@@ -126,7 +130,7 @@ static void install_handler(int signal_number) {
 }
 
 /* On a page that a fork wipes: a child in a PID namespace of its own may have the victim's number. */
-static const pid_t *note_pid(void) {
+static pid_t *note_pid(void) {
     pid_t *note = mmap(NULL, sizeof *note, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (note == MAP_FAILED) return NULL;
     madvise(note, sizeof *note, MADV_WIPEONFORK);
@@ -156,6 +160,16 @@ int arm(int fd) {
     for (size_t i = 0; i < sizeof crash_signals / sizeof crash_signals[0]; i++) install_handler(crash_signals[i]);
     box->armed = box->counts_allocations = 1;
     return 0;
+}
+
+/* Where memory is short the handler must find its pages, the copies of a fork included; elsewhere a fault costs less
+ * than copying what is not used. */
+void rearm(void) {
+    *victim = getpid();
+    box->armed = box->counts_allocations = 1;
+    if (!box->memory_limited) return;
+    stack_t stack;
+    if (sigaltstack(NULL, &stack) == 0) madvise(stack.ss_sp, stack.ss_size, MADV_POPULATE_WRITE);
 }
 
 void allocation_refused(void) {

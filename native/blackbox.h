@@ -18,3 +18,6 @@ typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *)
 /* By `create`, a thread with an alternate signal stack of its own. 0, or the error number. */
 int create_recorded(create_thread *create, pthread_t *thread, const pthread_attr_t *attributes,
                     void *(*body)(void *), void *argument);
+
+/* For a fork of an armed process: the box becomes its own, handlers and signal stack are inherited. */
+void rearm(void);

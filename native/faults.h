@@ -98,5 +98,8 @@ int arm(int fd);
 /* Fires row `index`. Returns DONE or DID_NOT_FIRE if the process lives, or an enum refusal. */
 int fire(int index, enum mode mode, const int64_t *values);
 
+/* Becomes a server of trials on socket `fd` (zygote.c). Returns 0 once the supervisor has hung up, or -1. */
+int serve(int fd);
+
 /* Size of struct box, for a check that both sides mean the same page. */
 int box_size(void);

@@ -7,6 +7,7 @@ from harness.supervisor.cgroups import Cgroup, memory_cgroup
 from harness.supervisor.ladder import containment
 from harness.supervisor.limits import Limits, parse_bytes
 from harness.supervisor.process import Command, Journal, Shot, Stop, Victim, supervise
+from harness.supervisor.zygote import Trial, Zygote
 
 __all__ = [
     "Cgroup",
@@ -15,7 +16,9 @@ __all__ = [
     "Limits",
     "Shot",
     "Stop",
+    "Trial",
     "Victim",
+    "Zygote",
     "containment",
     "memory_cgroup",
     "parse_bytes",

@@ -101,6 +101,8 @@ def _socketpair() -> list[int]:
 class Guard:
     """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it.
 
+    What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4.
+
     Raises InfraError when it can't be started.
     """
 
@@ -119,7 +121,7 @@ class Guard:
                 self._socket = socket.socket(fileno=self.control)
                 ours.callback(self._socket.detach)
                 box_option = ["--box"] if page is not None else []
-                self._pid = self._spawn([guard_path(), *options, *box_option, "--", *command], env, given)
+                self.pid = self._spawn([guard_path(), *options, *box_option, "--", *command], env, given)
             except (OSError, ValueError) as error:
                 raise InfraError(f"the guard can't be started: {error}") from error
             self._pidfd = self._hold(ours)
@@ -134,7 +136,7 @@ class Guard:
     def _hold(self, ours: ExitStack) -> int | None:
         """Return a pidfd; None when the guard is gone and reaped by somebody else already."""
         with suppress(OSError):
-            pidfd = os.pidfd_open(self._pid)
+            pidfd = os.pidfd_open(self.pid)
             ours.callback(os.close, pidfd)
             return pidfd
         return None
@@ -172,4 +174,4 @@ class Guard:
         self.resume()
         self._ours.close()
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)

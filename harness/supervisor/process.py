@@ -6,7 +6,7 @@ import os
 import select
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import msgspec
 
@@ -17,7 +17,7 @@ from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
-from harness.victim import shot_command
+from harness.victim import host_command, shot_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +35,16 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Shot(msgspec.Struct, frozen=True):
-    """A fault to be fired in a fresh victim: `mode` is forced, safe or wild."""
+    """A fault to be fired: `mode` is forced, safe or wild; `host` is an interpreter with the extension, or C alone."""
 
     fault: str
     mode: str = "forced"
     parameters: dict[str, int] = {}
+    host: Literal["python", "native"] = "python"
+
+    def words(self) -> list[str]:
+        """Both hosts read the shot from these."""
+        return shot_words(self.fault, self.mode, self.parameters)
 
 
 Victim = Command | Shot
@@ -117,7 +122,7 @@ def supervise(
         raise InvalidInputError(f"command: expected a list of words, not the string {command!r}")
     victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
     enforcement, held = enforce(limits), contain(containment)
-    argv = victim.argv if isinstance(victim, Command) else shot_command(victim.fault, victim.mode, victim.parameters)
+    argv = victim.argv if isinstance(victim, Command) else [*host_command(victim.host), *victim.words()]
     if not argv:
         raise InfraError("the command is empty")
     env = os.environ if env is None else env
@@ -146,15 +151,17 @@ def supervise(
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name)
     if isinstance(victim, Command):
         return msgspec.structs.replace(evidence, witness=None, black_box=preload.state(contents, no_box))
+    evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
     return _checked(victim, contents, evidence)
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
-    options = ["--grace-ms", str(_milliseconds("grace", grace_s))]
-    return options if deadline_s is None else [*options, "--deadline-ms", str(_milliseconds("deadline", deadline_s))]
+    options = ["--grace-ms", str(milliseconds("grace", grace_s))]
+    return options if deadline_s is None else [*options, "--deadline-ms", str(milliseconds("deadline", deadline_s))]
 
 
-def _milliseconds(name: str, seconds: float) -> int:
+def milliseconds(name: str, seconds: float) -> int:
+    """Convert a time. Raises InvalidInputError for one that is none."""
     if not 0 <= seconds <= LONGEST_S:  # false for NaN as well
         raise InvalidInputError(f"{name}: expected 0 to {LONGEST_S} seconds, not {seconds}")
     return round(seconds * 1000)
@@ -233,12 +240,12 @@ def _memory(report: Report, contents: box.Contents | None, enforcement: Enforcem
         peak_rss_bytes=report.peak_rss_bytes,
         peak_cgroup_bytes=report.cgroup_peak_bytes or None,
         oom_kills=report.oom_kills if report.oom_kills >= 0 else None,
-        allocation_failures=_allocation_failures(contents),
+        allocation_failures=allocation_failures(contents),
         stuck_in_oom=report.stuck_in_oom == 1 if report.stuck_in_oom >= 0 else None,
     )
 
 
-def _allocation_failures(contents: box.Contents | None) -> int | None:
+def allocation_failures(contents: box.Contents | None) -> int | None:
     """Zero is a count too: it takes someone who counted."""
     counted = contents and contents.armed and contents.counts_allocations
     return contents.allocation_failures if contents and counted else None

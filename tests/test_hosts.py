@@ -1,0 +1,74 @@
+"""The two hosts of a fault, an interpreter and a C program: the same fault dies the same way in both."""
+
+import subprocess
+
+import pytest
+
+from harness.capabilities import why_not
+from harness.catalogue import Fault, catalogue
+from harness.evidence import Evidence, Exited
+from harness.exceptions import InfraError
+from harness.supervisor import Limits, Shot, supervise
+from harness.victim import runner_path
+
+MIB = 1 << 20
+NULL_PAGES = 0x10000
+FAULTS = [fault for fault in catalogue().values() if fault.kind != "racy"]
+
+
+def limits_for(fault: Fault) -> Limits:
+    """Memory faults get a limit, others none."""
+    if "memory_cgroup" in fault.needs:
+        return Limits(memory_bytes=64 * MIB, memory_by="cgroup")
+    return Limits(memory_bytes=64 * MIB, data_bytes=56 * MIB) if "memory_limit" in fault.needs else Limits()
+
+
+def gist(evidence: Evidence) -> tuple[object, ...]:
+    """What must not depend on the host: all but times, sizes, thread ids, and addresses that the layout decides."""
+    fault = evidence.fault
+    near_null = fault and fault.address is not None and fault.address < NULL_PAGES
+    record = fault and (fault.signal, fault.code, fault.address if near_null else fault.address is not None)
+    return evidence.termination, evidence.ended_by, evidence.witness, record, bool(evidence.memory.oom_kills)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_hosts_agree(fault: Fault) -> None:
+    """Termination, intent, witness, signal, code and class of address are those of the fault, not of the host."""
+    if reason := why_not(fault.needs):
+        pytest.skip(reason)
+    deadline_s = 0.5 if fault.kind == "hang" else 60
+    python = supervise(Shot(fault.name), limits_for(fault), deadline_s, grace_s=0.2)
+    native = supervise(Shot(fault.name, host="native"), limits_for(fault), deadline_s, grace_s=0.2)
+    assert gist(native) == gist(python)
+    assert (python.host, native.host, native.start) == ("python", "native", "fresh")
+
+
+def test_parameters_reach_the_native_host() -> None:
+    """A dial is set by name, as in the other host."""
+    assert supervise(Shot("exit_status", "forced", {"status": 77}, "native"), deadline_s=30).termination == Exited(77)
+    evidence = supervise(Shot("null_read", "forced", {"offset": 8}, "native"), deadline_s=30)
+    assert evidence.fault is not None
+    assert evidence.fault.address == 8
+
+
+@pytest.mark.parametrize(
+    ("shot", "reason"),
+    [
+        (Shot("no_such_fault", host="native"), "no such fault"),
+        (Shot("null_read", "wild", host="native"), "does not offer"),
+        (Shot("null_read", "forced", {"offset": 1 << 40}, "native"), "outside its range"),
+        (Shot("null_read", "gently", host="native"), "never fired"),
+    ],
+    ids=["fault", "tier", "range", "mode"],
+)
+def test_the_native_host_refuses_in_words(shot: Shot, reason: str) -> None:
+    """What the catalogue does not offer is INFRA, with the reason."""
+    with pytest.raises(InfraError, match=reason):
+        supervise(shot, deadline_s=30)
+
+
+def test_an_unarmed_runner_fires_nothing() -> None:
+    """Started by hand it has no box, says so, and leaves with status 2."""
+    ran = subprocess.run([runner_path(), "null_read", "forced"], capture_output=True, check=False, text=True)
+    assert (ran.returncode, "no box" in ran.stderr) == (2, True)

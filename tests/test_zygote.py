@@ -1,0 +1,185 @@
+"""Zygotes: the same evidence as from supervise(), trial by trial, and nothing that survives them."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.capabilities import why_not
+from harness.catalogue import Fault, catalogue
+from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
+from harness.exceptions import InfraError, InvalidInputError
+from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, supervise
+from harness.supervisor.zygote import HEAD, TRIAL_BYTES, Host, Start
+from harness.victim import runner_path
+
+MIB = 1 << 20
+NULL_PAGES = 0x10000
+HOSTS: list[Host] = ["native", "python"]
+STARTS: list[Start] = ["warm", "fresh"]
+FAULTS = [fault for fault in catalogue().values() if fault.kind != "racy"]
+needs_cgroup = pytest.mark.skipif(memory_cgroup().version == 0, reason=memory_cgroup().reason or "a cgroup is there")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Every test here ends with the children and descriptors it began with."""
+    before = len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))
+    yield
+    assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
+
+
+def limits_for(fault: Fault) -> Limits:
+    """Memory faults get a limit, others none."""
+    if "memory_cgroup" in fault.needs:
+        return Limits(memory_bytes=64 * MIB, memory_by="cgroup")
+    return Limits(memory_bytes=64 * MIB, data_bytes=56 * MIB) if "memory_limit" in fault.needs else Limits()
+
+
+def gist(evidence: Evidence) -> tuple[object, ...]:
+    """What must not depend on the start: all but times, sizes, thread ids, and addresses that the layout decides."""
+    fault = evidence.fault
+    near_null = fault and fault.address is not None and fault.address < NULL_PAGES
+    record = fault and (fault.signal, fault.code, fault.address if near_null else fault.address is not None)
+    return evidence.termination, evidence.ended_by, evidence.witness, record, bool(evidence.memory.oom_kills)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_a_warm_victim_ends_as_a_fresh_one(fault: Fault, host: Host) -> None:
+    """Every fault without a race, three times in a row: the trials are alike, and like a supervised attempt."""
+    if reason := why_not(fault.needs):
+        pytest.skip(reason)
+    deadline_s = 0.3 if fault.kind == "hang" else 60
+    alone = supervise(Shot(fault.name, host=host), limits_for(fault), deadline_s, grace_s=0.1)
+    with Zygote(host, "warm", limits_for(fault)) as zygote:
+        seen = [trial.evidence() for trial in zygote.fire(Shot(fault.name), 3, deadline_s, 0.1)]
+    assert [gist(one) for one in seen] == [gist(alone)] * 3
+    assert {(one.host, one.start, one.group) for one in seen} == {(host, "warm", 1)}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("start", STARTS)
+def test_each_trial_has_a_record_of_its_own(host: Host, start: Start) -> None:
+    """No two trials share a victim, a time or a record, however their answers were batched."""
+    with Zygote(host, start) as zygote:
+        seen = [trial.evidence() for trial in zygote.fire(Shot("null_read", "forced", {"offset": 8}), 10, 60)]
+    faults = [one.fault for one in seen if one.fault]
+    assert [(fault.signal, fault.code, fault.address) for fault in faults] == [("SIGSEGV", "SEGV_MAPERR", 8)] * 10
+    assert len({fault.thread for fault in faults}) == 10
+    assert all(one.cpu_s is not None and one.memory.peak_rss_bytes for one in seen)
+
+
+def test_a_layout_belongs_to_a_group() -> None:
+    """Forks of one process share their layout, fresh images do not; the evidence says which is which."""
+
+    def layouts(start: Start) -> tuple[int, set[int | None]]:
+        with Zygote("native", start, renew_every=3) as zygote:
+            seen = [trial.evidence() for trial in zygote.fire(Shot("null_read"), 6, 60)]
+        return len({one.fault.program_counter for one in seen if one.fault}), {one.group for one in seen}
+
+    assert layouts("warm") == (2, {1, 2})
+    assert layouts("fresh") == (6, {None})
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_deadline_is_each_trials_own(start: Start) -> None:
+    """SIGTERM, the grace, SIGKILL; and what was known before is not held back."""
+    with Zygote("native", start) as zygote:
+        for trial in zygote.fire(Shot("hang"), 2, 0.1, 0.05):
+            evidence = trial.evidence()
+            assert (evidence.termination, evidence.ended_by) == (Signaled("SIGKILL"), EndedBy.DEADLINE)
+            assert evidence.duration_s is not None
+            assert 0.15 <= evidence.duration_s < 5
+
+
+def test_trials_come_lazily() -> None:
+    """The first of a million is there at once, and whoever loses interest is left with nothing running."""
+    with Zygote() as zygote:
+        trials = zygote.fire(Shot("null_read"), 1_000_000, 60)
+        assert next(trials).termination == Signaled("SIGSEGV")
+        trials.close()  # type: ignore[attr-defined]  # a generator
+        assert [trial.termination for trial in zygote.fire(Shot("never"), 2, 60)] == [Exited(0)] * 2
+
+
+def test_one_zygote_fires_different_shots() -> None:
+    """Fault, mode and parameters are the request's."""
+    with Zygote() as zygote:
+        ends = [
+            next(iter(list(zygote.fire(shot, 1, 60)))).evidence()
+            for shot in (Shot("exit_status", "forced", {"status": 9}), Shot("null_read"), Shot("never", "safe"))
+        ]
+    assert [one.termination for one in ends] == [Exited(9), Signaled("SIGSEGV"), Exited(0)]
+    assert [one.witness for one in ends] == [Witness.ARMED, Witness.ARMED, Witness.DONE]
+
+
+def test_a_refused_shot_is_no_verdict() -> None:
+    """It is INFRA with the reason, and the next shot is fired all the same."""
+    with Zygote() as zygote:
+        with pytest.raises(InfraError, match="no such fault"):
+            list(zygote.fire(Shot("no_such_fault"), 3, 60))
+        assert len(list(zygote.fire(Shot("null_read"), 3, 60))) == 3
+        with pytest.raises(InvalidInputError, match="mode"):
+            list(zygote.fire(Shot("null_read", "gently"), 1))
+
+
+def test_a_zygote_that_dies_is_no_crash() -> None:
+    """Trials that it did not answer have no verdict; those that it did keep theirs; the next call has a new one."""
+    with Zygote() as zygote:
+        trials = zygote.fire(Shot("null_read"), 1_000_000, 60)
+        first = next(trials)
+        guard = psutil.Process().children()[0]
+        for process in guard.children(recursive=True):
+            if process.name() == "runner":
+                process.kill()
+                break
+        with pytest.raises(InfraError, match="zygote SIGKILL"):
+            list(trials)
+        assert first.termination == Signaled("SIGSEGV")
+        assert next(iter(list(zygote.fire(Shot("null_read"), 1, 60)))).evidence().group == 2
+
+
+@needs_cgroup
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_oom_kill_is_counted_for_its_own_trial(host: Host) -> None:
+    """The kernel's counter moves by one a trial, and stands still where a victim kills itself."""
+    with Zygote(host, limits=Limits(memory_bytes=48 * MIB, memory_by="cgroup")) as zygote:
+        eaten = [trial.evidence() for trial in zygote.fire(Shot("memory_fill"), 3, 60)]
+        killed = [trial.evidence() for trial in zygote.fire(Shot("killed"), 2, 60)]
+    assert [(str(one.termination), one.memory.oom_kills) for one in eaten] == [("SIGKILL", 1)] * 3
+    assert [(str(one.termination), one.memory.oom_kills) for one in killed] == [("SIGKILL", 0)] * 2
+
+
+def test_what_a_victim_says_is_kept() -> None:
+    """The allocator's last words belong to the trial that provoked them, and to no other."""
+    with Zygote() as zygote:
+        told = [trial.evidence().stderr for trial in zygote.fire(Shot("double_free"), 2, 60)]
+        silent = [trial.evidence().stderr for trial in zygote.fire(Shot("null_read"), 1, 60)]
+    assert all("free" in text for text in told)
+    assert silent == [""]
+
+
+def test_what_a_trial_leaves_behind_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon in a session of its own dies before the next trial begins, and is counted."""
+    program = [runner_path(), "--launcher", "/bin/sh", "-c", "setsid sleep 60 & kill -SEGV $$"]
+    monkeypatch.setattr("harness.supervisor.zygote.zygote_command", lambda *_: program)
+    with Zygote("native", "fresh", containment="bare") as zygote:
+        life = zygote._ready()
+        life.request(Shot("null_read"), 2, 60_000, 100)
+        records = b""
+        while len(records) < 2 * TRIAL_BYTES:
+            records += life.records(60)
+        heads = [HEAD.unpack_from(records, at) for at in (0, TRIAL_BYTES)]
+        assert [(head[1], head[3]) for head in heads] == [(signal.SIGSEGV, 1)] * 2
+
+
+def test_a_renewed_zygote_costs_no_descriptors() -> None:
+    """After many lives there are as many descriptors as after one."""
+    with Zygote(renew_every=2) as zygote:
+        list(zygote.fire(Shot("null_read"), 2, 60))
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        assert len(list(zygote.fire(Shot("null_read"), 40, 60))) == 40
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
