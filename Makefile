@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check docs chaos compilers clean
+.PHONY: run test lint check docs chaos bench compilers clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -35,6 +35,11 @@ $(STAMP): $(SOURCES)
 # SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
 chaos: $(STAMP)
 	$(BIN)/python tests/chaos.py $(ARGS)
+
+# What a trial costs, beside what the kernel alone takes and beside other ways; a quarter of an hour on a quiet machine.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python tests/bench.py --rounds 5 --million --write docs/performance.md $(ARGS)
 
 # Every fault under each compiler that is there, at both optimisation levels: the row decides, not the compiler.
 compilers: $(STAMP)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -62,11 +62,20 @@ class History:
         self._ballast = path.with_name(f"{path.name}.ballast")
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._open()
         except sqlite3.Error as error:
             raise InvalidInputError(f"{path}: no history: {error}") from error
+        with ExitStack() as undo:
+            undo.callback(self._connection.close)
+            self._open()
+            undo.pop_all()
 
     def _open(self) -> None:
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            raise InvalidInputError(f"{self.path}: no history: {error}") from error
+
+    def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

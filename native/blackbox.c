@@ -20,7 +20,7 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14; an older kernel refuses it, and the handler faults its pages in */
 #endif
 
-enum { BOX_BYTES = 4096, SIGNAL_STACK_BYTES = 65536, PATIENCE = 10000 };
+enum { BOX_BYTES = 4096, SIGNAL_STACK_BYTES = 65536, HANDLER_BYTES = 16384, PATIENCE = 10000 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 
@@ -105,14 +105,16 @@ static void on_crash(int signal_number, siginfo_t *info, void *context) {
 }
 
 /* Pre-faulted: under memory pressure a handler can't wait for a page. NULL when refused. */
-static void *own_signal_stack(void) {
-    void *memory = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+static void *set_signal_stack(int sharing) {
+    int flags = sharing | MAP_ANONYMOUS | MAP_POPULATE;
+    void *memory = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
     stack_t stack = {.ss_sp = memory, .ss_size = SIGNAL_STACK_BYTES};
     sigaltstack(&stack, NULL);
     return memory;
 }
+
+static void *own_signal_stack(void) { return set_signal_stack(MAP_PRIVATE); }
 
 /* The program may have set up a stack of its own meanwhile: that is not ours to take away. */
 static void free_signal_stack(void *memory) {
@@ -162,14 +164,15 @@ int arm(int fd) {
     return 0;
 }
 
-/* Where memory is short the handler must find its pages, the copies of a fork included; elsewhere a fault costs less
- * than copying what is not used. */
+int share_signal_stack(void) { return set_signal_stack(MAP_SHARED) ? 0 : -1; }
+
+/* Where memory is short the handler must find its pages mapped; elsewhere that costs more than it saves. */
 void rearm(void) {
     *victim = getpid();
     box->armed = box->counts_allocations = 1;
-    if (!box->memory_limited) return;
     stack_t stack;
-    if (sigaltstack(NULL, &stack) == 0) madvise(stack.ss_sp, stack.ss_size, MADV_POPULATE_WRITE);
+    if (!box->memory_limited || sigaltstack(NULL, &stack) != 0) return;
+    madvise((char *)stack.ss_sp + stack.ss_size - HANDLER_BYTES, HANDLER_BYTES, MADV_POPULATE_WRITE);
 }
 
 void allocation_refused(void) {

@@ -19,5 +19,8 @@ typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *)
 int create_recorded(create_thread *create, pthread_t *thread, const pthread_attr_t *attributes,
                     void *(*body)(void *), void *argument);
 
+/* For a process whose forks die one at a time: they use one signal stack, so no page of it is copied. 0, or -1. */
+int share_signal_stack(void);
+
 /* For a fork of an armed process: the box becomes its own, handlers and signal stack are inherited. */
 void rearm(void);

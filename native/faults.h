@@ -101,5 +101,8 @@ int fire(int index, enum mode mode, const int64_t *values);
 /* Becomes a server of trials on socket `fd` (zygote.c). Returns 0 once the supervisor has hung up, or -1. */
 int serve(int fd);
 
+/* Memory that forks of this process will not have: whole pages from address `start`. 0, or -1. */
+int keep_from_forks(uint64_t start, uint64_t bytes);
+
 /* Size of struct box, for a check that both sides mean the same page. */
 int box_size(void);

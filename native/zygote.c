@@ -270,7 +270,7 @@ static int make_box(void) {
     const uint32_t magic = BOX_MAGIC;
     if (pwrite(server.box_fd, &magic, sizeof magic, 0) != (ssize_t)sizeof magic || arm(server.box_fd) != 0) return -1;
     server.box = armed_box();
-    return 0;
+    return share_signal_stack();
 }
 
 /* Victims' stderr is a file that needs no reader; what they print is nobody's verdict. */
@@ -306,6 +306,8 @@ static int serve_all(int fd) {
         if (length != (ssize_t)sizeof request || answer(&request) != 0) return -1;
     }
 }
+
+int keep_from_forks(uint64_t start, uint64_t bytes) { return madvise((void *)(uintptr_t)start, bytes, MADV_DONTFORK); }
 
 int serve(int fd) { return serve_all(fd); }
 

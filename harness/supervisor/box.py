@@ -44,6 +44,8 @@ _BY_SIGNAL = {
     signal.SIGTRAP: ["TRAP_BRKPT", "TRAP_TRACE", "TRAP_BRANCH", "TRAP_HWBKPT"],
     signal.SIGSYS: ["SYS_SECCOMP"],
 }
+_SIGNALS = {one.value: one.name for one in signal.Signals}
+_CODES = {(number.value, code): name for number, names in _BY_SIGNAL.items() for code, name in enumerate(names, 1)}
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -74,18 +76,12 @@ def create(*, memory_limited: bool) -> int:
 
 def signal_name(number: int) -> str:
     """Name 11 "SIGSEGV"; a real-time signal without a name is "SIG35" and so on."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
+    return _SIGNALS.get(number) or f"SIG{number}"
 
 
 def code_name(number: int, code: int) -> str:
     """si_code by name; "CODE_n" where the kernel has given none that we know."""
-    if code in _ANY_SIGNAL:
-        return _ANY_SIGNAL[code]
-    names = _BY_SIGNAL.get(signal.Signals(number), []) if number in set(signal.Signals) else []
-    return names[code - 1] if 0 < code <= len(names) else f"CODE_{code}"
+    return _ANY_SIGNAL.get(code) or _CODES.get((number, code)) or f"CODE_{code}"
 
 
 def decode_crash(record: bytes) -> FaultRecord | None:
