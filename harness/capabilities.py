@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.supervisor import containment, memory_cgroup
+from harness.supervisor import backtrace, containment, memory_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,6 +93,7 @@ def surroundings() -> list[Capability]:
         Capability("processors", str(len(os.sched_getaffinity(0)))),
         Capability("address randomisation", _read("/proc/sys/kernel/randomize_va_space")),
         Capability("core_pattern", _read("/proc/sys/kernel/core_pattern")),
+        Capability("backtrace", "gdb" if not backtrace.why_not() else f"none ({backtrace.why_not()})"),
         Capability("core limit, hard", "unlimited" if hard_core == resource.RLIM_INFINITY else str(hard_core)),
         Capability("overcommit_memory", _read("/proc/sys/vm/overcommit_memory")),
         Capability("yama ptrace_scope", _read("/proc/sys/kernel/yama/ptrace_scope")),

@@ -102,7 +102,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     `black_box` says whether a command carried one: "armed", "off", or "unavailable: why"; a fault of ours always
     does. `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
     held it. `host` and `start` say what carried a fault of ours and how it was started; attempts of one `group`
-    were forked from one process, so they share its address-space layout.
+    were forked from one process, so they share its address-space layout. `backtrace` is there when it was asked for
+    and a signal ended the process: a line a frame, innermost first, or "unavailable: why".
     """
 
     termination: Termination
@@ -121,6 +122,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     host: Literal["python", "native"] | None = None
     start: Literal["fresh", "warm"] | None = None
     group: int | None = None
+    backtrace: str | None = None
 
 
 def spelling(evidence: Evidence) -> str:

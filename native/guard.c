@@ -67,10 +67,11 @@ struct note {
 struct order {
     int64_t deadline_ms, grace_ms; /* deadline < 0: none */
     uint64_t data_bytes, address_bytes, cgroup_bytes;
-    uint64_t processes;
+    uint64_t processes, core_bytes;
     pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
     int cgroup_version, keeps_box, own_namespace;
     const char *cgroup_parent, *pids_parent;
+    const char *directory; /* where the victim works; NULL: here */
     const char *preload; /* the library that carries the box into a foreign command */
     char **command;
 };
@@ -98,9 +99,9 @@ static int limit(int resource, uint64_t bytes) {
     return bytes ? setrlimit(resource, &limit) : 0;
 }
 
-/* A core limit of 1, not 0: below any core's size, and it silences a core_pattern that is a pipe as well. */
+/* A core limit of 1, not 0, unless a core is wanted: below any core's size, and it silences a core_pattern that is a pipe as well. */
 static int set_limits(const struct order *order) {
-    if (limit(RLIMIT_CORE, 1) != 0) return -1;
+    if (limit(RLIMIT_CORE, order->core_bytes) != 0) return -1;
     if (limit(RLIMIT_DATA, order->data_bytes) != 0) return -1;
     if (limit(RLIMIT_NPROC, order->processes) != 0) return -1;
     return limit(RLIMIT_AS, order->address_bytes);
@@ -142,6 +143,7 @@ static void become_victim(const struct order *order, const struct cgroups *cgrou
     unblock_signals();
     if (cgroups_join(cgroups) != 0) fail(pipe_fd, STEP_JOIN);
     if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
+    if (order->directory && chdir(order->directory) != 0) fail(pipe_fd, STEP_LIMITS);
     if (!order->keeps_box) close(BOX_FD);
     announce_box(order->preload);
     execvp(order->command[0], order->command);
@@ -264,11 +266,12 @@ static const struct option options[] = {
     {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
     {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
+    {"core-bytes", required_argument, NULL, 'c'},     {"directory", required_argument, NULL, 'C'},
     {NULL, 0, NULL, 0},
 };
 
 static int take_order(int argc, char **argv, struct order *order) {
-    *order = (struct order){.deadline_ms = -1, .tag = getpid()};
+    *order = (struct order){.deadline_ms = -1, .tag = getpid(), .core_bytes = 1};
     for (int letter; (letter = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         switch (letter) {
         case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
@@ -282,6 +285,8 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'p': order->processes = strtoull(optarg, NULL, 10); break;
         case 'b': order->keeps_box = 1; break;
         case 'L': order->preload = optarg; break;
+        case 'c': order->core_bytes = strtoull(optarg, NULL, 10); break;
+        case 'C': order->directory = optarg; break;
         case 'n': order->own_namespace = 1; break;
         default: return -1;
         }

@@ -286,7 +286,7 @@ def page(seen: dict[str, list[Figure]], told: list[str], command: str) -> str:
         f"    make bench          # {command}",
         "",
         f"Measured on {machine}, Python {platform.python_version()}, as {who}, cgroup version",
-        f"{memory_cgroup().version or 'none'}. CPU is that of the whole process tree per trial, less its way's imports.",
+        f"{memory_cgroup().version or 'none'}. CPU is the whole process tree's per trial, less its way's imports.",
         "Ratios compare neighbours in one run; a rate is what this machine did in this hour, and no promise. Our ways",
         "give full evidence of each trial, decoded: the record of the crash with si_code and address, resource usage,",
         "a deadline, OOM kills where a limit is set. The others give what they give, and die of a signal they send",

@@ -98,6 +98,11 @@ class Relay:
         self._line_is_open = False
 
 
+def indented(text: str | None) -> list[str]:
+    """Lines of a backtrace below the attempt they belong to; a crash without one says why."""
+    return [f"    {line}" for line in (text or "").splitlines()]
+
+
 def record(run: Run) -> dict[str, object]:
     """Return a run for JSON; members without a value are null, so that the shape is always the same."""
     return {"status": run.status, "attempts": [_attempt(attempt) for attempt in run.attempts]}
@@ -131,6 +136,7 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     show_default=True,
     help="Preload a library that records a crash of COMMAND and counts refused allocations.",
 )
+@click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context
@@ -144,6 +150,7 @@ def exec_command(
     retry_config: object,
     machine: str,
     black_box: str,
+    backtrace: bool,
     wait: bool,
     as_json: bool,
     dialect: Dialect,
@@ -158,10 +165,14 @@ def exec_command(
 
     def execute(_: int, on: str) -> Life:
         own = limits_on(on, machine, limits)
-        return Life(supervise(Command(command), own, timeout, relay=relay, black_box=black_box == "on"))
+        box = black_box == "on"
+        return Life(supervise(Command(command), own, timeout, relay=relay, black_box=box, backtrace=backtrace))
+
+    def observe(attempt: Attempt) -> None:
+        relay.say("\n".join([attempt_line(attempt), *indented(attempt.evidence.backtrace)]))
 
     engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
-    finished = engine.run(execute, lambda attempt: relay.say(attempt_line(attempt)))
+    finished = engine.run(execute, observe)
     if as_json:
         emit(record(finished))
     click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -13,6 +14,7 @@ import msgspec
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload
+from harness.supervisor.backtrace import CoreTrap
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.limits import Enforcement, Limits, enforce
@@ -106,6 +108,7 @@ def supervise(
     journal: Journal | None = None,
     containment: Wanted = "auto",
     black_box: bool = True,
+    backtrace: bool = False,
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
@@ -114,6 +117,7 @@ def supervise(
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
     or does without one. `black_box` lets a command carry a library that records its crash and counts refused
     allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
+    `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.
@@ -134,21 +138,22 @@ def supervise(
         *(["--namespace"] if held.namespace else []),
         *([] if no_box or isinstance(victim, Shot) else preload.options()),
     ]
-    page = None if no_box else box.create(memory_limited=enforcement.by != "none")
-    if journal:
-        journal.started()
-    try:
-        with Guard(argv, options, env, page) as guard:
+    with ExitStack() as stack:
+        page = None if no_box else box.create(memory_limited=enforcement.by != "none")
+        if page is not None:
+            stack.callback(os.close, page)
+        trap = stack.enter_context(CoreTrap(own_folder=isinstance(victim, Shot))) if backtrace else None
+        if journal:
+            journal.started()
+        with Guard(argv, [*options, *(trap.options() if trap else [])], env, page) as guard:
             report, out, err = _attend(
                 guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
             )
         check(report, argv)
         contents = box.read(page) if page is not None else None
-    finally:
-        if page is not None:
-            os.close(page)
+        frames = trap.text() if trap and os.WIFSIGNALED(report.wait_status) else None
     evidence = _evidence(report, contents, enforcement, (out, err))
-    evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name)
+    evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
     if isinstance(victim, Command):
         return msgspec.structs.replace(evidence, witness=None, black_box=preload.state(contents, no_box))
     evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
