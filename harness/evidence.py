@@ -10,6 +10,9 @@ from msgspec import Meta
 
 ByteCount = Annotated[int, Meta(ge=0)]
 
+Host = Literal["python", "native"]
+Start = Literal["fresh", "warm"]
+
 
 class Exited(msgspec.Struct, frozen=True, tag_field="kind", tag="exited", forbid_unknown_fields=True):
     """The process left by itself with `status` in 0..255."""
@@ -119,8 +122,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     black_box: str | None = None
     survivors: int = 0
     containment: str | None = None
-    host: Literal["python", "native"] | None = None
-    start: Literal["fresh", "warm"] | None = None
+    host: Host | None = None
+    start: Start | None = None
     group: int | None = None
     backtrace: str | None = None
 

@@ -11,20 +11,22 @@ import sqlite3
 import threading
 import time
 from contextlib import ExitStack, suppress
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from harness.exceptions import InfraError, InvalidInputError
+from harness.tally import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from harness.evidence import EndedBy
 
 APPLICATION: Final = 0x43485354  # "CHST"
-VERSION: Final = 1
+VERSION: Final = 2
 BALLAST_BYTES: Final = 256 * 1024  # given back on the first full disk, so that the end can still be journalled
 SCHEMA: Final = f"""
 PRAGMA application_id = {APPLICATION};
@@ -32,6 +34,9 @@ PRAGMA user_version = {VERSION};
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL, at_ms INTEGER NOT NULL,
     kind TEXT NOT NULL, title TEXT NOT NULL, attempt INTEGER NOT NULL, body TEXT NOT NULL
+);
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY, variant TEXT NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (variant, number)
 );
 CREATE UNIQUE INDEX once_an_attempt ON events (session, title, attempt, kind) WHERE kind IN ('started', 'finished');
 CREATE UNIQUE INDEX once_a_case ON events (title, kind) WHERE kind IN ('decided', 'header');
@@ -103,13 +108,45 @@ class History:
 
     def _insert(self, row: tuple[object, ...]) -> None:
         statement = "INSERT INTO events (session, at_ms, kind, title, attempt, body) VALUES (?, ?, ?, ?, ?, ?)"
+        self._with_ballast(lambda: self._connection.execute(statement, row))
+
+    def _with_ballast(self, write: Callable[[], object]) -> None:
         try:
-            self._connection.execute(statement, row)
+            write()
         except sqlite3.OperationalError:
             if not self._ballast.exists():
                 raise
             self._ballast.unlink()
-            self._connection.execute(statement, row)
+            write()
+
+    def write_trials(self, trials: Sequence[Trial]) -> None:
+        """Append a group of trials in one commit: all of it, or nothing. A trial that is there already is refused."""
+        rows = [(trial.variant, trial.number, msgspec.json.encode(trial).decode()) for trial in trials]
+        with self._lock:
+            try:
+                self._with_ballast(lambda: self._insert_trials(rows))
+            except sqlite3.Error as error:
+                raise InfraError(f"{self.path}: trials can't be journalled: {error}") from error
+
+    def _insert_trials(self, rows: list[tuple[str, int, str]]) -> None:
+        with self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.executemany("INSERT INTO trials (variant, number, body) VALUES (?, ?, ?)", rows)
+
+    def groups(self) -> Iterator[list[Trial]]:
+        """All trials in the order in which they were journalled, a group at a time."""
+        found = (
+            msgspec.json.decode(body, type=Trial)
+            for (body,) in self._connection.execute("SELECT body FROM trials ORDER BY id")
+        )
+        for _, group in groupby(found, key=lambda trial: (trial.variant, trial.group)):
+            yield list(group)
+
+    def trial(self, variant: str, number: int) -> Trial | None:
+        """One trial, or None."""
+        statement = "SELECT body FROM trials WHERE variant = ? AND number = ?"
+        row = self._connection.execute(statement, (variant, number)).fetchone()
+        return msgspec.json.decode(row[0], type=Trial) if row else None
 
     def events(self, kind: str | None = None) -> Iterator[Event]:
         """All events in order, or those of one kind."""
@@ -117,6 +154,11 @@ class History:
         statement = f"SELECT session, at_ms, kind, title, attempt, body FROM events {where} ORDER BY id"  # noqa: S608 -- no input in it
         for session, at_ms, named, title, attempt, body in self._connection.execute(statement, values):
             yield Event(session, at_ms, named, title, attempt, msgspec.json.decode(body))
+
+    def elapsed_s(self) -> float:
+        """Seconds for which its sessions wrote, the present one left out."""
+        statement = "SELECT max(at_ms) - min(at_ms) FROM events WHERE session < ? GROUP BY session"
+        return float(sum(spent for (spent,) in self._connection.execute(statement, (self._session,)))) / 1000
 
     def header(self) -> dict[str, object]:
         """Facts of the campaign; empty in a new file."""

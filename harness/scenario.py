@@ -112,13 +112,15 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One file. `cause` is the real-world one that the cases make; `evidence` says whether they are it or stand in.
 
-    `name` and `path` are the file's own.
+    `layout_independent`: the address-space layout has no say in it, so that experiments may fork their victims from
+    one process. `name` and `path` are the file's own.
     """
 
     claim: str
     cause: str
     evidence: Literal["real", "simulated"]
     case: Annotated[tuple[Case, ...], Meta(min_length=1)]
+    layout_independent: bool = False
     name: str = ""
     path: str = ""
 
@@ -148,12 +150,13 @@ def _check(scenario: Scenario) -> None:
         where = f"case[{index}]"
         if names.count(case.name) > 1:
             raise InvalidInputError(f"{where}.name: {case.name!r} is used twice")
-        _check_victim(case, where)
+        check_victim(case, where)
         _check_policy(case, where)
         _check_expectations(case, where)
 
 
-def _check_victim(case: Case, where: str) -> None:
+def check_victim(case: Case, where: str) -> None:
+    """Raise InvalidInputError for a victim that the catalogue or the case's own limits don't allow."""
     victim, fault = case.victim, find(case.victim.fault, f"{where}.victim.fault")
     if victim.tier not in fault.tiers:
         offered = " or ".join(fault.tiers)

@@ -11,10 +11,9 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is not imported: every module costs a victim page faults
     from collections.abc import Mapping
-    from typing import Any, Literal
+    from typing import Any
 
-    Host = Literal["python", "native"]
-    Start = Literal["fresh", "warm"]
+    from harness.evidence import Host, Start
 
 BOX_FD = 4
 EXTENSION = "harness._native"

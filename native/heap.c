@@ -1,6 +1,8 @@
 /* The heap: memory given back and used again, and its bookkeeping overwritten. */
 #include "family.h"
 
+#include <malloc.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24, RARE_BYTES = 888, LARGE_BYTES = 2048, TURNS = 1000 };
@@ -64,13 +66,23 @@ static enum outcome free_of_stack(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+/* A block with `*next` right behind it, whatever holes the heap has: those are filled first. */
+static volatile char *neighbours(volatile char **next) {
+    volatile char *block = launder(malloc(LARGE_BYTES));
+    for (int turn = 0; block && turn < 1000; turn++, block = *next) {
+        *next = launder(malloc(LARGE_BYTES));
+        if (*next && *next - block == (ptrdiff_t)(malloc_usable_size((void *)block) + sizeof(size_t))) return block;
+    }
+    return NULL;
+}
+
 /* The size of the block behind is overwritten; the allocator finds out when it gets that block back. */
 static enum outcome heap_overflow(const struct shot *shot) {
     (void)shot;
-    volatile char *first = launder(malloc(LARGE_BYTES)), *second = launder(malloc(LARGE_BYTES));
-    if (!first || !second || !malloc(LARGE_BYTES)) return DID_NOT_FIRE;
+    volatile char *second = NULL, *first = neighbours(&second);
+    if (!first || !malloc(LARGE_BYTES)) return DID_NOT_FIRE;
     for (int at = 0; at < 64; at++) first[LARGE_BYTES + at] = 0x41;
-    free((void *)launder(second));
+    free((void *)launder((void *)second));
     return DID_NOT_FIRE;
 }
 

@@ -3,10 +3,12 @@
  *   runner FAULT MODE [NAME=VALUE...]      arms itself for the box on descriptor 4, and fires
  *   runner --zygote                        serves trials on descriptor 4, each in a fork of itself
  *   runner --launcher COMMAND...           the same, each in a new image of COMMAND FAULT MODE [NAME=VALUE...]
+ *   runner --build                         prints what compiled it, and how the faults were compiled
  *   runner --fork-limit COUNT              what the kernel alone takes: fork, SIGSEGV, wait; for the benchmark
  *   runner --exec-limit COUNT COMMAND...   the same with vfork and exec of COMMAND
  *
  * The arguments of a shot mean what they mean to the script of the Python host. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -61,6 +63,7 @@ int main(int argc, char **argv) {
     const char *first = argc > 1 ? argv[1] : "";
     if (strcmp(first, "--zygote") == 0) return serve(SOCKET_FD) == 0 ? 0 : 1;
     if (strcmp(first, "--launcher") == 0 && argc > 2) return serve_fresh(SOCKET_FD, argv + 2) == 0 ? 0 : 1;
+    if (strcmp(first, "--build") == 0) return puts(BUILD) < 0;
     if (strcmp(first, "--fork-limit") == 0 && argc > 2) return fork_limit(strtol(argv[2], NULL, 10));
     if (strcmp(first, "--exec-limit") == 0 && argc > 3) return exec_limit(strtol(argv[2], NULL, 10), argv + 3);
     return fire_once(argc - 1, argv + 1);

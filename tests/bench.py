@@ -33,8 +33,7 @@ from harness.victim import host_command, runner_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.evidence import Evidence
-    from harness.supervisor.zygote import Host, Start
+    from harness.evidence import Evidence, Host, Start
 
 PR_SET_CHILD_SUBREAPER = 36
 SHOT = Shot("null_write")

@@ -87,7 +87,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     newer = sqlite3.connect(tmp_path / "newer")
     newer.execute(f"PRAGMA user_version = {VERSION + 1}")
     newer.close()
-    for name, message in (("text", "no history"), ("other", "another program"), ("newer", "expected 1")):
+    for name, message in (("text", "no history"), ("other", "another program"), ("newer", f"expected {VERSION}")):
         with pytest.raises(InvalidInputError, match=message):
             History(tmp_path / name)
     assert APPLICATION > 0

@@ -10,7 +10,10 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 MODULES = sorted(HARNESS.rglob("*.py"))
 
-PURE = ["codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"]
+PURE = [
+    *("codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"),
+    *("statistics", "tally", "findings"),
+]
 WORLD = {
     "os",
     "time",
@@ -28,13 +31,15 @@ WORLD = {
 # Data walks one way: a module imports only from rows above its own.
 ROWS = [
     ["exceptions"],
-    ["evidence", "victim", "codes"],
-    ["supervisor", "catalogue", "truncation", "policy"],
+    ["evidence", "codes", "statistics"],
+    ["victim"],
+    ["supervisor", "catalogue", "truncation", "policy", "tally"],
+    ["findings"],
     ["capabilities", "errors", "signature"],
     ["classifier", "retry"],
     ["engine", "scenario"],
     ["trial", "gate", "history", "selection"],
-    ["campaign", "rollcall"],
+    ["campaign", "rollcall", "experiment", "environment"],
     ["report"],
     ["cli", "pytest_plugin"],
     ["__main__"],

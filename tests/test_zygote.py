@@ -9,10 +9,10 @@ import pytest
 
 from harness.capabilities import why_not
 from harness.catalogue import Fault, catalogue
-from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
+from harness.evidence import EndedBy, Evidence, Exited, Host, Signaled, Start, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, supervise
-from harness.supervisor.zygote import HEAD, TRIAL_BYTES, Host, Start
+from harness.supervisor.zygote import HEAD, TRIAL_BYTES
 from harness.victim import runner_path
 
 MIB = 1 << 20

@@ -6,6 +6,7 @@ import click
 
 from harness.cli.doctor import doctor
 from harness.cli.exec import exec_command
+from harness.cli.experiment import experiment
 from harness.cli.export import export
 from harness.cli.faults import faults
 from harness.cli.filters import classify_lines, decide_lines
@@ -21,5 +22,5 @@ def program() -> None:
     """Make native code crash for real, and prove that a retry engine classifies and retries the crashes correctly."""
 
 
-for command in (doctor, faults, run, exec_command, classify_lines, decide_lines, export):
+for command in (doctor, faults, run, exec_command, experiment, classify_lines, decide_lines, export):
     program.add_command(command)

@@ -7,11 +7,11 @@ import select
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
+from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Host, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload
 from harness.supervisor.backtrace import CoreTrap
@@ -42,7 +42,7 @@ class Shot(msgspec.Struct, frozen=True):
     fault: str
     mode: str = "forced"
     parameters: dict[str, int] = {}
-    host: Literal["python", "native"] = "python"
+    host: Host = "python"
 
     def words(self) -> list[str]:
         """Both hosts read the shot from these."""

@@ -6,11 +6,11 @@ import os
 import socket
 import struct
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Memory, Signaled, Termination, Witness
+from harness.evidence import EndedBy, Evidence, Host, Memory, Signaled, Start, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box
 from harness.supervisor.guard import Guard, Report
@@ -22,9 +22,6 @@ from harness.victim import MODES, zygote_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Host = Literal["python", "native"]
-Start = Literal["fresh", "warm"]
 
 WELCOME = struct.Struct("<IIiI4096s")  # magic, memory_limited, cgroup version and path
 REQUEST = struct.Struct("<IIqq512s")  # magic, count, deadline_ms, grace_ms, words
@@ -214,6 +211,13 @@ class Zygote:
             self._life = _Life(self._host, self._start, self._enforcement, self._options)
             self._lives += 1
         return self._life
+
+    def cancel(self) -> None:
+        """From another thread: end the process and all its victims now; whoever waits for a trial gets InfraError."""
+        life = self._life
+        for _ in ("SIGTERM", "SIGKILL"):
+            if life:
+                life.guard.cancel()
 
     def close(self) -> None:
         """End the process and all its victims."""

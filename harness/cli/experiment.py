@@ -1,0 +1,310 @@
+"""crash-harness experiment: many trials, a rate with its interval, and advice."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+import msgspec
+from rich.markup import escape
+
+from harness.campaign import processors, title_of
+from harness.capabilities import why_not
+from harness.cli.options import common, emit_pretty, size
+from harness.cli.order import NO_HISTORY, OLD_HISTORY
+from harness.environment import environment
+from harness.evidence import Host, Start
+from harness.exceptions import InvalidInputError
+from harness.experiment import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
+from harness.findings import TARGET, Stopping, differ, find
+from harness.history import History
+from harness.report.experiment import finding_lines, progress_line
+from harness.report.terminal import console, progress
+from harness.scenario import Case, Scenario, check_victim
+from harness.selection import select
+from harness.statistics import SequentialTest
+from harness.supervisor import Limits
+
+if TYPE_CHECKING:
+    from harness.codes import Dialect
+    from harness.supervisor.limits import MemoryBy
+
+DEFAULT_TRIALS = 200
+EXIT_INTERRUPTED = 130
+COMMAND = "harness.command"
+
+
+class WithCommand(click.Command):
+    """A command whose arguments end at "--"; what follows is a user's own command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set the user's command aside."""
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta[COMMAND] = args[:at], tuple(args[at + 1 :])
+        return super().parse_args(ctx, args)
+
+
+def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    try:
+        p0, p1 = map(float, value.split(":"))
+    except ValueError as error:
+        raise click.BadParameter(f"expected P0:P1, not {value!r}", param=parameter) from error
+    return p0, p1
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the options say of a variant."""
+
+    dialect: Dialect
+    seed: int | None
+    host: Host
+    start: Start | None
+    limits: Limits
+    timeout_s: float | None
+    jobs: int | None
+
+
+def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
+    if reason := why_not(case.needs()):
+        raise InvalidInputError(f"{title_of(scenario, case)}: {reason}")
+    seed = asked.seed if asked.seed is not None else case.victim.seed or 0
+    start: Start = asked.start or ("warm" if scenario.layout_independent else "fresh")
+    return Variant(name, asked.dialect, seed, case, host=asked.host, start=start)
+
+
+def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Variant:
+    if asked.start == "warm":
+        raise InvalidInputError("--start warm: a command is always started afresh")
+    return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
+
+
+OF_VARIANT = ("dialect", "seed", "host", "start")
+OF_VICTIM = ("fault", "tier", "dose")
+
+
+def varied(first: Variant, change: str) -> Variant:
+    """Return a second variant: KEY=VALUE pairs with commas between, or another command."""
+    name = f"{first.name} with {change}"
+    if first.case is None:
+        return msgspec.structs.replace(first, name=name, command=tuple(shlex.split(change)))
+    seed = {"seed": first.seed + 1}  # other draws: independent of the first variant's
+    members: dict[str, Any] = msgspec.to_builtins(first) | seed | {"name": name}
+    victim = members["case"]["victim"]
+    for pair in change.split(","):
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise InvalidInputError(f"--vs: expected KEY=VALUE, not {pair!r}")
+        if key in OF_VARIANT:
+            members[key] = int(value) if key == "seed" else value
+        elif key in OF_VICTIM:
+            victim[key] = float(value) if key == "dose" else value
+        else:
+            victim.setdefault("parameters", {})[key] = int(value) if re.fullmatch(r"-?\d+", value) else value
+    made = msgspec.convert(members, Variant)
+    if made.case:
+        check_victim(made.case, "--vs")
+    return made
+
+
+def _second(first: Variant, change: str) -> Variant:
+    try:
+        return varied(first, change)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InvalidInputError(f"--vs: {error}") from error
+
+
+def plan(
+    scenarios: list[Scenario], command: tuple[str, ...], asked: Asked, vs: str | None, stopping: Stopping
+) -> list[Experiment]:
+    """Make an experiment of each case, or of the command."""
+    pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]
+    firsts = [_case_variant(title_of(*pair), *pair, asked) for pair in pairs]
+    if command:
+        firsts = [_command_variant(shlex.join(command), command, asked)]
+    made = []
+    for first in firsts:
+        variants = (first, _second(first, vs)) if vs else (first,)
+        quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
+        made.append(Experiment(first.name, variants, stopping, asked.jobs or (1 if quiet else processors())))
+    return made
+
+
+@click.command(
+    cls=WithCommand,
+    epilog="Example: crash-harness experiment 'native-addon-race[wild]' --width .05 --vs start=fresh",
+)
+@click.argument("scenario", nargs=-1)
+@click.option("--trials", type=click.IntRange(1), help=f"Stop after so many of each variant [{DEFAULT_TRIALS}].")
+@click.option("--width", type=click.FloatRange(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this.")
+@click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for.")
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option("--beta", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=TARGET,
+    show_default=True,
+    help="What may be left of P(all attempts fail) in the advice.",
+)
+@click.option(
+    "--vs",
+    metavar="CHANGE",
+    help="Compare, interleaved: KEY=VALUE,… (start, host, dialect, dose, a parameter), or a command.",
+)
+@click.option(
+    "--start",
+    type=click.Choice(["auto", "fresh", "warm"]),
+    default="auto",
+    show_default=True,
+    help="Each victim a new process image, or a fork of one; auto is warm where the scenario allows it.",
+)
+@click.option("--host", type=click.Choice(get_args(Host)), default="python", show_default=True)
+@click.option("--history", type=click.Path(path_type=Path), help="Journal the trials in this new file.")
+@click.option(
+    "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
+)
+@click.option("--jobs", type=click.IntRange(1), help="Groups at a time; 1 where the machine's load matters.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds a trial of a command may take.")
+@click.option("--memory", callback=size, help="Memory a trial of a command may use.")
+@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@common
+@click.pass_context
+def experiment(
+    context: click.Context,
+    scenario: tuple[str, ...],
+    trials: int | None,
+    width: float | None,
+    sprt: tuple[float, float] | None,
+    alpha: float,
+    beta: float,
+    time_s: float | None,
+    target: float,
+    vs: str | None,
+    start: str,
+    host: Host,
+    history: Path | None,
+    old: Path | None,
+    jobs: int | None,
+    timeout: float | None,
+    memory: int | None,
+    memory_by: MemoryBy,
+    as_json: bool,
+    dialect: Dialect,
+    seed: int | None,
+) -> None:
+    """Fire many trials and say how often they fail, how alike they are, and how many attempts that calls for.
+
+    SCENARIO is as for run, a case as "scenario[case]"; or give a command of yours after "--". Nothing stops at the
+    first success: only a run does.
+    """
+    command: tuple[str, ...] = context.meta.get(COMMAND, ())
+    path: Path | None
+    if old:
+        experiments, path = _resumed(old, scenario, command), old
+    else:
+        if bool(scenario) == bool(command):
+            raise InvalidInputError("expected SCENARIO, or a command after --")
+        test = SequentialTest(*sprt, alpha, beta) if sprt else None
+        if test:
+            test.check()
+        if not any((trials, width, test, time_s)):
+            trials = DEFAULT_TRIALS
+        asked = Asked(dialect, seed, host, _start(start), Limits(memory, memory_by), timeout, jobs)
+        chosen = select(scenario, None) if scenario else []
+        experiments, path = plan(chosen, command, asked, vs, Stopping(trials, width, test, time_s)), history
+    context.exit(_conduct_all(experiments, path, target, new=old is None, as_json=as_json))
+
+
+def _start(word: str) -> Start | None:
+    return "warm" if word == "warm" else "fresh" if word == "fresh" else None
+
+
+def _resumed(path: Path, *others: tuple[str, ...]) -> list[Experiment]:
+    if any(others):
+        raise InvalidInputError("--resume: what is tried, and when it stops, is the history's")
+    if not path.exists():
+        raise InvalidInputError(f"{path}: {NO_HISTORY}")
+    with History(path) as book:
+        found = [msgspec.convert(event.body, Experiment) for event in book.events("experiment")]
+    if not found:
+        raise InvalidInputError(f"{path}: no history of an experiment")
+    return found
+
+
+def _conduct_all(experiments: list[Experiment], path: Path | None, target: float, *, new: bool, as_json: bool) -> int:
+    if path is None:
+        return _conduct_each(experiments, None, target, as_json=as_json)
+    if new and path.exists():
+        raise InvalidInputError(f"{path}: {OLD_HISTORY}")
+    with History(path) as book:
+        if new:
+            book.write("header", body={"environment": environment()})
+            for one in experiments:
+                book.write("experiment", one.title, body=one)
+        return _conduct_each(experiments, book, target, as_json=as_json)
+
+
+def _conduct_each(experiments: list[Experiment], book: History | None, target: float, *, as_json: bool) -> int:
+    out, answers, interrupted = console(stderr=as_json), [], False
+    for one in experiments:
+        reached = _conduct(one, book, as_json=as_json)
+        interrupted = reached.ended == INTERRUPTED
+        findings = [find(name, tally, target) for name, tally in reached.tallies.items() if tally.trials]
+        difference = differ(findings[0], findings[1], reached.strata) if len(findings) > 1 else None
+        answers.append(
+            {
+                "title": one.title,
+                "ended": reached.ended,
+                "elapsed_s": reached.elapsed_s,
+                "findings": findings,
+                "difference": difference,
+            }
+        )
+        for line in finding_lines(one, reached, findings, difference):
+            out.print(escape(line), soft_wrap=True)
+        if interrupted:
+            break
+    if as_json:
+        emit_pretty({"interrupted": interrupted, "experiments": answers})
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+def _conduct(one: Experiment, book: History | None, *, as_json: bool) -> Progress:
+    """Begin, or go on where the history ends; an experiment that had ended is only told again."""
+    names = {variant.name for variant in one.variants}
+    reached = Progress.begin(one)
+    if book:
+        groups = (group for group in book.groups() if group[0].variant in names)
+        reached = resume(one, groups, book.elapsed_s())
+    leading = reached.tallies[one.variants[0].name]
+    reached.ended = (reached.is_level and one.stopping.reason(leading, reached.elapsed_s)) or ""
+    if not reached.ended:
+        _fire(one, reached, book, as_json=as_json)
+    for tally in reached.tallies.values():
+        tally.close()
+    return reached
+
+
+def _fire(one: Experiment, reached: Progress, book: History | None, *, as_json: bool) -> None:
+    with progress(console(stderr=True)) as bar:
+        most = one.stopping.most_trials()
+        task = bar.add_task(one.title, total=most)
+        leading, shown_s = reached.tallies[one.variants[0].name], 0.0
+
+        def observe(now: Progress) -> None:
+            nonlocal shown_s
+            if time.monotonic() - shown_s > 0.2:  # noqa: PLR2004 -- seconds; a person reads no faster
+                shown_s = time.monotonic()
+                bar.update(task, completed=leading.trials, description=progress_line(one, now))
+
+        conduct(one, reached, book, observe)
+    if book and reached.ended:
+        book.write("concluded" if reached.ended != INTERRUPTED else "interrupted", one.title, body=reached.ended)
