@@ -266,19 +266,23 @@ def _icc(sums: Sums) -> float:
 def all_fail(p: float, icc: float, attempts: int) -> float:
     """Probability that all attempts fail, at rate p and intra-class correlation `icc` >= 0 (beta-binomial)."""
     _check_probability("p", p, open_ended=False)
-    if icc <= 0 or p in (0, 1):
-        return float(p**attempts)
-    mass = (1 - icc) / icc
-    return math.prod((p * mass + i) / (mass + i) for i in range(attempts))
+    return math.prod(_one_more(p, icc, failed) for failed in range(attempts))
+
+
+def _one_more(p: float, icc: float, failed: int) -> float:
+    """Probability that an attempt fails after so many that did."""
+    if failed == 0 or icc <= 0:
+        return p
+    mass = (1 - icc) / icc if icc < 1 else 0.0
+    return (p * mass + failed) / (mass + failed)
 
 
 def attempts_needed(p: float, target: float, icc: float = 0.0) -> int | None:
     """Fewest attempts for which all fail with probability `target` or less; None when 10,000 do not do."""
     _check_probability("target", target)
     left = 1.0
-    mass = (1 - icc) / icc if icc > 0 else math.inf
     for attempt in range(MOST_ATTEMPTS):
-        left *= p if math.isinf(mass) else (p * mass + attempt) / (mass + attempt)
+        left *= _one_more(p, icc, attempt)
         if left <= target * _SLACK:
             return attempt + 1
     return None

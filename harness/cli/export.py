@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from harness.cli.options import common, emit
 from harness.exceptions import InvalidInputError
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 @click.argument("history", type=click.Path(path_type=Path))
 @common
 def export(history: Path, as_json: bool, dialect: Dialect, seed: int | None) -> None:
-    """Write the events of HISTORY, one JSON object a line, in the order in which they were journalled."""
+    """Write HISTORY, one JSON object a line: its events as they were journalled, then its trials."""
     if not history.exists():
         raise InvalidInputError(f"{history}: there is no such history")
     with History(history) as book:
         for event in book.events():
             emit(event)
+        for group in book.groups():
+            for trial in group:
+                emit({"kind": "trial", **msgspec.structs.asdict(trial)})

@@ -1,0 +1,86 @@
+"""crash-harness replay: one trial of a history again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from harness.cli.options import common, emit_pretty
+from harness.cli.order import NO_HISTORY
+from harness.exceptions import InvalidInputError
+from harness.experiment import Experiment, Gunner, Variant
+from harness.gate import Verdict, exit_code
+from harness.history import History
+
+if TYPE_CHECKING:
+    from harness.codes import Dialect
+    from harness.tally import Trial
+
+COMPARED = ("injected", "ended", "code", "cause", "branch", "si_code")
+
+
+def _variant(book: History, name: str | None) -> Variant:
+    found = [msgspec.convert(event.body, Experiment) for event in book.events("experiment")]
+    variants = {variant.name: variant for one in found for variant in one.variants}
+    if name is None and len(variants) == 1:
+        return next(iter(variants.values()))
+    if name not in variants:
+        known = ", ".join(map(repr, variants)) or "none: it is no history of an experiment"
+        raise InvalidInputError(f"--variant: expected one of {known}")
+    return variants[name]
+
+
+def differences(then: Trial, now: Trial) -> list[str]:
+    """What came out otherwise."""
+    pairs = [(name, getattr(then, name), getattr(now, name)) for name in COMPARED]
+    return [f"{name}: {old or 'none'} then, {new or 'none'} now" for name, old, new in pairs if old != new]
+
+
+@click.command(epilog="Example: crash-harness replay flaky.sqlite --trial 17")
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("--trial", type=click.IntRange(1), required=True, help="Its number, counted from 1.")
+@click.option("--variant", help="Which, where the history has several.")
+@common
+@click.pass_context
+def replay(
+    context: click.Context,
+    history: Path,
+    trial: int,
+    variant: str | None,
+    as_json: bool,
+    dialect: Dialect,
+    seed: int | None,
+) -> None:
+    """Run one trial of HISTORY again, as it was, and say whether it comes out the same.
+
+    Exit code 0 when it does; 1 when it does not and the outcome is decided by the seed; 4 when it is left to chance.
+    """
+    if not history.exists():
+        raise InvalidInputError(f"{history}: {NO_HISTORY}")
+    with History(history) as book:
+        chosen = _variant(book, variant)
+        then = book.trial(chosen.name, trial)
+    if then is None:
+        raise InvalidInputError(f"{history}: {chosen.name} has no trial {trial}")
+    now = _again(chosen, trial)
+    changed = differences(then, now)
+    verdict = Verdict.PASS if not changed else Verdict.UNKNOWN if chosen.is_wild else Verdict.FAIL
+    if as_json:
+        emit_pretty({"verdict": verdict, "differences": changed, "then": then, "now": now})
+    seen = ", ".join(filter(None, (now.ended, now.cause, now.code)))
+    click.echo(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
+    for line in changed:
+        click.echo(f"  {line}", err=as_json)
+    context.exit(exit_code([verdict]))
+
+
+def _again(variant: Variant, number: int) -> Trial:
+    gunner = Gunner(None)
+    try:
+        (again,) = gunner.fire(variant, [number])
+    finally:
+        gunner.close()
+    return again
