@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.classifier import classify
+from harness.codes import Dialect
 from harness.engine import Engine, Life, Policy
+from harness.errors import TaskError, enhance
 from harness.evidence import Evidence, Host, Start, spelling
-from harness.findings import Stopping  # noqa: TC001 -- as above
+from harness.findings import Stopping  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.scenario import Case  # noqa: TC001 -- as above
 from harness.supervisor import Command, Limits, Shot, Stop, Zygote, supervise
 from harness.tally import Tally, Trial
@@ -126,7 +128,7 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
     """Classify a life as a first attempt, and keep what an experiment needs of it."""
     attempt = engine.judge(life, 1, engine.policy.machine)
     evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
-    code = attempt.enhanced.code if attempt.enhanced else None
+    code = _code(attempt.enhanced) if attempt.enhanced else None
     return Trial(
         variant=variant.name,
         number=number,
@@ -136,7 +138,7 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
         injected=life.injected,
         ended=spelling(evidence),
         failed=attempt.error is not None,
-        code=code if isinstance(code, str) else None,
+        code=code,
         rule=attempt.rule,
         cause=attempt.cause,
         branch=str(attempt.decision.branch) if attempt.decision else None,
@@ -149,7 +151,18 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
         load=load,
         layout=evidence.group,
         host=life.host,
+        elsewhere={name: other for name, other in codes_of(evidence).items() if other != code},
     )
+
+
+def codes_of(evidence: Evidence) -> dict[str, str | None]:
+    """Return the error code that each dialect gives an attempt; None where it finds no error."""
+    found = {dialect: classify(evidence, dialect).error for dialect in Dialect}
+    return {str(dialect): _code(enhance(error, dialect)) if error else None for dialect, error in found.items()}
+
+
+def _code(error: TaskError) -> str | None:
+    return error.code if isinstance(error.code, str) else None
 
 
 class Gunnery:

@@ -15,6 +15,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     `number` counts from 1 within its `variant`; `group` and `block` are those it belongs to, from 0; `layout` names
     trials that were forked from one process. `injected` is the truth: forced, safe, wild, or None for a command.
     `ended` is how the process ended, in an expectation's words; `failed` whether the classifier found an error.
+    `elsewhere` has the codes of the dialects that give another one than this trial's.
     """
 
     variant: str
@@ -38,6 +39,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     load: float | None = None
     layout: int | None = None
     host: str | None = None
+    elsewhere: dict[str, str | None] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, order=True):
