@@ -40,6 +40,7 @@ ROWS = [
     ["engine", "scenario"],
     ["trial", "gate", "history", "selection"],
     ["campaign", "rollcall", "experiment", "environment"],
+    ["dossier"],
     ["report"],
     ["cli", "pytest_plugin"],
     ["__main__"],
