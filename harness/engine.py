@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.classifier import classify
+from harness.classifier import Classification, classify
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.errors import TaskError, enhance, final_status
-from harness.evidence import Evidence  # noqa: TC001 -- as above
-from harness.retry import Decision, Outcome, Request, RunSettings, decide
+from harness.evidence import Evidence, spelling
+from harness.retry import Decision, Outcome, Request, RunSettings, decide, worker_settings
 
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
@@ -26,11 +26,16 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Life(msgspec.Struct, frozen=True):
-    """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild")."""
+    """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild").
+
+    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead.
+    """
 
     evidence: Evidence
     host: str | None = None
     injected: str | None = None
+    value: object = None
+    thrown: TaskError | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +51,18 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: Decision | None = None
     host: str | None = None
     injected: str | None = None
+    value: object = None
+
+    def __str__(self) -> str:
+        """How it ended, what it was called, and what followed."""
+        seen = spelling(self.evidence)
+        if self.error is None or self.decision is None:
+            return f"attempt {self.number} on {self.machine}: {seen}"
+        error = self.enhanced or self.error
+        called = error.code if isinstance(error.code, str) else f"{error.name}: {error.message}"
+        then = f"{self.decision.outcome} ({self.decision.branch})"
+        wait = f" in {self.delay_ms:g} ms" if self.delay_ms is not None else ""
+        return f"attempt {self.number} on {self.machine}: {seen}; {self.cause}; {called}; {then}{wait}"
 
     @property
     def delay_ms(self) -> float | None:
@@ -59,6 +76,15 @@ class Run(msgspec.Struct, frozen=True):
 
     status: str
     attempts: tuple[Attempt, ...]
+
+    def __str__(self) -> str:
+        """The decision trail, a line an attempt, and the status."""
+        return "\n".join([*map(str, self.attempts), self.status])
+
+    @property
+    def value(self) -> object:
+        """What the function returned in the end; None for jobs that return nothing, or that failed."""
+        return self.attempts[-1].value if self.status == SUCCEEDED else None
 
     @property
     def is_flaky(self) -> bool:
@@ -122,12 +148,17 @@ class Engine(msgspec.Struct, frozen=True):
     def judge(self, life: Life, number: int, machine: str) -> Attempt:
         """Classify a life, and decide what follows if it failed."""
         found = classify(life.evidence, self.dialect)
+        thrown = life.thrown if found.error is None else None  # the wait status outranks what was said before
+        if thrown:
+            found = Classification(thrown, "thrown", "exception")
         lived = (life.evidence, found.error, found.rule, found.cause)
-        attempt = Attempt(number, machine, *lived, host=life.host, injected=life.injected)
+        attempt = Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value)
         if found.error is None:
             return attempt
         settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
-        request = Request(found.error, number, settings, now=round(self.clock.now_ms), random=self.random())
+        now, random = round(self.clock.now_ms), self.random()
+        own = worker_settings(thrown, settings, number, now, random) if thrown else None
+        request = Request(found.error, number, settings, own, now=now, random=random)
         enhanced = enhance(found.error, self.dialect)
         return msgspec.structs.replace(attempt, enhanced=enhanced, decision=decide(request, self.dialect))
 

@@ -136,6 +136,24 @@ def decide(request: Request, dialect: Dialect) -> Decision:
     )
 
 
+FINAL_NAMES = frozenset({"AbortTaskRunError", "TaskPayloadParsedError"})
+"""Errors that a task throws in order not to be retried (upstream §13)."""
+
+
+def worker_settings(error: TaskError, run: RunSettings, attempt: int, now: float, random: float) -> Settings | None:
+    """Say when to retry a thrown error, as the worker does before it reports: None is not at all (upstream §13).
+
+    The run's max attempts overwrite the policy's. A crash has no worker left to say anything.
+    """
+    policy = _stored_policy(run)
+    if policy is None or error.name in FINAL_NAMES:
+        return None
+    if run.max_attempts:
+        policy = msgspec.structs.replace(policy, max_attempts=run.max_attempts)
+    delay = next_delay_ms(policy, attempt, random)
+    return None if delay is None else Settings(now + delay, delay)
+
+
 def _cancel(case: _Case) -> Decision | None:
     error = case.request.error
     if error.type != Kind.INTERNAL or error.code != Code.TASK_RUN_CANCELLED:
