@@ -12,7 +12,7 @@ MODULES = sorted(HARNESS.rglob("*.py"))
 
 PURE = [
     *("codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"),
-    *("statistics", "tally", "findings"),
+    *("statistics", "tally", "findings", "lifecycle"),
 ]
 WORLD = {
     "os",
@@ -37,6 +37,7 @@ ROWS = [
     ["findings"],
     ["capabilities", "errors", "signature"],
     ["classifier", "retry"],
+    ["lifecycle"],
     ["engine", "scenario"],
     ["trial", "gate", "history", "selection"],
     ["jobs"],

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from harness.cli.options import common, emit, size
-from harness.engine import SUCCEEDED, Attempt, Engine, Life, Policy, Run
+from harness.engine import Attempt, Engine, Life, Policy, Run
+from harness.lifecycle import SUCCEEDED
 from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, refuse_unknown
 from harness.report.words import attempt_line, counted
 from harness.supervisor import Command, Limits, supervise
