@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from harness.engine import Saved
 from harness.exceptions import InfraError, InvalidInputError
 from harness.tally import Trial
 
@@ -154,6 +155,14 @@ class History:
         statement = f"SELECT session, at_ms, kind, title, attempt, body FROM events {where} ORDER BY id"  # noqa: S608 -- no input in it
         for session, at_ms, named, title, attempt, body in self._connection.execute(statement, values):
             yield Event(session, at_ms, named, title, attempt, msgspec.json.decode(body))
+
+    def steps(self, title: str) -> list[Saved]:
+        """The steps of one run, as far as it came, for Engine.run()."""
+        return [msgspec.convert(event.body, Saved) for event in self.events("step") if event.title == title]
+
+    def save(self, title: str, saved: Saved) -> None:
+        """Keep a step: nothing of the run goes on before it is committed."""
+        self.write("step", title, saved.state.snapshot, saved)
 
     def elapsed_s(self) -> float:
         """Seconds for which its sessions wrote, the present one left out."""

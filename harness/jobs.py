@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,8 +17,12 @@ from harness.engine import Attempt, Clock, Engine, Life, Policy, Run, VirtualClo
 from harness.errors import Kind, TaskError
 from harness.evidence import Exited
 from harness.exceptions import InvalidInputError
+from harness.history import History
 from harness.supervisor import Command, Limits, Shot, Stop, channel, supervise
 from harness.trial import draw
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Job = Shot | Sequence[str] | Callable[..., object]
 UNANSWERED = TaskError(Kind.BUILT_IN, name="NoAnswer", message="the function ended its process without an answer")
@@ -33,6 +39,8 @@ def run(
     clock: Clock | None = None,
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
+    history: Path | None = None,
+    name: str = "run",
     **kwargs: Any,
 ) -> Run:
     """Run `job` until the engine says stop, each attempt in a process of its own, and return all of it.
@@ -43,6 +51,10 @@ def run(
     computed and recorded only, unless another clock is given. `seed` draws their jitter. `timeout_s` bounds an
     attempt, `limits` what it may use. `observe` gets each attempt as it ends; `stop` ends it all.
 
+    With a `history`, each step is committed to that file under `name` before anything follows from it. Called again
+    after the process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then
+    has ended without a word, which to the engine is a stall. A run that had ended is returned as it was.
+
     Raises InvalidInputError for a job that is none, InfraError when the harness could not do its part. A crash raises
     nothing: it is in the run.
     """
@@ -50,9 +62,14 @@ def run(
         chosen = Dialect(dialect)
     except ValueError as error:
         raise InvalidInputError(f"dialect: expected one of {', '.join(Dialect)}, not {dialect!r}") from error
-    live, draws = _executor(job, args, kwargs, _Bounds(limits, timeout_s, stop)), count(1)
-    engine = Engine(policy, chosen, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
-    return engine.run(lambda _, __: live(), observe)
+    live = _executor(job, args, kwargs, _Bounds(limits, timeout_s, stop))
+    with ExitStack() as stack:
+        book = stack.enter_context(History(history)) if history else None
+        steps = book.steps(name) if book else []
+        draws = count(1 + len(steps))
+        engine = Engine(policy, chosen, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
+        save = partial(book.save, name) if book else None
+        return engine.run(lambda _, __: live(), observe, save=save, saved=steps)
 
 
 async def run_async(job: Job, policy: Policy = Policy(), *args: Any, **options: Any) -> Run:  # noqa: B008 -- frozen
