@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from harness import legacy
 from harness.codes import Code, Dialect, Status
 from harness.errors import TaskError, final_status, internal, sanitize
 from harness.exceptions import InvalidInputError
@@ -21,6 +22,7 @@ from harness.retry import MAX_ATTEMPTS, Decision, Method, Outcome, Request, RunS
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 PENDING: Final = "PENDING"
 RUNNING: Final = "EXECUTING"
+WAITING_V1: Final = "RETRYING_AFTER_FAILURE"
 WARM_START_MS: Final = 30_000
 REQUEUE_LIMIT: Final = 12
 STALL_DELAY_MS: Final = 250
@@ -228,7 +230,8 @@ def _was_moved(decision: Decision) -> bool:
 
 def _failed(state: State, error: TaskError, rules: Rules) -> Step:
     """The status is that of the raw error; what is stored is the raw error, bounded, not the enhanced one."""
-    status = final_status(error, rules.environment)
+    legacy_engine = rules.dialect is Dialect.UPSTREAM_V1
+    status = legacy.final_status(error) if legacy_engine else final_status(error, rules.environment)
     ended = _snapshot(
         state, Execution.FINISHED, "Run failed", status=str(status), error=sanitize(error), retry_at_ms=None
     )
@@ -260,7 +263,8 @@ def _requeue(state: State, description: str, rules: Rules, *, counts: bool) -> S
     requeues = state.requeues + 1 if counts else 0
     if counts and requeues >= rules.requeue_limit:
         return _failed(state, internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES, None), rules)
-    return Step(_snapshot(state, Execution.QUEUED, description, status=PENDING, requeues=requeues))
+    status = WAITING_V1 if rules.dialect is Dialect.UPSTREAM_V1 else PENDING
+    return Step(_snapshot(state, Execution.QUEUED, description, status=status, requeues=requeues))
 
 
 def _stall(state: State, given: Input, rules: Rules) -> Step:

@@ -12,7 +12,7 @@ MODULES = sorted(HARNESS.rglob("*.py"))
 
 PURE = [
     *("codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"),
-    *("statistics", "tally", "findings", "lifecycle"),
+    *("statistics", "tally", "findings", "lifecycle", "request", "legacy"),
 ]
 WORLD = {
     "os",
@@ -36,6 +36,8 @@ ROWS = [
     ["supervisor", "catalogue", "truncation", "policy", "tally"],
     ["findings"],
     ["capabilities", "errors", "signature"],
+    ["request"],
+    ["legacy"],
     ["classifier", "retry"],
     ["lifecycle"],
     ["engine", "scenario"],
