@@ -23,6 +23,8 @@ check: lint test
 # Pages that are generated; tests say when they are stale.
 docs: $(STAMP)
 	$(BIN)/crash-harness faults --markdown > docs/faults.md
+	$(BIN)/crash-harness dialects strict --markdown > docs/why-strict.md
+	$(BIN)/crash-harness dialects upstream-v1 --markdown > docs/legacy.md
 
 # Editable, so only a change to the native side needs another install.
 $(STAMP): $(SOURCES)

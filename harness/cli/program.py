@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from harness.cli.dialects import dialects
 from harness.cli.doctor import doctor
 from harness.cli.exec import exec_command
 from harness.cli.experiment import experiment
@@ -24,5 +25,17 @@ def program() -> None:
     """Make native code crash for real, and prove that a retry engine classifies and retries the crashes correctly."""
 
 
-for command in (doctor, faults, run, exec_command, experiment, replay, report, classify_lines, decide_lines, export):
+for command in (
+    doctor,
+    faults,
+    run,
+    exec_command,
+    experiment,
+    replay,
+    report,
+    dialects,
+    classify_lines,
+    decide_lines,
+    export,
+):
     program.add_command(command)
