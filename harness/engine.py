@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.classifier import classify
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.errors import TaskError, enhance, final_status
 from harness.evidence import Evidence  # noqa: TC001 -- as above
-from harness.retry import Decision, Outcome, Request, RunSettings, decide
+from harness.judge import BuiltIn, Judge
+from harness.retry import Decision, Outcome, Request, RunSettings
 
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
@@ -94,12 +94,16 @@ class VirtualClock:
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision."""
+    """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
+
+    `foreign` is asked in the dialect's place, if there is one.
+    """
 
     policy: Policy
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
+    foreign: Judge | None = None
 
     def run(self, execute: Callable[[int, str], Life], observe: Callable[[Attempt], object] | None = None) -> Run:
         """Execute attempts 1, 2, … until there is a final status.
@@ -121,15 +125,17 @@ class Engine(msgspec.Struct, frozen=True):
 
     def judge(self, life: Life, number: int, machine: str) -> Attempt:
         """Classify a life, and decide what follows if it failed."""
-        found = classify(life.evidence, self.dialect)
+        asked = self.foreign or BuiltIn(self.dialect)
+        found = asked.classify(life.evidence)
         lived = (life.evidence, found.error, found.rule, found.cause)
         attempt = Attempt(number, machine, *lived, host=life.host, injected=life.injected)
         if found.error is None:
             return attempt
         settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
         request = Request(found.error, number, settings, now=round(self.clock.now_ms), random=self.random())
-        enhanced = enhance(found.error, self.dialect)
-        return msgspec.structs.replace(attempt, enhanced=enhanced, decision=decide(request, self.dialect))
+        decision = asked.decide(request)
+        enhanced = decision.enhanced or enhance(found.error, self.dialect)
+        return msgspec.structs.replace(attempt, enhanced=enhanced, decision=decision)
 
 
 def _final_status(attempt: Attempt) -> str:

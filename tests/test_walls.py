@@ -12,7 +12,7 @@ MODULES = sorted(HARNESS.rglob("*.py"))
 
 PURE = [
     *("codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"),
-    *("statistics", "tally", "findings"),
+    *("statistics", "tally", "findings", "judge", "corpus", "tables", "baseline", "nightly", "tomlwriter"),
 ]
 WORLD = {
     "os",
@@ -30,16 +30,19 @@ WORLD = {
 
 # Data walks one way: a module imports only from rows above its own.
 ROWS = [
-    ["exceptions"],
+    ["exceptions", "tomlwriter"],
     ["evidence", "codes", "statistics"],
     ["victim"],
     ["supervisor", "catalogue", "truncation", "policy", "tally"],
     ["findings"],
     ["capabilities", "errors", "signature"],
     ["classifier", "retry"],
-    ["engine", "scenario"],
+    ["judge", "corpus"],
+    ["engine", "scenario", "tables"],
     ["trial", "gate", "history", "selection"],
-    ["campaign", "rollcall", "experiment", "environment"],
+    ["campaign", "rollcall", "experiment", "environment", "baseline"],
+    ["nightly"],
+    ["gatekeeper"],
     ["report"],
     ["cli", "pytest_plugin"],
     ["__main__"],
