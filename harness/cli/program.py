@@ -10,6 +10,7 @@ from harness.cli.experiment import experiment
 from harness.cli.export import export
 from harness.cli.faults import faults
 from harness.cli.filters import classify_lines, decide_lines
+from harness.cli.gate import gate
 from harness.cli.replay import replay
 from harness.cli.run import run
 
@@ -23,5 +24,5 @@ def program() -> None:
     """Make native code crash for real, and prove that a retry engine classifies and retries the crashes correctly."""
 
 
-for command in (doctor, faults, run, exec_command, experiment, replay, classify_lines, decide_lines, export):
+for command in (doctor, faults, run, exec_command, experiment, gate, replay, classify_lines, decide_lines, export):
     program.add_command(command)
