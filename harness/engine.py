@@ -7,10 +7,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.classifier import Classification, classify
+from harness.classifier import Classification
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.errors import TaskError, enhance
 from harness.evidence import Evidence, spelling
+from harness.judge import BuiltIn, Judge
 from harness.lifecycle import (
     SUCCEEDED,
     Completion,
@@ -25,7 +26,7 @@ from harness.lifecycle import (
     wait_ms,
 )
 from harness.policy import DEFAULT_PRESET
-from harness.retry import Decision, Request, RunSettings, decide, worker_settings
+from harness.retry import Decision, Request, RunSettings, worker_settings
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
 
@@ -142,12 +143,16 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision."""
+    """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
+
+    `foreign` is asked in the dialect's place, if there is one.
+    """
 
     policy: Policy
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
+    foreign: Judge | None = None
     rules: Rules | None = None
 
     def run(
@@ -164,7 +169,8 @@ class Engine(msgspec.Struct, frozen=True):
         step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
         was under way then has ended without a word: to the engine it has stalled.
         """
-        course = _Course(self.rules or Rules(self.dialect), save, list(saved))
+        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        course = _Course(rules, save, list(saved))
         course.recover(round(self.clock.now_ms), self.random)
         while not course.state.is_final:
             self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
@@ -174,6 +180,9 @@ class Engine(msgspec.Struct, frozen=True):
             if observe:
                 observe(attempt)
         return course.result()
+
+    def _judge(self) -> Judge:
+        return self.foreign or BuiltIn(self.dialect)
 
     def _task(self) -> Task:
         return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
@@ -190,7 +199,7 @@ class Engine(msgspec.Struct, frozen=True):
 
     def classify(self, life: Life, number: int, machine: str) -> tuple[Attempt, TaskError | None]:
         """Return the attempt without a decision, and the error thrown; the wait status outranks what was said."""
-        found = classify(life.evidence, self.dialect)
+        found = self._judge().classify(life.evidence)
         thrown = life.thrown if found.error is None else None
         if thrown:
             found = Classification(thrown, "thrown", "exception")
@@ -206,7 +215,12 @@ class Engine(msgspec.Struct, frozen=True):
         settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
         now = round(self.clock.now_ms)
         request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
-        return msgspec.structs.replace(attempt, decision=decide(request, self.dialect))
+        return _decided(attempt, self._judge().decide(request))
+
+
+def _decided(attempt: Attempt, decision: Decision) -> Attempt:
+    """A judge may have looked at another error than our own enhancer gives."""
+    return msgspec.structs.replace(attempt, decision=decision, enhanced=decision.enhanced or attempt.enhanced)
 
 
 class _Course:
@@ -222,7 +236,7 @@ class _Course:
         """Nothing follows from a step that is not saved."""
         taken = step(self.state, given, self._rules)
         if attempt and taken.decision:
-            attempt = msgspec.structs.replace(attempt, decision=taken.decision)
+            attempt = _decided(attempt, taken.decision)
         if self._save:
             self._save(Saved(taken.state, taken.events, attempt))
         self.state = taken.state

@@ -19,3 +19,9 @@ class NotArmed(HarnessError):  # noqa: N818 -- the name is part of the public co
 
 class InfraError(HarnessError):
     """The harness itself could not do its job: a command that can't be executed, a limit that can't be set."""
+
+
+class JudgeError(HarnessError):
+    """The classifier under the gate threw, answered nonsense, hung or died. Says on which evidence or request."""
+
+    exit_code = 1

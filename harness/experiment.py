@@ -8,6 +8,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import count, groupby
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.history import History
+    from harness.judge import Judge
 
 GROUP = 10
 BLOCK = 10  # groups
@@ -75,14 +77,15 @@ class Experiment(msgspec.Struct, frozen=True):
 class Gunner:
     """Fires groups of trials, on one thread, and keeps its zygotes between them."""
 
-    def __init__(self, stop: Stop | None) -> None:
-        self._stop = stop
+    def __init__(self, stop: Stop | None, foreign: Judge | None = None) -> None:
+        self._stop, self._foreign = stop, foreign
         self._zygotes: dict[str, Zygote] = {}
 
     def fire(self, variant: Variant, numbers: Sequence[int]) -> list[Trial]:
         """Return the trials of these numbers. Raises InfraError when the harness could not do its part."""
         load = os.getloadavg()[0]
-        engine = Engine(_policy(variant), variant.dialect, lambda: draw(variant.seed, numbers[0], "delay"))
+        delays = partial(draw, variant.seed, numbers[0], "delay")
+        engine = Engine(_policy(variant), variant.dialect, delays, foreign=self._foreign)
         lives = self._lives(variant, numbers)
         return [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=True)]
 
@@ -168,15 +171,16 @@ def _code(error: TaskError) -> str | None:
 class Gunnery:
     """Gunners on as many threads as there are jobs."""
 
-    def __init__(self, jobs: int, stop: Stop) -> None:
+    def __init__(self, jobs: int, stop: Stop, foreign: Judge | None = None) -> None:
         self._stop, self._local, self._gunners = stop, threading.local(), list[Gunner]()
+        self._foreign = foreign
         self._pool = ThreadPoolExecutor(jobs)
         self.submit = self._pool.submit
 
     def fire(self, variant: Variant, index: int) -> list[Trial]:
         """Fire a group on this thread."""
         if not hasattr(self._local, "gunner"):
-            self._local.gunner = Gunner(self._stop)
+            self._local.gunner = Gunner(self._stop, self._foreign)
             self._gunners.append(self._local.gunner)
         return self._local.gunner.fire(variant, range(index * GROUP + 1, (index + 1) * GROUP + 1))  # type: ignore[no-any-return]  # thread-local members have no type
 
@@ -241,15 +245,16 @@ def conduct(
     progress: Progress,
     history: History | None = None,
     observe: Callable[[Progress], object] | None = None,
+    foreign: Judge | None = None,
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
-    Every group is journalled before it counts; what Ctrl-C cuts off is not. Raises InfraError when the harness could
-    not do its part.
+    Every group is journalled before it counts; what Ctrl-C cuts off is not. `foreign` is asked in the dialects' place,
+    if there is one. Raises InfraError when the harness could not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
-    with Stop() as stop, closing(Gunnery(experiment.jobs, stop)) as gunnery:
+    with Stop() as stop, closing(Gunnery(experiment.jobs, stop, foreign)) as gunnery:
         try:
             for group in _groups(experiment, gunnery, progress, history):
                 if history:

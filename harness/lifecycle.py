@@ -16,6 +16,7 @@ from harness import legacy
 from harness.codes import Code, Dialect, Status
 from harness.errors import TaskError, final_status, internal, sanitize
 from harness.exceptions import InvalidInputError
+from harness.judge import Judge  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.policy import DEFAULT_PRESET, PRESETS
 from harness.retry import MAX_ATTEMPTS, Decision, Method, Outcome, Request, RunSettings, Settings, decide
 
@@ -50,7 +51,8 @@ class Rules(msgspec.Struct, frozen=True):
 
     A delay of `warm_start_ms` or more goes through the queue (None: none does by its length). After `requeue_limit`
     requeues the queue gives up; `crashes_count` is the behaviour before upstream's fix, in which crashes that the
-    worker reported counted too. `stall_is_oom` is upstream's switch. Costs are cents.
+    worker reported counted too. `stall_is_oom` is upstream's switch. Costs are cents. `judge` decides in the
+    dialect's place.
     """
 
     dialect: Dialect = Dialect.UPSTREAM_4_5
@@ -62,6 +64,7 @@ class Rules(msgspec.Struct, frozen=True):
     cents_per_vcpu_second: float = 0.0
     cents_per_gigabyte_second: float = 0.0
     base_cents: float = 0.0
+    judge: Judge | None = None
 
     def cents(self, machine: str, duration_ms: float) -> float:
         """Price of a time on a machine; development is free."""
@@ -213,7 +216,7 @@ def _fail_attempt(state: State, given: Input, rules: Rules, *, forced: bool = Fa
     if error is None:
         raise InvalidInputError("a failed attempt has an error")
     request = Request(error, state.attempt, state.settings, given.completion.retry, forced, given.now_ms, given.random)
-    decision = decide(request, rules.dialect)
+    decision = rules.judge.decide(request) if rules.judge else decide(request, rules.dialect)
     told = (Event("runAttemptFailed", state.attempt),) if forced or _was_moved(decision) else ()
     if decision.outcome is Outcome.CANCEL_RUN:
         ended = _cancelled(state, error)

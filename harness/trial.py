@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.codes import Dialect
+    from harness.judge import Judge
     from harness.scenario import Case
     from harness.supervisor import Journal
 
@@ -63,10 +64,12 @@ def run_case(
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
     journal: Callable[[int], Journal] | None = None,
+    foreign: Judge | None = None,
 ) -> Run:
     """Live the case once. Raises InfraError when the harness could not do its part.
 
     `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
+    `foreign` is asked in the dialect's place, if there is one.
     """
     chosen = seed_of(case, seed)
     parameters = case.victim.values()
@@ -80,5 +83,5 @@ def run_case(
         return Life(evidence, host_of(case, number), mode)
 
     policy = Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine)
-    engine = Engine(policy, dialect, lambda: draw(chosen, next(decisions), "delay"))
+    engine = Engine(policy, dialect, lambda: draw(chosen, next(decisions), "delay"), foreign=foreign)
     return engine.run(execute, observe)

@@ -11,6 +11,7 @@ from harness.cli.experiment import experiment
 from harness.cli.export import export
 from harness.cli.faults import faults
 from harness.cli.filters import classify_lines, decide_lines
+from harness.cli.gate import gate
 from harness.cli.replay import replay
 from harness.cli.report import report
 from harness.cli.run import run
@@ -31,6 +32,7 @@ for command in (
     run,
     exec_command,
     experiment,
+    gate,
     replay,
     report,
     dialects,

@@ -1,0 +1,185 @@
+"""crash-harness gate record and check: a baseline for CI."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from click.core import ParameterSource
+from rich.markup import escape
+
+from harness.baselinefile import load, save
+from harness.campaign import processors
+from harness.cli.options import common, emit_pretty
+from harness.codes import Dialect
+from harness.exceptions import InvalidInputError
+from harness.gate import exit_code
+from harness.gatekeeper import Finding, Keeper, Night, Pair, check, pairs_of
+from harness.recording import SEEDS, Wanted, make
+from harness.report.gate import finding_lines, summary
+from harness.report.terminal import console, progress
+from harness.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.progress import Progress, TaskID
+
+    from harness.baseline import Baseline
+    from harness.gatekeeper import Unit
+
+RANDOM_BYTES = 4
+
+
+@click.group("gate")
+def gate() -> None:
+    """Hold classification, decisions and outcomes against a baseline file."""
+
+
+@gate.command(
+    epilog="Example: crash-harness gate record -o baseline.toml"
+    " --accept 'jit-gc[wild]' --because 'a new compiler; see the ticket'"
+)
+@click.argument("scenario", nargs=-1)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file.")
+@click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, help="Runs of each dosed case.")
+@click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
+@click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@common
+@click.pass_context
+def record(
+    context: click.Context,
+    scenario: tuple[str, ...],
+    output: Path,
+    seeds: int,
+    accept: tuple[str, ...],
+    because: tuple[str, ...],
+    jobs: int | None,
+    as_json: bool,
+    dialect: Dialect,
+    seed: int | None,
+) -> None:
+    """Live every case and write what was seen as the baseline; never from a failing run.
+
+    SCENARIO is as for run. The file is replaced in one step, or not at all.
+    """
+    pairs = pairs_of(select(scenario, None))
+    old = load(output) if output.exists() else None
+    wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs))
+    keeper = Keeper(dialect, jobs or processors())
+    with progress(console(stderr=True)) as bar:
+        made = make(wanted, keeper, old, _step(bar, "recording"))
+    if made.baseline:
+        save(output, made.baseline)
+    _report(made.findings, as_json, written=made.baseline is not None)
+    if made.baseline is None:
+        click.echo(f"crash-harness: {output}: not written", err=True)
+    context.exit(exit_code(one.judgement.verdict for one in made.findings))
+
+
+def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]) -> dict[str, str]:
+    if len(ids) != len(reasons) or not all(reason.strip() for reason in reasons):
+        raise InvalidInputError("--accept: expected one --because with a reason for each")
+    if unknown := [one for one in ids if one not in known]:
+        raise InvalidInputError(f"--accept: {unknown[0]!r} is none of the cases; those are {', '.join(known)}")
+    return dict(zip(ids, reasons, strict=True))
+
+
+@gate.command("check", epilog="Example: crash-harness gate check baseline.toml --json")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("scenario", nargs=-1)
+@click.option(
+    "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
+)
+@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@common
+@click.pass_context
+def check_file(
+    context: click.Context,
+    file: Path,
+    scenario: tuple[str, ...],
+    fresh_seeds: bool,
+    jobs: int | None,
+    as_json: bool,
+    dialect: Dialect,
+    seed: int | None,
+) -> None:
+    """Live every case of FILE again and compare; SCENARIO, as for run, narrows it down.
+
+    The dialect is that of FILE unless --dialect says otherwise; --seed is that of --fresh-seeds, else a random one.
+    """
+    baseline = load(file)
+    if context.get_parameter_source("dialect") is ParameterSource.DEFAULT and baseline.dialect in set(Dialect):
+        dialect = Dialect(baseline.dialect)
+    pairs = pairs_of(select(scenario or baseline.scenarios, None))
+    keeper = Keeper(dialect, jobs or processors())
+    with progress(console(stderr=True)) as bar:
+        stale = stale_ids(baseline, scenario, pairs)
+        findings = check(baseline, pairs, stale, keeper, _step(bar, "checking"))
+        if fresh_seeds:
+            findings += _night(baseline, pairs, keeper, bar, seed)
+    _report(findings, as_json)
+    context.exit(exit_code(one.judgement.verdict for one in findings))
+
+
+def stale_ids(baseline: Baseline, narrowed: Sequence[str], pairs: dict[str, Pair]) -> list[str]:
+    """Return ids in the file that no case has, among the scenarios that are asked for."""
+    known = set(pairs)
+    ids = [entry.id for entry in baseline.case]
+    if narrowed:
+        whole = pairs_of(
+            select([scenario.path for scenario in {one.name: one for one, _ in pairs.values()}.values()], None)
+        )
+        names, known = {scenario.name for scenario, _ in pairs.values()}, set(whole)
+        ids = [one for one in ids if one.partition("[")[0] in names]
+    return [one for one in ids if one not in known]
+
+
+def _night(
+    baseline: Baseline, pairs: dict[str, Pair], keeper: Keeper, bar: Progress, seed: int | None
+) -> list[Finding]:
+    base = int.from_bytes(os.urandom(RANDOM_BYTES), "big") if seed is None else seed
+    findings = []
+    for entry in baseline.case:
+        pair = pairs.get(entry.id)
+        if pair is None or entry.tier != "dosed" or pair[1].victim.tier != "dosed":
+            continue
+        task = bar.add_task(f"fresh seeds: {entry.id}", total=entry.cap)
+        night = Night(keeper, base, partial(_show, bar, task))
+        findings.append(night.check(entry, pair))
+    return findings
+
+
+def _show(bar: Progress, task: TaskID, trials: int) -> None:
+    bar.update(task, completed=trials)
+
+
+def _step(bar: Progress, what: str) -> Callable[[Unit], None]:
+    """Count runs as they end; how many there will be is not known before the baseline is read."""
+    task = bar.add_task(what, total=None)
+
+    def advance(unit: Unit) -> None:
+        bar.update(task, advance=1, description=f"{what} {unit.title}")
+
+    return advance
+
+
+def _report(findings: list[Finding], as_json: bool, **more: object) -> None:
+    if as_json:
+        emit_pretty({**more, "findings": [_plain(one) for one in findings]})
+    out = console(stderr=as_json)
+    for one in findings:
+        for line in finding_lines(one):
+            out.print(escape(line), soft_wrap=True)
+    out.print(f"\n{summary(findings)}")
+
+
+def _plain(finding: Finding) -> dict[str, object]:
+    members = msgspec.structs.asdict(finding)
+    judgement = members.pop("judgement")
+    return {"id": finding.id, "verdict": judgement.verdict, **members, "reasons": judgement.reasons}

@@ -1,0 +1,267 @@
+"""Runs what a gate compares: controls, seeded runs of every case, the fixed questions; fresh seeds at night."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import msgspec
+
+from harness.baseline import (
+    Baseline,
+    Entry,
+    Seen,
+    changed_conditions,
+    changed_tables,
+    conclude,
+    deviations,
+    see,
+)
+from harness.campaign import title_of
+from harness.capabilities import why_not
+from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Keeper
+from harness.evidence import Exited, Signaled, Witness
+from harness.exceptions import InfraError, JudgeError
+from harness.experiment import INTERRUPTED, Experiment, Progress, Variant, conduct
+from harness.gate import Judgement, Verdict
+from harness.judge import BuiltIn, Judge
+from harness.nightly import alarm, first_watch, second_watch, strangers, trouble
+from harness.nightly import conclude as conclude_night
+from harness.supervisor import Shot, Stop, supervise
+from harness.tables import Tables, ask_all
+from harness.trial import run_case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from harness.engine import Run
+    from harness.evidence import Start
+    from harness.nightly import Watch
+    from harness.scenario import Case, Scenario
+    from harness.tally import Tally
+
+TABLES = "tables"
+CONTROLS = "controls"
+CONTROL_DEADLINE_S = 60.0
+SEED_BYTES = 4
+
+Pair = tuple["Scenario", "Case"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The gate's answer about one case, the tables or the controls. Of `trials` first attempts `failures` failed."""
+
+    id: str
+    tier: str
+    judgement: Judgement
+    trials: int = 0
+    failures: int = 0
+    seed: int | None = None
+
+
+class Unit(NamedTuple):
+    """One seeded run to be lived."""
+
+    title: str
+    case: Case
+    seed: int
+    expected: tuple[str, ...] | None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, and every victim is dead."""
+
+
+class Keeper(msgspec.Struct, frozen=True):
+    """How cases are lived: `dialect` is the scenarios' and the enhancer's; `foreign` is asked in its place."""
+
+    dialect: Dialect
+    jobs: int = 1
+    foreign: Judge | None = None
+
+    @property
+    def judge(self) -> Judge:
+        """Who is under the gate."""
+        return self.foreign or BuiltIn(self.dialect)
+
+    def live(self, unit: Unit, stop: Stop) -> tuple[Run | None, Seen]:
+        """Live a run. What the harness could not do is trouble; a classifier that breaks shows as such."""
+        try:
+            run = run_case(unit.case, self.dialect, unit.seed, stop=stop, foreign=self.foreign)
+        except InfraError as error:
+            return None, Seen("", (), 0, str(error))
+        except JudgeError as error:
+            return None, Seen(f"the classifier broke: {error}", (), 0)
+        return run, see(run, unit.expected)
+
+    def live_all(
+        self, units: Iterable[Unit], on_unit: Callable[[Unit], object]
+    ) -> dict[str, dict[int, tuple[Run | None, Seen]]]:
+        """Live units on `jobs` threads; by title and seed. Raises Interrupted."""
+        lived: dict[str, dict[int, tuple[Run | None, Seen]]] = {}
+        with Stop() as stop, ThreadPoolExecutor(self.jobs) as pool:
+            futures = {pool.submit(self.live, unit, stop): unit for unit in units}
+            try:
+                for future in as_completed(futures):
+                    unit = futures[future]
+                    lived.setdefault(unit.title, {})[unit.seed] = future.result()
+                    on_unit(unit)
+            except KeyboardInterrupt:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise Interrupted from None
+        return {title: dict(sorted(runs.items())) for title, runs in lived.items()}
+
+
+def controls() -> list[str]:
+    """What never crashes must not, what always does must; by the evidence alone. Returns what is wrong."""
+    wanted = {"never": (Exited(0), Witness.DONE), "null_read": (Signaled("SIGSEGV"), None)}
+    reasons = []
+    for fault, (end, witness) in wanted.items():
+        try:
+            evidence = supervise(Shot(fault), deadline_s=CONTROL_DEADLINE_S)
+        except InfraError as error:
+            reasons.append(f"control {fault}: {error}")
+            continue
+        if str(evidence.termination) != str(end) or (witness and evidence.witness is not witness):
+            reasons.append(f"control {fault}: expected {end}, observed {evidence.termination}")
+    return reasons
+
+
+def pairs_of(scenarios: Iterable[Scenario]) -> dict[str, Pair]:
+    """Return scenarios and cases by the case's title, in order."""
+    found = {title_of(one, case): (one, case) for one in scenarios for case in one.case}
+    return {title: found[title] for title in sorted(found)}
+
+
+def check(
+    baseline: Baseline,
+    pairs: Mapping[str, Pair],
+    stale: Iterable[str],
+    keeper: Keeper,
+    on_unit: Callable[[Unit], object],
+) -> list[Finding]:
+    """Hold every case, and the tables, against the baseline. Raises Interrupted.
+
+    `stale` are ids in the baseline that no case has.
+    """
+    if wrong := controls():
+        return [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))]
+    entries, findings = baseline.entries(), list[Finding]()
+    ready = list[Unit]()
+    for title, (_, case) in pairs.items():
+        if found := _unfit(entries.get(title), title, case):
+            findings.append(found)
+        else:
+            entry = entries[title]
+            ready += [Unit(title, case, seed, entry.expected) for seed in entry.seeds]
+    lived = keeper.live_all(ready, on_unit)
+    deviant = {
+        unit: reasons for unit in ready if (reasons := deviations_of(entries[unit.title], lived[unit.title], unit.seed))
+    }
+    again = keeper.live_all(deviant, lambda _: None)
+    for title, runs in lived.items():
+        seen = {seed: one for seed, (_, one) in runs.items()}
+        worst = [
+            conclude(reasons, seen[unit.seed], again[title][unit.seed][1])
+            for unit, reasons in deviant.items()
+            if unit.title == title
+        ]
+        findings.append(_finding(entries[title], seen, worst))
+    findings += [
+        Finding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
+        for title in stale
+    ]
+    return [check_tables(baseline.tables, keeper.judge), *sorted(findings, key=lambda one: one.id)]
+
+
+def deviations_of(entry: Entry, runs: Mapping[int, tuple[Run | None, Seen]], seed: int) -> tuple[str, ...]:
+    """Return how a seed's run deviates; trouble is none: it is judged as what it is."""
+    seen = runs[seed][1]
+    return () if seen.trouble else tuple(deviations(entry, seed, seen))
+
+
+def _unfit(entry: Entry | None, title: str, case: Case) -> Finding | None:
+    """Answer for a case that can't be compared."""
+    if entry is None:
+        reason = "it is not in the baseline: record it"
+        return Finding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
+    if changed := changed_conditions(entry, case):
+        return Finding(title, entry.tier, Judgement(Verdict.FAIL, tuple(changed)))
+    if missing := why_not(case.needs()):
+        return Finding(title, entry.tier, Judgement(Verdict.SKIP, (missing,)))
+    return None
+
+
+def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Sequence[Judgement]) -> Finding:
+    """Put the judgements of a case's runs together: a FAIL outranks trouble."""
+    trouble = [f"seed {seed}: {one.trouble}" for seed, one in seen.items() if one.trouble]
+    judgements = [*worst, *([Judgement(Verdict.INFRA, tuple(trouble))] if trouble else [])]
+    reasons = tuple(dict.fromkeys(reason for one in judgements for reason in one.reasons))
+    ranked = [verdict for verdict in (Verdict.FAIL, Verdict.INFRA) if any(one.verdict is verdict for one in judgements)]
+    first = [one.outcomes[0] for one in seen.values() if one.outcomes]
+    failed = sum(one.decision != "none" for one in first)
+    return Finding(entry.id, entry.tier, Judgement((*ranked, Verdict.PASS)[0], reasons), len(first), failed, entry.seed)
+
+
+def check_tables(recorded: Tables | None, judge: Judge) -> Finding:
+    """Ask the fixed questions again."""
+    if recorded is None:
+        return Finding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
+    try:
+        reasons = changed_tables(recorded, ask_all(judge))
+    except JudgeError as error:
+        reasons = [f"the classifier broke: {error}"]
+    return Finding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))
+
+
+# --- at night ---
+
+
+def fresh_seed(base: int, title: str, stage: int) -> int:
+    """Return the seed of a case's stage: another for each, so that alarms are independent."""
+    named = hashlib.blake2b(f"{base}/{title}/{stage}".encode(), digest_size=SEED_BYTES)
+    return int.from_bytes(named.digest(), "big")
+
+
+class Night(NamedTuple):
+    """Fires fresh trials. `base` is the seed that all others are drawn from; `observe` is told each count of trials."""
+
+    keeper: Keeper
+    base: int
+    observe: Callable[[int], object]
+
+    def check(self, entry: Entry, pair: Pair) -> Finding:
+        """Fire trials of a dosed case until its failure rate is decided on. Raises Interrupted."""
+        watch = first_watch(entry)
+        first = self._fire(watch, pair, 1)
+        judgement, trials, failures = self._at_once(entry, first), first.trials, first.failures
+        if judgement is None:
+            found = alarm(watch, first)
+            confirming = second_watch(found) if found else None
+            second = self._fire(confirming, pair, 2) if confirming else None
+            judgement = conclude_night(watch, first, confirming, second)
+            trials, failures = (trials + second.trials, failures + second.failures) if second else (trials, failures)
+        return Finding(f"{entry.id} fresh", entry.tier, judgement, trials, failures, self.base)
+
+    @staticmethod
+    def _at_once(entry: Entry, tally: Tally) -> Judgement | None:
+        """Judge what needs no statistics."""
+        if wrong := trouble(entry, tally):
+            return Judgement(Verdict.INFRA, tuple(wrong))
+        foreign = strangers(entry, tally)
+        return Judgement(Verdict.FAIL, tuple(foreign)) if foreign else None
+
+    def _fire(self, watch: Watch, pair: Pair, stage: int) -> Tally:
+        scenario, case = pair
+        title, start = title_of(*pair), "warm" if scenario.layout_independent else "fresh"
+        seed = fresh_seed(self.base, title, stage)
+        variant = Variant(title, self.keeper.dialect, seed, case, host="native", start=cast("Start", start))
+        experiment = Experiment(title, (variant,), watch, self.keeper.jobs)
+        progress = Progress.begin(experiment)
+        tally = progress.tallies[title]
+        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), self.keeper.foreign)
+        if progress.ended == INTERRUPTED:
+            raise Interrupted
+        return tally
