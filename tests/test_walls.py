@@ -41,7 +41,7 @@ ROWS = [
     ["legacy"],
     ["classifier", "retry"],
     ["judge", "corpus"],
-    ["lifecycle"],
+    ["foreign", "lifecycle"],
     ["engine", "scenario", "tables"],
     ["trial", "gate", "history", "selection"],
     ["jobs"],
