@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check docs chaos bench compilers clean
+.PHONY: run test lint check docs chaos bench differential compilers clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -42,6 +42,10 @@ chaos: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python tests/bench.py --rounds 5 --million --write docs/performance.md $(ARGS)
+
+# Our dialects against the published upstream package, 200,000 random calls of each function; needs Node and npm.
+differential: $(STAMP)
+	$(BIN)/python tests/differential.py $(ARGS)
 
 # Every fault under each compiler that is there, at both optimisation levels: the row decides, not the compiler.
 compilers: $(STAMP)
