@@ -48,7 +48,8 @@ compilers: $(STAMP)
 	for cc in gcc clang; do for level in -O0 -O2; do \
 		command -v $$cc >/dev/null || { echo "$$cc: not installed, skipped"; continue; }; \
 		echo "$$cc $$level"; \
-		CC=$$cc $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
+		case $$cc in gcc) cxx=g++;; *) cxx=clang++;; esac; \
+		CC=$$cc CXX=$$cxx $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
 			--config-settings=cmake.define.FAULT_OPTIMISATION=$$level || exit 1; \
 		export PYTHONPATH=$$PWD/build/compilers/$$cc$$level:$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
 		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.victim import extension_path as p; print(p())' && \
