@@ -16,7 +16,7 @@ struct family {
     const struct family name = {rows, sizeof rows / sizeof rows[0]}
 
 extern const struct family arithmetic_faults, code_faults, control_faults, cxx_faults, deref_faults, file_faults,
-    heap_faults, lifetime_faults, memory_faults, pointer_faults, race_faults, runtime_faults, signal_faults, stack_faults;
+    heap_faults, lifetime_faults, memory_faults, pointer_faults, race_faults, refusal_faults, runtime_faults, signal_faults, stack_faults;
 
 /* An instruction that other architectures have not: there the row is listed, and says what it needs. */
 #if defined(__x86_64__)

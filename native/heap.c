@@ -1,11 +1,10 @@
 /* The heap: memory given back and used again, and its bookkeeping overwritten. */
 #include "family.h"
 
-#include <malloc.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24, RARE_BYTES = 888, LARGE_BYTES = 2048, TURNS = 1000 };
+enum { MAPPED_BYTES = 4 << 20, SMALL_BYTES = 24, RARE_BYTES = 888, LARGE_BYTES = 2048, GAP_BYTES = 1024, TURNS = 1000 };
 
 /* So large a block is a mapping of its own: free() returns its pages to the kernel. */
 static enum outcome use_after_free(const struct shot *shot) {
@@ -66,12 +65,13 @@ static enum outcome free_of_stack(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
-/* A block with `*next` right behind it, whatever holes the heap has: those are filled first. */
+/* A block with `*next` close behind it, whatever holes the heap has: those are filled first. */
 static volatile char *neighbours(volatile char **next) {
     volatile char *block = launder(malloc(LARGE_BYTES));
     for (int turn = 0; block && turn < 1000; turn++, block = *next) {
         *next = launder(malloc(LARGE_BYTES));
-        if (*next && *next - block == (ptrdiff_t)(malloc_usable_size((void *)block) + sizeof(size_t))) return block;
+        ptrdiff_t distance = *next - block;
+        if (*next && distance > LARGE_BYTES && distance <= LARGE_BYTES + GAP_BYTES) return block;
     }
     return NULL;
 }
@@ -81,7 +81,7 @@ static enum outcome heap_overflow(const struct shot *shot) {
     (void)shot;
     volatile char *second = NULL, *first = neighbours(&second);
     if (!first || !malloc(LARGE_BYTES)) return DID_NOT_FIRE;
-    for (int at = 0; at < 64; at++) first[LARGE_BYTES + at] = 0x41;
+    for (volatile char *at = first + LARGE_BYTES; at < second; at++) *at = 0x41;
     free((void *)launder((void *)second));
     return DID_NOT_FIRE;
 }
