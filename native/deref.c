@@ -69,4 +69,4 @@ FAMILY(deref_faults,
     {.name = "seeded_bit_flip", .family = "deref", .kind = "deterministic", .tiers = "forced dosed", .needs = "",
      .mechanism = "Reads through a valid pointer of which one bit was flipped: `seed` draws which of the 64.",
      .expects = "SIGSEGV SEGV_MAPERR wild | SIGSEGV SI_KERNEL null | SIGSEGV SEGV_ACCERR wild | silent",
-     .parameters = {{"seed", "seed", 1, 0, INT32_MAX}}, .fire = seeded_bit_flip});
+     .parameters = {{"seed", "seed", 3, 0, INT32_MAX}}, .fire = seeded_bit_flip});

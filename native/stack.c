@@ -7,7 +7,7 @@
 enum { FRAME_BYTES = 4096, STACK_BYTES = 8 << 20, SMALL_STACK_BYTES = 512 << 10 };
 
 /* Not a tail call, and every frame is touched: it can't become a loop. */
-static int recurse(int depth) {
+__attribute__((noinline)) static int recurse(int depth) {
     volatile char frame[FRAME_BYTES];
     frame[0] = (char)depth;
     int below = recurse(depth + 1);
