@@ -15,6 +15,22 @@ extern "C" {
 #pragma GCC diagnostic ignored "-Wterminate" /* it does, and must */
 #endif
 
+/* Seen from outside: else the compiler would know all shapes there are, and call the only draw() there is. */
+namespace shapes {
+
+struct shape {
+    shape() { call(this); }
+    virtual ~shape() {}
+    static void call(shape *self) { ((shape *)launder(self))->draw(); }
+    virtual void draw() = 0;
+};
+
+struct circle : shape {
+    void draw() override {}
+};
+
+}  // namespace shapes
+
 namespace {
 
 /* An exception whose what() costs no string, and so no more of the library than is needed. */
@@ -47,19 +63,8 @@ enum outcome throwing_destructor(const struct shot *) {
     return DID_NOT_FIRE;
 }
 
-struct shape {
-    shape() { call(this); }
-    virtual ~shape() {}
-    static void call(shape *self) { ((shape *)launder(self))->draw(); }
-    virtual void draw() = 0;
-};
-
-struct circle : shape {
-    void draw() override {}
-};
-
 enum outcome pure_virtual_call(const struct shot *) {
-    circle whole;
+    shapes::circle whole;
     whole.draw();
     return DID_NOT_FIRE;
 }

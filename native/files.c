@@ -65,8 +65,8 @@ static int fill_up(const char *path) {
 static enum outcome full_tmpfs(const struct shot *shot) {
     (void)shot;
     if (mount_small("/tmp") != 0) return DID_NOT_FIRE;
-    char *mapping = map_hole("/tmp/mapped", page_size());
-    if (mapping && fill_up("/tmp/rest")) *launder(mapping) = 1;
+    char *mapping = map_hole("/tmp/crash-harness-mapped", page_size());
+    if (mapping && fill_up("/tmp/crash-harness-rest")) *launder(mapping) = 1;
     return DID_NOT_FIRE;
 }
 
@@ -75,7 +75,7 @@ static enum outcome full_shared_memory(const struct shot *shot) {
     enum { SEGMENT_BYTES = 1 << 20 };
     (void)shot;
     if (mount_small("/dev/shm") != 0) return DID_NOT_FIRE;
-    char *segment = map_hole("/dev/shm/segment", SEGMENT_BYTES);
+    char *segment = map_hole("/dev/shm/crash-harness-segment", SEGMENT_BYTES);
     for (size_t at = 0; segment && at < SEGMENT_BYTES; at += page_size()) launder(segment)[at] = 1;
     return DID_NOT_FIRE;
 }
