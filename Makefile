@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check docs chaos bench differential compilers clean
+.PHONY: run test lint check docs witness chaos bench differential compilers clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -34,6 +34,10 @@ $(STAMP): $(SOURCES)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
 
+# Each fault by a witness that is not ours: ptrace, strace, the sanitizers, the kernel's counters.
+witness: $(STAMP)
+	$(BIN)/python tests/witness.py --write docs/witnesses.md $(ARGS)
+
 # SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
 chaos: $(STAMP)
 	$(BIN)/python tests/chaos.py $(ARGS)
@@ -52,11 +56,14 @@ compilers: $(STAMP)
 	for cc in gcc clang; do for level in -O0 -O2; do \
 		command -v $$cc >/dev/null || { echo "$$cc: not installed, skipped"; continue; }; \
 		echo "$$cc $$level"; \
-		CC=$$cc $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
+		case $$cc in gcc) cxx=g++;; *) cxx=clang++;; esac; \
+		CC=$$cc CXX=$$cxx $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
 			--config-settings=cmake.define.FAULT_OPTIMISATION=$$level || exit 1; \
 		export PYTHONPATH=$$PWD/build/compilers/$$cc$$level:$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
 		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.victim import extension_path as p; print(p())' && \
-			$(CURDIR)/$(BIN)/python -S -m harness run --catalogue | tail -1) || exit 1; unset PYTHONPATH; \
+			answers=$$($(CURDIR)/$(BIN)/python -S -m harness run --catalogue); status=$$?; \
+			echo "$$answers" | grep -v PASS | tail -n +2; echo "$$answers" | tail -1; exit $$status) || exit 1; \
+		unset PYTHONPATH; \
 	done; done
 
 clean:
