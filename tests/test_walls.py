@@ -46,7 +46,7 @@ ROWS = [
     ["trial", "gate", "history", "selection"],
     ["jobs"],
     ["campaign", "rollcall", "experiment", "environment", "baseline"],
-    ["nightly", "baselinefile"],
+    ["nightly", "baselinefile", "calibration"],
     ["gatekeeper"],
     ["recording"],
     ["dossier"],

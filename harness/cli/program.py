@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from harness.cli.calibrate import calibrate_race
 from harness.cli.dialects import dialects
 from harness.cli.doctor import doctor
 from harness.cli.exec import exec_command
@@ -32,6 +33,7 @@ for command in (
     run,
     exec_command,
     experiment,
+    calibrate_race,
     gate,
     replay,
     report,
