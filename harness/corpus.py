@@ -1,7 +1,8 @@
 """Fixed questions for a classifier and a retry engine: evidence, requests and texts by name. Pure.
 
 The scenarios show what real crashes look like; this shows every code, rule, step and limit to the gate, those too that
-no scenario meets. Where the answer turns on a number, both sides of it are asked.
+no scenario meets. Where the answer turns on a number, both sides of it are asked. Names and numbers are spelt out here: taken from
+the tables that are asked about, they would change along with them and hide the change.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.codes import Code
-from harness.errors import FFMPEG_KILLED, MANUAL_OOM, Kind, TaskError, internal
+from harness.errors import Kind, TaskError, internal
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
-from harness.policy import PRESETS
 from harness.retry import Request, RunSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB: Final = 1 << 20
+MACHINES: Final = ("micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x")
 PAGE_64: Final = 64 * 1024
 CRASHES: Final = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGSEGV")
 SIGNALS: Final = (*CRASHES, "SIGHUP", "SIGINT", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGUSR1", "SIGXCPU")
 STATUSES: Final = (0, 1, 2, 126, *range(128, 142), 255)
 ASKED: Final = tuple(one for one in EndedBy if one is not EndedBy.SELF)
+FFMPEG_KILLED: Final = "ffmpeg was killed with signal SIGKILL"
+MANUAL_OOM: Final = "MANUAL_OOM_KILL_ERROR"
 HANDLER: Final = "OOMErrorHandler"
 HEAP_TEXTS: Final = ("FATAL ERROR: JavaScript heap out of memory", "FATAL ERROR: Reached heap limit")
 KILLED: Final = Memory(oom_kills=1)
@@ -242,7 +245,7 @@ def _brought() -> Iterator[tuple[str, Request]]:
 
 
 def _memory_ran_out() -> Iterator[tuple[str, Request]]:
-    for here, there in pairwise((*PRESETS, "micro")):
+    for here, there in pairwise((*MACHINES, "micro")):
         run = RunSettings(1, policy(outOfMemory={"machine": there}), here)
         yield f"OOM on {here}, policy names {there}", _ask(KILL, run=run)
     ooms = {
@@ -319,11 +322,18 @@ def texts() -> dict[str, TaskError]:
     made |= {f"text of {n}": TaskError(Kind.STRING, raw="s" * n) for n in (1000, 1001)}
     made |= {f"value of {n}": TaskError(Kind.CUSTOM, raw="v" * n) for n in (1000, 1001)}
     made["NULs"] = TaskError(Kind.BUILT_IN, name="a\0b", message="c\0d", stack_trace="e\0f")
-    made["white space"] = internal(EXITED, None, "\n".join(["\ufeff at a", "\x1c at b", *frames(60).split("\n")]))
     made["unknown"] = TaskError("NOPE")
+    made |= {f"frame after U+{ord(c):04X}": internal(EXITED, None, frames(60, f"{c}at first")) for c in SPACES}
     return made
 
 
-def frames(count: int) -> str:
-    """A stack trace of so many frames, each another."""
-    return "\n".join(["Error: boom", *(f"    at f{number} (file.js:{number})" for number in range(count))])
+# White space of JavaScript, and four that only Python strips.
+SPACES: Final = (
+    "\t\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff\x1c\x1d\x1e\x85"
+)
+
+
+def frames(count: int, first: str = "Error: boom") -> str:
+    """A stack trace of so many frames, each another, after a first line."""
+    return "\n".join([first, *(f"    at f{number} (file.js:{number})" for number in range(count))])

@@ -12,7 +12,7 @@ from harness.codes import Code
 from harness.corpus import evidences, of_code, requests, texts
 from harness.errors import Kind, TaskError, UnexpectedError, final_status, internal, sanitize, well_formed
 from harness.exceptions import JudgeError
-from harness.policy import PRESETS, memory_bytes
+from harness.policy import DEFAULTS, PRESETS, memory_bytes
 from harness.retry import Request, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def _stored() -> Iterable[Answer]:
         yield _asked(f"{code} in DEVELOPMENT", partial(_status, internal(code), "DEVELOPMENT"))
     for error in (TaskError(Kind.STRING), internal("NOPE")):
         yield _asked(f"status of {error.type}", partial(_status, error))
+    defaults = msgspec.json.encode(DEFAULTS).decode()
+    yield Answer("policy defaults", defaults, digest(defaults, FULL_BYTES))
     for preset, machine in PRESETS.items():
         size = f"{memory_bytes(preset)} bytes, scaled {memory_bytes(preset, 0.1)}, {machine.vcpu:g} vCPU"
         yield Answer(f"machine {preset}", size, digest(size, FULL_BYTES))
