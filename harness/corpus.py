@@ -1,12 +1,13 @@
 """Fixed questions for a classifier and a retry engine: evidence, requests and texts by name. Pure.
 
 The scenarios show what real crashes look like; this shows every code, rule, step and limit to the gate, those too that
-no scenario meets. Where the answer turns on a number, both sides of it are asked. Names and numbers are spelt out here: taken from
-the tables that are asked about, they would change along with them and hide the change.
+no scenario meets. Where the answer turns on a number, both sides of it are asked. Names and numbers are spelt out here:
+taken from the tables that are asked about, they would change along with them and hide the change.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,7 @@ Named = dict[str, Evidence]
 End = str | int
 
 
+@cache
 def evidences() -> Named:
     """Every piece of evidence by its name."""
     parts = (_plain(), _witnessed(), _asked_for(), _of_memory(), _recorded(), _written(), _mixed())
@@ -155,6 +157,7 @@ def policy(**members: Any) -> dict[str, Any]:
 LARGER: Final = {"outOfMemory": {"machine": "medium-1x"}}
 RUN: Final = RunSettings(5, policy(), "small-1x")
 BROUGHT: Final = Settings(TICK + 250, 250)
+PLAIN: Final = internal(EXITED, "Process exited with code 1 after signal null.")
 SEGV: Final = internal(EXITED, "Process exited with code -1 after signal SIGSEGV.")
 KILL: Final = internal(EXITED, "Process exited with code -1 after signal SIGKILL.")
 
@@ -163,6 +166,7 @@ def _ask(error: TaskError, **members: Any) -> Request:
     return Request(error, **{"attempt": 1, "run": RUN, "now": TICK, "random": 0.5, **members})
 
 
+@cache
 def of_code(code: str) -> dict[str, Request]:
     """Three requests about a code: is the policy looked up, is a retry allowed at all, is the machine changed."""
     error, larger = internal(code, "message", "stack"), RunSettings(5, policy(**LARGER), "small-1x")
@@ -173,6 +177,7 @@ def of_code(code: str) -> dict[str, Request]:
     }
 
 
+@cache
 def requests() -> dict[str, Request]:
     """Every request by its name, but those of `of_code`."""
     parts = (_attempts(), _budgets(), _policies(), _brought(), _memory_ran_out(), _texts_searched(), _kinds())
@@ -182,16 +187,21 @@ def requests() -> dict[str, Request]:
 def _attempts() -> Iterator[tuple[str, Request]]:
     generous = RunSettings(1000, policy(maxAttempts=1000), "small-1x")
     for attempt in (None, 0, 1, 2, 3, 11, 12, 13, 100, 249, 250, 251, 252, 998, 1000):
-        yield f"attempt {attempt} of 1000", _ask(SEGV, attempt=attempt, run=generous)
+        yield f"attempt {attempt} of 1000", _ask(PLAIN, attempt=attempt, run=generous)
         forced = {"retry_settings": BROUGHT, "force_requeue": True}
-        yield f"attempt {attempt} of 1000, requeued", _ask(SEGV, attempt=attempt, run=generous, **forced)
+        yield f"attempt {attempt} of 1000, requeued", _ask(PLAIN, attempt=attempt, run=generous, **forced)
 
 
 def _budgets() -> Iterator[tuple[str, Request]]:
     for attempt, of_run, of_policy in product((None, 1, 2, 3, 4), (None, 0, 1, 3), (0, 1, 3)):
         run = RunSettings(of_run, policy(maxAttempts=of_policy), "small-1x")
-        yield f"attempt {attempt}, run {of_run}, policy {of_policy}", _ask(SEGV, attempt=attempt, run=run)
-    yield "no run", _ask(SEGV, run=None)
+        yield f"attempt {attempt}, run {of_run}, policy {of_policy}", _ask(PLAIN, attempt=attempt, run=run)
+    exhausted = {"attempt": 5, "retry_settings": BROUGHT}
+    yield "worker's settings, run exhausted", _ask(PLAIN, **exhausted)
+    yield "worker's settings, no run", _ask(PLAIN, run=None, retry_settings=BROUGHT)
+    yield "not retriable, attempt 251", _ask(internal(Code.UNSPECIFIED_ERROR), attempt=251)
+    yield "not looked up, attempt 251", _ask(internal(Code.TASK_INPUT_ERROR), attempt=251)
+    yield "no run", _ask(PLAIN, run=None)
     yield "no run, cancelled", _ask(internal(Code.TASK_RUN_CANCELLED, "by me"), run=None)
     yield "no run, not retriable", _ask(internal(Code.TASK_INPUT_ERROR), run=None)
 
@@ -225,23 +235,23 @@ POLICIES: Final[dict[str, Any]] = {
 
 def _policies() -> Iterator[tuple[str, Request]]:
     for (name, stored), attempt in product(POLICIES.items(), (1, 2)):
-        yield f"policy {name}, attempt {attempt}", _ask(SEGV, attempt=attempt, run=RunSettings(9, stored, "small-1x"))
+        yield f"policy {name}, attempt {attempt}", _ask(PLAIN, attempt=attempt, run=RunSettings(9, stored, "small-1x"))
     long = RunSettings(100, {"maxAttempts": 100}, "small-1x")
     for attempt, draw in product((1, 2, 5, 6, 7, 8), (None, 0.0, 0.999)):
-        yield f"delay of attempt {attempt}, draw {draw}", _ask(SEGV, attempt=attempt, random=draw, run=long)
+        yield f"delay of attempt {attempt}, draw {draw}", _ask(PLAIN, attempt=attempt, random=draw, run=long)
     for attempt in (1, 2, 3):
-        yield f"default attempts, attempt {attempt}", _ask(SEGV, attempt=attempt, run=RunSettings(9, {}, "small-1x"))
+        yield f"default attempts, attempt {attempt}", _ask(PLAIN, attempt=attempt, run=RunSettings(9, {}, "small-1x"))
     for wait in range(2**53 - 1, 2**53 + 3):
         huge = RunSettings(9, policy(minTimeoutInMs=wait, maxTimeoutInMs=2**60, factor=1), "small-1x")
-        yield f"delay of {wait}", _ask(SEGV, now=0, run=huge)
+        yield f"delay of {wait}", _ask(PLAIN, now=0, run=huge)
 
 
 def _brought() -> Iterator[tuple[str, Request]]:
     for delay, queued in product((-5, 0, 250, 29_999, 30_000, 30_001), (False, True)):
         how = {"retry_settings": Settings(TICK + delay, delay), "force_requeue": queued}
-        yield f"worker's {delay} ms{', requeued' if queued else ''}", _ask(SEGV, **how)
+        yield f"worker's {delay} ms{', requeued' if queued else ''}", _ask(PLAIN, **how)
     bare = RunSettings(5, None, "small-1x")
-    yield "worker's settings without a policy", _ask(SEGV, run=bare, retry_settings=BROUGHT)
+    yield "worker's settings without a policy", _ask(PLAIN, run=bare, retry_settings=BROUGHT)
 
 
 def _memory_ran_out() -> Iterator[tuple[str, Request]]:
@@ -313,6 +323,7 @@ def _kinds() -> Iterator[tuple[str, Request]]:
 # --- what is stored ---
 
 
+@cache
 def texts() -> dict[str, TaskError]:
     """Errors whose texts are at the limits of what is stored, by name."""
     made = {f"message of {n}": internal(EXITED, "m" * n) for n in (0, 999, 1000, 1001)}
