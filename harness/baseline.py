@@ -267,6 +267,26 @@ def record_wild(entry: Entry, expectation: Expectation) -> Entry:
     return msgspec.structs.replace(entry, expected=ends, p0=None, digest=digest(outcomes), outcomes=outcomes, runs=())
 
 
+def keep(old: Entry | None, new: Entry) -> Entry:
+    """Return the old entry where the new one says the same, so that a file changes where something has changed.
+
+    Of a wild case, the rules that were seen once stay known, and counts say nothing.
+    """
+    if old is None:
+        return new
+    if new.tier == "wild":
+        known = {(one.ended, one.code): one.rule for one in old.outcomes}
+        outcomes = tuple(
+            msgspec.structs.replace(one, rule=one.rule or known.get((one.ended, one.code), "")) for one in new.outcomes
+        )
+        new = msgspec.structs.replace(new, outcomes=outcomes, digest=digest(outcomes))
+        counts = {"attempts": old.attempts, "crashes": old.crashes}
+    else:
+        counts = {}
+    same = msgspec.structs.replace(new, provenance=old.provenance, **counts)
+    return old if same == old else new
+
+
 # --- comparing ---
 
 
@@ -281,31 +301,38 @@ def changed_conditions(entry: Entry, case: Case) -> list[str]:
 def deviations(entry: Entry, seed: int, seen: Seen) -> list[str]:
     """Say how the run of a seed is not what the entry has; nothing when it is."""
     if entry.tier == "wild":
-        return [f"seed {seed}: {reason}" for reason in _foreign(entry, seen)]
+        return list(_foreign(entry, seen))
     expected = entry.shows()[seed]
-    reasons = [] if expected == seen.shows else [f"seed {seed}: expected {expected}, observed {seen.shows}"]
-    strangers = sorted(set(seen.outcomes) - set(entry.outcomes))
-    return reasons + [f"seed {seed}: {_spelt(one)}: no such attempt in the baseline" for one in strangers]
+    if expected != seen.shows:
+        return [f"expected {expected}, observed {seen.shows}"]
+    return [_strange(one) for one in sorted(set(seen.outcomes) - set(entry.outcomes))]
 
 
 def _foreign(entry: Entry, seen: Seen) -> Iterator[str]:
     known = {(one.ended, one.code, one.rule) for one in entry.outcomes}
     for one in dict.fromkeys(seen.outcomes):
         if not {(one.ended, one.code, one.rule), (one.ended, one.code, "")} & known:
-            yield f"{_spelt(one)}: no such attempt in the baseline"
+            yield _strange(one)
 
 
-def _spelt(one: Outcome) -> str:
-    return f"{one.ended} ({one.injected}) called {one.code} by {one.rule}, {one.decision}"
+def _strange(one: Outcome) -> str:
+    called = f"{one.ended} ({one.injected}) called {one.code} by {one.rule}, {one.decision}"
+    return f"{called}: no such attempt in the baseline"
 
 
-def conclude(reasons: Sequence[str], first: Seen, second: Seen) -> Judgement:
-    """Judge a deviation after the same seed was lived again: it is a FAIL either way, and says which way."""
+def conclude(entry: Entry, reasons: Sequence[str], first: Seen, second: Seen) -> Judgement:
+    """Judge a deviation after the same seed was lived again: it is a FAIL either way, and says which way.
+
+    A wild run is not meant to reproduce.
+    """
+    what = "; ".join(reasons)
     if second.trouble:
-        return Judgement(Verdict.INFRA, (*reasons, f"again: {second.trouble}"))
+        return Judgement(Verdict.INFRA, (f"{what}; again: {second.trouble}",))
+    if entry.tier == "wild":
+        return Judgement(Verdict.FAIL, (what,))
     if (second.shows, second.outcomes) == (first.shows, first.outcomes):
-        return Judgement(Verdict.FAIL, (*reasons, "the same seed reproduces it"))
-    return Judgement(Verdict.FAIL, (*reasons, f"nondeterministic: the same seed again: {second.shows}"))
+        return Judgement(Verdict.FAIL, (f"{what}; the same seed reproduces it",))
+    return Judgement(Verdict.FAIL, (f"{what}; nondeterministic: the same seed again: {second.shows}",))
 
 
 def changed_tables(recorded: Tables, now: Tables) -> list[str]:

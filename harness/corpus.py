@@ -1,29 +1,33 @@
 """Fixed questions for a classifier and a retry engine: evidence, requests and texts by name. Pure.
 
 The scenarios show what real crashes look like; this shows every code, rule, step and limit to the gate, those too that
-no scenario meets. Where the answer turns on a number, both sides of it are asked.
+no scenario meets. Where the answer turns on a number, both sides of it are asked. Names and numbers are spelt out here:
+taken from the tables that are asked about, they would change along with them and hide the change.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.codes import Code
-from harness.errors import FFMPEG_KILLED, MANUAL_OOM, Kind, TaskError, internal
+from harness.errors import Kind, TaskError, internal
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
-from harness.policy import PRESETS
 from harness.retry import Request, RunSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB: Final = 1 << 20
+MACHINES: Final = ("micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x")
 PAGE_64: Final = 64 * 1024
 CRASHES: Final = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGSEGV")
 SIGNALS: Final = (*CRASHES, "SIGHUP", "SIGINT", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGUSR1", "SIGXCPU")
 STATUSES: Final = (0, 1, 2, 126, *range(128, 142), 255)
 ASKED: Final = tuple(one for one in EndedBy if one is not EndedBy.SELF)
+FFMPEG_KILLED: Final = "ffmpeg was killed with signal SIGKILL"
+MANUAL_OOM: Final = "MANUAL_OOM_KILL_ERROR"
 HANDLER: Final = "OOMErrorHandler"
 HEAP_TEXTS: Final = ("FATAL ERROR: JavaScript heap out of memory", "FATAL ERROR: Reached heap limit")
 KILLED: Final = Memory(oom_kills=1)
@@ -36,6 +40,7 @@ Named = dict[str, Evidence]
 End = str | int
 
 
+@cache
 def evidences() -> Named:
     """Every piece of evidence by its name."""
     parts = (_plain(), _witnessed(), _asked_for(), _of_memory(), _recorded(), _written(), _mixed())
@@ -152,6 +157,7 @@ def policy(**members: Any) -> dict[str, Any]:
 LARGER: Final = {"outOfMemory": {"machine": "medium-1x"}}
 RUN: Final = RunSettings(5, policy(), "small-1x")
 BROUGHT: Final = Settings(TICK + 250, 250)
+PLAIN: Final = internal(EXITED, "Process exited with code 1 after signal null.")
 SEGV: Final = internal(EXITED, "Process exited with code -1 after signal SIGSEGV.")
 KILL: Final = internal(EXITED, "Process exited with code -1 after signal SIGKILL.")
 
@@ -160,6 +166,7 @@ def _ask(error: TaskError, **members: Any) -> Request:
     return Request(error, **{"attempt": 1, "run": RUN, "now": TICK, "random": 0.5, **members})
 
 
+@cache
 def of_code(code: str) -> dict[str, Request]:
     """Three requests about a code: is the policy looked up, is a retry allowed at all, is the machine changed."""
     error, larger = internal(code, "message", "stack"), RunSettings(5, policy(**LARGER), "small-1x")
@@ -170,6 +177,7 @@ def of_code(code: str) -> dict[str, Request]:
     }
 
 
+@cache
 def requests() -> dict[str, Request]:
     """Every request by its name, but those of `of_code`."""
     parts = (_attempts(), _budgets(), _policies(), _brought(), _memory_ran_out(), _texts_searched(), _kinds())
@@ -179,16 +187,21 @@ def requests() -> dict[str, Request]:
 def _attempts() -> Iterator[tuple[str, Request]]:
     generous = RunSettings(1000, policy(maxAttempts=1000), "small-1x")
     for attempt in (None, 0, 1, 2, 3, 11, 12, 13, 100, 249, 250, 251, 252, 998, 1000):
-        yield f"attempt {attempt} of 1000", _ask(SEGV, attempt=attempt, run=generous)
+        yield f"attempt {attempt} of 1000", _ask(PLAIN, attempt=attempt, run=generous)
         forced = {"retry_settings": BROUGHT, "force_requeue": True}
-        yield f"attempt {attempt} of 1000, requeued", _ask(SEGV, attempt=attempt, run=generous, **forced)
+        yield f"attempt {attempt} of 1000, requeued", _ask(PLAIN, attempt=attempt, run=generous, **forced)
 
 
 def _budgets() -> Iterator[tuple[str, Request]]:
     for attempt, of_run, of_policy in product((None, 1, 2, 3, 4), (None, 0, 1, 3), (0, 1, 3)):
         run = RunSettings(of_run, policy(maxAttempts=of_policy), "small-1x")
-        yield f"attempt {attempt}, run {of_run}, policy {of_policy}", _ask(SEGV, attempt=attempt, run=run)
-    yield "no run", _ask(SEGV, run=None)
+        yield f"attempt {attempt}, run {of_run}, policy {of_policy}", _ask(PLAIN, attempt=attempt, run=run)
+    exhausted = {"attempt": 5, "retry_settings": BROUGHT}
+    yield "worker's settings, run exhausted", _ask(PLAIN, **exhausted)
+    yield "worker's settings, no run", _ask(PLAIN, run=None, retry_settings=BROUGHT)
+    yield "not retriable, attempt 251", _ask(internal(Code.UNSPECIFIED_ERROR), attempt=251)
+    yield "not looked up, attempt 251", _ask(internal(Code.TASK_INPUT_ERROR), attempt=251)
+    yield "no run", _ask(PLAIN, run=None)
     yield "no run, cancelled", _ask(internal(Code.TASK_RUN_CANCELLED, "by me"), run=None)
     yield "no run, not retriable", _ask(internal(Code.TASK_INPUT_ERROR), run=None)
 
@@ -222,27 +235,27 @@ POLICIES: Final[dict[str, Any]] = {
 
 def _policies() -> Iterator[tuple[str, Request]]:
     for (name, stored), attempt in product(POLICIES.items(), (1, 2)):
-        yield f"policy {name}, attempt {attempt}", _ask(SEGV, attempt=attempt, run=RunSettings(9, stored, "small-1x"))
+        yield f"policy {name}, attempt {attempt}", _ask(PLAIN, attempt=attempt, run=RunSettings(9, stored, "small-1x"))
     long = RunSettings(100, {"maxAttempts": 100}, "small-1x")
     for attempt, draw in product((1, 2, 5, 6, 7, 8), (None, 0.0, 0.999)):
-        yield f"delay of attempt {attempt}, draw {draw}", _ask(SEGV, attempt=attempt, random=draw, run=long)
+        yield f"delay of attempt {attempt}, draw {draw}", _ask(PLAIN, attempt=attempt, random=draw, run=long)
     for attempt in (1, 2, 3):
-        yield f"default attempts, attempt {attempt}", _ask(SEGV, attempt=attempt, run=RunSettings(9, {}, "small-1x"))
+        yield f"default attempts, attempt {attempt}", _ask(PLAIN, attempt=attempt, run=RunSettings(9, {}, "small-1x"))
     for wait in range(2**53 - 1, 2**53 + 3):
         huge = RunSettings(9, policy(minTimeoutInMs=wait, maxTimeoutInMs=2**60, factor=1), "small-1x")
-        yield f"delay of {wait}", _ask(SEGV, now=0, run=huge)
+        yield f"delay of {wait}", _ask(PLAIN, now=0, run=huge)
 
 
 def _brought() -> Iterator[tuple[str, Request]]:
     for delay, queued in product((-5, 0, 250, 29_999, 30_000, 30_001), (False, True)):
         how = {"retry_settings": Settings(TICK + delay, delay), "force_requeue": queued}
-        yield f"worker's {delay} ms{', requeued' if queued else ''}", _ask(SEGV, **how)
+        yield f"worker's {delay} ms{', requeued' if queued else ''}", _ask(PLAIN, **how)
     bare = RunSettings(5, None, "small-1x")
-    yield "worker's settings without a policy", _ask(SEGV, run=bare, retry_settings=BROUGHT)
+    yield "worker's settings without a policy", _ask(PLAIN, run=bare, retry_settings=BROUGHT)
 
 
 def _memory_ran_out() -> Iterator[tuple[str, Request]]:
-    for here, there in pairwise((*PRESETS, "micro")):
+    for here, there in pairwise((*MACHINES, "micro")):
         run = RunSettings(1, policy(outOfMemory={"machine": there}), here)
         yield f"OOM on {here}, policy names {there}", _ask(KILL, run=run)
     ooms = {
@@ -310,6 +323,7 @@ def _kinds() -> Iterator[tuple[str, Request]]:
 # --- what is stored ---
 
 
+@cache
 def texts() -> dict[str, TaskError]:
     """Errors whose texts are at the limits of what is stored, by name."""
     made = {f"message of {n}": internal(EXITED, "m" * n) for n in (0, 999, 1000, 1001)}
@@ -319,11 +333,18 @@ def texts() -> dict[str, TaskError]:
     made |= {f"text of {n}": TaskError(Kind.STRING, raw="s" * n) for n in (1000, 1001)}
     made |= {f"value of {n}": TaskError(Kind.CUSTOM, raw="v" * n) for n in (1000, 1001)}
     made["NULs"] = TaskError(Kind.BUILT_IN, name="a\0b", message="c\0d", stack_trace="e\0f")
-    made["white space"] = internal(EXITED, None, "\n".join(["\ufeff at a", "\x1c at b", *frames(60).split("\n")]))
     made["unknown"] = TaskError("NOPE")
+    made |= {f"frame after U+{ord(c):04X}": internal(EXITED, None, frames(60, f"{c}at first")) for c in SPACES}
     return made
 
 
-def frames(count: int) -> str:
-    """A stack trace of so many frames, each another."""
-    return "\n".join(["Error: boom", *(f"    at f{number} (file.js:{number})" for number in range(count))])
+# White space of JavaScript, and four that only Python strips.
+SPACES: Final = (
+    "\t\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff\x1c\x1d\x1e\x85"
+)
+
+
+def frames(count: int, first: str = "Error: boom") -> str:
+    """A stack trace of so many frames, each another, after a first line."""
+    return "\n".join([first, *(f"    at f{number} (file.js:{number})" for number in range(count))])

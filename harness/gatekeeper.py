@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import msgspec
 
 from harness.baseline import (
+    NONE,
     Baseline,
     Entry,
     Seen,
@@ -33,7 +34,7 @@ from harness.tables import Tables, ask_all
 from harness.trial import run_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from harness.engine import Run
     from harness.evidence import Start
@@ -47,6 +48,7 @@ CONTROL_DEADLINE_S = 60.0
 SEED_BYTES = 4
 
 Pair = tuple["Scenario", "Case"]
+Lives = dict[int, tuple["Run | None", Seen]]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -95,11 +97,9 @@ class Keeper(msgspec.Struct, frozen=True):
             return None, Seen(f"the classifier broke: {error}", (), 0)
         return run, see(run, unit.expected)
 
-    def live_all(
-        self, units: Iterable[Unit], on_unit: Callable[[Unit], object]
-    ) -> dict[str, dict[int, tuple[Run | None, Seen]]]:
+    def live_all(self, units: Iterable[Unit], on_unit: Callable[[Unit], object]) -> dict[str, Lives]:
         """Live units on `jobs` threads; by title and seed. Raises Interrupted."""
-        lived: dict[str, dict[int, tuple[Run | None, Seen]]] = {}
+        lived: dict[str, Lives] = {}
         with Stop() as stop, ThreadPoolExecutor(self.jobs) as pool:
             futures = {pool.submit(self.live, unit, stop): unit for unit in units}
             try:
@@ -157,18 +157,15 @@ def check(
             entry = entries[title]
             ready += [Unit(title, case, seed, entry.expected) for seed in entry.seeds]
     lived = keeper.live_all(ready, on_unit)
-    deviant = {
-        unit: reasons for unit in ready if (reasons := deviations_of(entries[unit.title], lived[unit.title], unit.seed))
-    }
-    again = keeper.live_all(deviant, lambda _: None)
+    deviant = [(unit, why) for unit in ready if (why := _deviates(entries[unit.title], lived[unit.title], unit.seed))]
+    again = keeper.live_all([unit for unit, _ in deviant], on_unit)
+    worst = dict[str, dict[int, Judgement]]()
+    for unit, why in deviant:
+        first, second = lived[unit.title][unit.seed][1], again[unit.title][unit.seed][1]
+        worst.setdefault(unit.title, {})[unit.seed] = conclude(entries[unit.title], why, first, second)
     for title, runs in lived.items():
         seen = {seed: one for seed, (_, one) in runs.items()}
-        worst = [
-            conclude(reasons, seen[unit.seed], again[title][unit.seed][1])
-            for unit, reasons in deviant.items()
-            if unit.title == title
-        ]
-        findings.append(_finding(entries[title], seen, worst))
+        findings.append(_finding(entries[title], seen, worst.get(title, {})))
     findings += [
         Finding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
         for title in stale
@@ -176,7 +173,7 @@ def check(
     return [check_tables(baseline.tables, keeper.judge), *sorted(findings, key=lambda one: one.id)]
 
 
-def deviations_of(entry: Entry, runs: Mapping[int, tuple[Run | None, Seen]], seed: int) -> tuple[str, ...]:
+def _deviates(entry: Entry, runs: Lives, seed: int) -> tuple[str, ...]:
     """Return how a seed's run deviates; trouble is none: it is judged as what it is."""
     seen = runs[seed][1]
     return () if seen.trouble else tuple(deviations(entry, seed, seen))
@@ -194,15 +191,26 @@ def _unfit(entry: Entry | None, title: str, case: Case) -> Finding | None:
     return None
 
 
-def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Sequence[Judgement]) -> Finding:
+def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgement]) -> Finding:
     """Put the judgements of a case's runs together: a FAIL outranks trouble."""
-    trouble = [f"seed {seed}: {one.trouble}" for seed, one in seen.items() if one.trouble]
-    judgements = [*worst, *([Judgement(Verdict.INFRA, tuple(trouble))] if trouble else [])]
-    reasons = tuple(dict.fromkeys(reason for one in judgements for reason in one.reasons))
-    ranked = [verdict for verdict in (Verdict.FAIL, Verdict.INFRA) if any(one.verdict is verdict for one in judgements)]
+    trouble = {seed: Judgement(Verdict.INFRA, (one.trouble,)) for seed, one in seen.items() if one.trouble}
+    judgements = {**trouble, **worst}
+    verdicts = {one.verdict for one in judgements.values()}
+    verdict = next((one for one in (Verdict.FAIL, Verdict.INFRA) if one in verdicts), Verdict.PASS)
     first = [one.outcomes[0] for one in seen.values() if one.outcomes]
-    failed = sum(one.decision != "none" for one in first)
-    return Finding(entry.id, entry.tier, Judgement((*ranked, Verdict.PASS)[0], reasons), len(first), failed, entry.seed)
+    failed = sum(one.decision != NONE for one in first)
+    judgement = Judgement(verdict, tuple(by_seeds(judgements)))
+    return Finding(entry.id, entry.tier, judgement, len(first), failed, entry.seed)
+
+
+def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
+    """Write each reason once, after the seeds that it holds for."""
+    seeds = dict[str, list[int]]()
+    for seed, one in sorted(judgements.items()):
+        for reason in one.reasons:
+            seeds.setdefault(reason, []).append(seed)
+    for reason, those in seeds.items():
+        yield f"{'seed' if len(those) == 1 else 'seeds'} {', '.join(map(str, those))}: {reason}"
 
 
 def check_tables(recorded: Tables | None, judge: Judge) -> Finding:

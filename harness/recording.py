@@ -14,6 +14,7 @@ from harness.baseline import (
     Fact,
     Provenance,
     ends_by_design,
+    keep,
     record,
     record_wild,
 )
@@ -22,23 +23,19 @@ from harness.capabilities import why_not
 from harness.environment import environment
 from harness.exceptions import InvalidInputError
 from harness.gate import Judgement, Verdict, judge
-from harness.gatekeeper import CONTROLS, Finding, Unit, controls
+from harness.gatekeeper import CONTROLS, Finding, Unit, by_seeds, controls
 from harness.tables import ask_all, digest
 from harness.trial import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from harness.baseline import Seen
-    from harness.engine import Run
-    from harness.gatekeeper import Keeper, Pair
+    from harness.gatekeeper import Keeper, Lives, Pair
     from harness.scenario import Case
 
 REPETITIONS = 3  # of what is exact, or merely sampled
 SEEDS = 20
 ENVIRONMENT_BYTES = 4
-
-Lives = dict[int, tuple["Run | None", "Seen"]]
 
 
 class Wanted(NamedTuple):
@@ -70,7 +67,7 @@ def provenance() -> tuple[Provenance, Environment]:
 def make(wanted: Wanted, keeper: Keeper, old: Baseline | None, on_unit: Callable[[Unit], object]) -> Recorded:
     """Live everything, twice where the same seed must give the same, and record it. Raises Interrupted.
 
-    What this machine can't run keeps its entry in `old`.
+    What this machine can't run keeps its entry in `old`, and so does what is still as it was then.
     """
     if wrong := controls():
         return Recorded(None, [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
@@ -109,7 +106,7 @@ class _Clerk(NamedTuple):
         if judgement is None:
             entry = _entry(title, case, self.keeper, self.first[title], self.source)
             judgement, because = self._excuse(entry, _soft(case, self.keeper, self.first[title]))
-            entry = msgspec.structs.replace(entry, because=because)
+            entry = keep(self.before.get(title), msgspec.structs.replace(entry, because=because))
         return Finding(title, case.victim.tier, judgement), entry
 
     def _hard(self, title: str) -> Judgement | None:
@@ -153,8 +150,8 @@ def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
     judged = {
         seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, (run, _) in lives.items() if run is not None
     }
-    reasons = [f"seed {seed}: {reason}" for seed, one in judged.items() for reason in one.reasons]
-    return Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons))
+    reasons = tuple(by_seeds(judged))
+    return Judgement(Verdict.FAIL if reasons else Verdict.PASS, reasons)
 
 
 def _entry(title: str, case: Case, keeper: Keeper, lives: Lives, source: Provenance) -> Entry:

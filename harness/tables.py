@@ -10,9 +10,21 @@ import msgspec
 
 from harness.codes import Code
 from harness.corpus import evidences, of_code, requests, texts
-from harness.errors import Kind, TaskError, UnexpectedError, final_status, internal, sanitize, well_formed
+from harness.errors import (
+    Kind,
+    TaskError,
+    UnexpectedError,
+    enhance,
+    final_status,
+    internal,
+    is_looked_up,
+    is_retriable,
+    sanitize,
+    well_formed,
+)
 from harness.exceptions import JudgeError
-from harness.policy import PRESETS, memory_bytes
+from harness.judge import BuiltIn
+from harness.policy import DEFAULTS, PRESETS, memory_bytes
 from harness.retry import Request, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -97,11 +109,15 @@ def _decided_by(judge: Judge, request: Request) -> tuple[str, object]:
 
 
 def _code(judge: Judge, code: Code) -> Coded:
+    """Ask about a code. A dialect's bits are read off its table; another judge's show in what it decides."""
     answers = {name: _asked(f"{code}, {name}", partial(_decided_by, judge, one)) for name, one in of_code(code).items()}
     retried = {name: answer.answer.startswith("retry") for name, answer in answers.items()}
-    moved = "oom-moved" in answers["moved"].answer
-    status = final_status(internal(code))
-    return Coded(code, retried["retriable"], retried["looked_up"], moved, status, digest(answers, FULL_BYTES))
+    bits, error, enhanced = (retried["retriable"], retried["looked_up"]), internal(code), None
+    if isinstance(judge, BuiltIn):
+        bits = is_retriable(error, judge.dialect), is_looked_up(error, judge.dialect)
+        enhanced = enhance(error, judge.dialect)
+    moved, full = "oom-moved" in answers["moved"].answer, digest((answers, enhanced), FULL_BYTES)
+    return Coded(code, *bits, moved, final_status(error), full)
 
 
 def _stored() -> Iterable[Answer]:
@@ -112,6 +128,8 @@ def _stored() -> Iterable[Answer]:
         yield _asked(f"{code} in DEVELOPMENT", partial(_status, internal(code), "DEVELOPMENT"))
     for error in (TaskError(Kind.STRING), internal("NOPE")):
         yield _asked(f"status of {error.type}", partial(_status, error))
+    defaults = msgspec.json.encode(DEFAULTS).decode()
+    yield Answer("policy defaults", defaults, digest(defaults, FULL_BYTES))
     for preset, machine in PRESETS.items():
         size = f"{memory_bytes(preset)} bytes, scaled {memory_bytes(preset, 0.1)}, {machine.vcpu:g} vCPU"
         yield Answer(f"machine {preset}", size, digest(size, FULL_BYTES))
