@@ -66,6 +66,7 @@ class History:
         self.path = path
         self._lock = threading.Lock()
         self._ballast = path.with_name(f"{path.name}.ballast")
+        self._writes = False
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -84,9 +85,11 @@ class History:
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            self._connection.executescript(SCHEMA)
+        self._connection.execute("BEGIN IMMEDIATE")  # of two that open a new file, one makes the tables
+        with self._connection:
+            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            for statement in SCHEMA.split(";") if not tables else ():
+                self._connection.execute(statement)
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION:
@@ -95,8 +98,6 @@ class History:
             raise InvalidInputError(f"{self.path}: a history of version {version}, expected {VERSION}")
         (last,) = self._connection.execute("SELECT coalesce(max(session), 0) FROM events").fetchone()
         self._session = last + 1
-        with suppress(OSError):
-            self._ballast.write_bytes(bytes(BALLAST_BYTES))
 
     def write(self, kind: str, title: str = "", attempt: int = 0, body: object = None) -> None:
         """Append one event and commit."""
@@ -112,6 +113,11 @@ class History:
         self._with_ballast(lambda: self._connection.execute(statement, row))
 
     def _with_ballast(self, write: Callable[[], object]) -> None:
+        """The ballast is whoever's that writes: who only reads must not take it from them."""
+        if not self._writes:
+            self._writes = True
+            with suppress(OSError):
+                self._ballast.write_bytes(bytes(BALLAST_BYTES))
         try:
             write()
         except sqlite3.OperationalError:
@@ -179,9 +185,10 @@ class History:
         return AttemptJournal(self, title, number)
 
     def close(self) -> None:
-        """Close the file and remove the ballast."""
+        """Close the file and remove the ballast, if it is ours."""
         self._connection.close()
-        self._ballast.unlink(missing_ok=True)
+        if self._writes:
+            self._ballast.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
