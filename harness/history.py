@@ -7,6 +7,8 @@ JSON lines would not do: appends tear under SIGKILL, and on a full disk the next
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 import time
@@ -77,19 +79,22 @@ class History:
             undo.pop_all()
 
     def _open(self) -> None:
+        """One at a time in a folder: SQLite lets nobody wait for the change to WAL."""
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
             self._prepare()
         except sqlite3.Error as error:
             raise InvalidInputError(f"{self.path}: no history: {error}") from error
+        finally:
+            os.close(folder)
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute("BEGIN IMMEDIATE")  # of two that open a new file, one makes the tables
-        with self._connection:
-            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            for statement in SCHEMA.split(";") if not tables else ():
-                self._connection.execute(statement)
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            self._connection.executescript(f"BEGIN; {SCHEMA} COMMIT")
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION:
