@@ -128,7 +128,8 @@ class _Clerk(NamedTuple):
         if judgement.verdict is not Verdict.FAIL:
             return judgement, ""
         before = self.before.get(entry.id)
-        kept = before.because if before and before.digest == entry.digest else ""
+        is_same = before and (before.digest, before.conditions) == (entry.digest, entry.conditions)
+        kept = before.because if before and is_same else ""
         because = self.wanted.accepted.get(entry.id, kept)
         if not because:
             return judgement, ""
@@ -145,11 +146,11 @@ def _units(wanted: Wanted, title: str, case: Case) -> Iterator[Unit]:
 
 
 def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
-    """Hold runs against the scenario's own expectation."""
+    """Hold runs against the scenario's own expectation: those of which it says all, else each as far as it goes."""
     expectation = case.expectation(keeper.dialect)
-    judged = {
-        seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, (run, _) in lives.items() if run is not None
-    }
+    runs = {seed: run for seed, (run, _) in lives.items() if run is not None}
+    told = {seed: run for seed, run in runs.items() if is_exact(case, seed)} or runs
+    judged = {seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, run in told.items()}
     reasons = tuple(by_seeds(judged))
     return Judgement(Verdict.FAIL if reasons else Verdict.PASS, reasons)
 

@@ -1,0 +1,397 @@
+"""The gate as a user meets it: record and check over real crashes, and what it says when something is wrong."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import gatekeeper, supervisor, trial
+from harness.baselinefile import load
+from harness.classifier import Classification
+from harness.cli.program import program
+from harness.codes import Dialect
+from harness.engine import Run
+from harness.evidence import Evidence
+from harness.exceptions import HarnessError, InfraError, JudgeError
+from harness.gate import Verdict
+from harness.gatekeeper import Finding, Keeper, Night, check, check_tables, pairs_of
+from harness.judge import BuiltIn
+from harness.recording import Wanted, make
+from harness.retry import Decision, Request
+from harness.scenario import load as load_scenario
+from harness.scenario import shipped
+from harness.selection import select
+from harness.tables import ask_all
+
+SCENARIO = """\
+claim = "A race is retried."
+cause = "race"
+evidence = "real"
+layout_independent = true
+
+[[case]]
+name = "dosed"
+victim = { fault = "torn_publish", tier = "dosed", dose = 0.5, seed = 5 }
+policy = { max_attempts = 2, retry = { maxAttempts = 2 } }
+
+[[case.expect]]
+dialects = ["upstream-4.4"]
+attempts = [{ ended = "exited 0" }]
+status = "COMPLETED_SUCCESSFULLY"
+
+[[case.expect]]
+dialects = ["upstream-4.5", "strict"]
+attempts = [
+    { ended = "SIGSEGV", code = "TASK_PROCESS_SIGSEGV", branch = "policy" },
+    { ended = "SIGSEGV", code = "TASK_PROCESS_SIGSEGV", branch = "run-max-attempts" },
+]
+status = "CRASHED"
+"""
+VICTIM = 'victim = { fault = "torn_publish", tier = "dosed", dose = 0.5, seed = 5 }'
+HANGING = SCENARIO.replace(VICTIM, 'victim = { fault = "hang" }\nlimits = { timeout_s = 600 }')
+MORE = SCENARIO[SCENARIO.index("[[case]]") :].replace('"dosed"', '"also"', 1)
+
+
+@pytest.fixture
+def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scenario of the test's own, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "race.toml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def gate(*words: str) -> Result:
+    """Run a gate command in this process; errors of the harness become its exit codes, as on the command line."""
+    done = CliRunner().invoke(program, ["gate", *words])
+    if isinstance(done.exception, HarnessError):
+        done.exit_code = done.exception.exit_code
+    elif done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def record(*words: str) -> Result:
+    """Record the race with six seeds."""
+    return gate("record", "race.toml", "-o", "b.toml", "--seeds", "6", *words)
+
+
+def verdicts(*words: str) -> dict[str, str]:
+    """Verdicts of a check, by id."""
+    done = gate("check", "b.toml", "--json", *words)
+    document = json.loads(done.stdout)
+    return {one["id"]: one["verdict"] for one in document["findings"]}
+
+
+def reasons(done: Result) -> str:
+    """What a check says, as one text."""
+    return " ".join(done.output.split())
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_what_was_recorded_passes() -> None:
+    """And recorded again it is the same file, byte for byte."""
+    assert record().exit_code == 0
+    assert gate("check", "b.toml").exit_code == 0
+    assert verdicts() == {"tables": "PASS", "race[dosed]": "PASS"}
+    before = Path("b.toml").read_bytes()
+    assert record().exit_code == 0
+    assert Path("b.toml").read_bytes() == before
+    entry = load(Path("b.toml")).case[0]
+    assert (entry.count, entry.seed, entry.provenance.n) == (6, 5, 6)
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_the_version_before_the_fix_fails() -> None:
+    """The known-bad control: the gate must catch it, in the tables and in the runs."""
+    record()
+    done = gate("check", "b.toml", "--dialect", "upstream-4.4")
+    assert done.exit_code == 1
+    assert verdicts("--dialect", "upstream-4.4") == {"tables": "FAIL", "race[dosed]": "FAIL"}
+    assert "the same seed reproduces it" in done.output
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_recorded_only_with_a_reason(race: Path) -> None:
+    """The reason is in the file, and stays there while the case fails in the same way."""
+    race.write_text(SCENARIO.replace('status = "CRASHED"', 'status = "TIMED_OUT"'))
+    done = record()
+    assert (done.exit_code, Path("b.toml").exists()) == (1, False)
+    assert "status: expected TIMED_OUT, observed CRASHED" in done.output
+    assert record("--accept", "race[dosed]", "--because", "ticket 7").exit_code == 0
+    assert load(Path("b.toml")).case[0].because == "ticket 7"
+    assert record().exit_code == 0
+    assert load(Path("b.toml")).case[0].because == "ticket 7"
+    assert verdicts()["race[dosed]"] == "PASS"
+    race.write_text(race.read_text().replace("dose = 0.5", "dose = 0.3"))
+    assert record().exit_code == 1, "it fails in another way: the old reason does not cover that"
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--accept", "race[dosed]"),
+        ("--because", "x"),
+        ("--accept", "race[dosed]", "--because", " "),
+        ("--accept", "race[none]", "--because", "x"),
+    ],
+)
+def test_acceptance_needs_a_case_and_a_reason(words: tuple[str, ...]) -> None:
+    """Anything else is wrong use, before anything is run."""
+    assert record(*words).exit_code == 2
+    assert not Path("b.toml").exists()
+
+
+@pytest.mark.slow
+def test_missing_stale_and_changed_cases_fail(race: Path) -> None:
+    """Whatever the baseline can't speak for is a FAIL, never skipped in silence."""
+    record()
+    race.write_text(SCENARIO + "\n" + MORE)
+    assert verdicts() == {"tables": "PASS", "race[also]": "FAIL", "race[dosed]": "PASS"}
+    race.write_text(SCENARIO.replace('"dosed"', '"renamed"', 1))
+    assert verdicts() == {"tables": "PASS", "race[dosed]": "FAIL", "race[renamed]": "FAIL"}
+    assert "stale" in gate("check", "b.toml").output
+    race.write_text(SCENARIO.replace("dose = 0.5", "dose = 0.4"))
+    assert "victim.dose: recorded with 0.5, now 0.4" in gate("check", "b.toml").output
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_a_part_can_be_checked() -> None:
+    """With a scenario named, the others in the file are not stale."""
+    assert gate("record", "race.toml", "controls", "-o", "b.toml", "--seeds", "6").exit_code == 0
+    assert verdicts("controls[never]") == {"tables": "PASS", "controls[never]": "PASS"}
+    assert set(verdicts("controls")) == {"tables", "controls[never]", "controls[did-not-fire]"}
+
+
+def broken_classifier(change: Callable[[int, Run], Run]) -> Callable[..., Run]:
+    """Live cases, and change what came of the n-th."""
+    count = 0
+
+    def live(*arguments: Any, **options: Any) -> Run:
+        nonlocal count
+        count += 1
+        return change(count, trial.run_case(*arguments, **options))
+
+    return live
+
+
+def shortened(run: Run) -> Run:
+    """The same run, with another status."""
+    return msgspec.structs.replace(run, status="TIMED_OUT")
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_what_does_not_reproduce_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One odd run that the same seed does not repeat is marked nondeterministic, and never passed by itself."""
+    record()
+    odd = broken_classifier(lambda number, run: shortened(run) if number == 3 else run)
+    monkeypatch.setattr(gatekeeper, "run_case", odd)
+    done = gate("check", "b.toml", "--jobs", "1")
+    assert done.exit_code == 1
+    assert "seed 7: expected" in reasons(done)
+    assert "nondeterministic: the same seed again" in reasons(done)
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_a_seed_that_does_not_reproduce_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even with a reason."""
+    odd = broken_classifier(lambda number, run: shortened(run) if number == 9 else run)
+    monkeypatch.setattr(gatekeeper, "run_case", odd)
+    done = record("--jobs", "1", "--accept", "race[dosed]", "--because", "x")
+    assert (done.exit_code, Path("b.toml").exists()) == (1, False)
+    assert "nondeterministic" in done.output
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_what_the_harness_could_not_do_is_infra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3, in checks and in records: nothing was proved."""
+    record()
+
+    def fail(*_: object, **__: object) -> Run:
+        raise InfraError("no processes left")
+
+    monkeypatch.setattr(gatekeeper, "run_case", fail)
+    done = gate("check", "b.toml")
+    assert (done.exit_code, "no processes left" in done.output) == (3, True)
+    assert record().exit_code == 3
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["never", "null_read"])
+def test_a_wrong_control_is_infra(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """A control that crashes, or an always-crash that does not, makes everything else worthless."""
+    record()
+    other = {"never": "null_read", "null_read": "never"}
+
+    def swapped(shot: Any, **options: Any) -> Evidence:
+        fired = other[shot.fault] if shot.fault == fault else shot.fault
+        return supervisor.supervise(msgspec.structs.replace(shot, fault=fired), **options)
+
+    monkeypatch.setattr(gatekeeper, "supervise", swapped)
+    done = gate("check", "b.toml")
+    assert done.exit_code == 3
+    assert f"control {fault}: expected" in done.output
+    assert "race[dosed]" not in done.output
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_old_file(race: Path) -> None:
+    """130, and the file is the one that was there."""
+    record()
+    before = Path("b.toml").read_bytes()
+    race.write_text(HANGING)
+    command = [sys.executable, "-m", "harness", "gate", "record", "race.toml", "-o", "b.toml"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_victims(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert Path("b.toml").read_bytes() == before
+    assert sorted(one.name for one in Path().iterdir()) == ["b.toml", "race.toml"]
+
+
+def wait_for_victims(pid: int) -> None:
+    """Return when the process has hanging victims: processes below it whose command names the fault."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with contextlib.suppress(psutil.Error):  # a control that has gone meanwhile
+            if any("hang" in one.cmdline() for one in psutil.Process(pid).children(recursive=True)):
+                return
+    raise AssertionError("no victims")
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_wrong_use_is_2() -> None:
+    """No file, a file that is none, and an option that is none."""
+    assert gate("check", "none.toml").exit_code == 2
+    Path("b.toml").write_text("x = 1")
+    assert gate("check", "b.toml").exit_code == 2
+    assert record().exit_code == 2, "a file that is no baseline is not overwritten"
+    assert Path("b.toml").read_text() == "x = 1"
+    assert gate("record").exit_code == 2
+
+
+def test_help_has_an_example() -> None:
+    """Each command."""
+    for command in ("record", "check"):
+        assert "Example: crash-harness gate" in gate(command, "--help").output
+
+
+# --- at night ---
+
+
+def fired(dose: float) -> Finding:
+    """One night of the race under another dose than the baseline's .3."""
+    scenario = load_scenario(shipped() / "native-addon-race.toml")
+    case = scenario.case[0]
+
+    def dosed(rate: float) -> Any:
+        return msgspec.structs.replace(case, victim=msgspec.structs.replace(case.victim, dose=rate))
+
+    keeper = Keeper(Dialect.UPSTREAM_4_5, 2)
+    pairs = {"native-addon-race[torn-publish]": (scenario, dosed(0.3))}
+    entry = recorded(pairs, keeper)
+    return Night(keeper, 11, lambda _: None).check(entry, (scenario, dosed(dose)))
+
+
+def recorded(pairs: Any, keeper: Keeper) -> Any:
+    """The entry of a case."""
+    made = make(Wanted((), pairs, 20, None, {next(iter(pairs)): "a test"}), keeper, None, lambda _: None)
+    assert made.baseline is not None
+    return made.baseline.case[0]
+
+
+@pytest.mark.slow
+def test_a_night_passes_and_a_shift_is_found() -> None:
+    """.30 is .30; .45 is confirmed to be more, with real crashes."""
+    assert fired(0.3).judgement.verdict is Verdict.PASS
+    found = fired(0.45)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.judgement.reasons[0].startswith("regressed")
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_a_night_on_the_command_line() -> None:
+    """--fresh-seeds adds a finding a dosed case, and --seed replays it."""
+    record()
+    words = ("check", "b.toml", "--fresh-seeds", "--seed", "3", "--json")
+    first, second = (json.loads(gate(*words).stdout)["findings"][-1] for _ in range(2))
+    assert first["id"] == "race[dosed] fresh"
+    assert (first["verdict"], first["seed"]) == ("PASS", 3)
+    assert first == second
+
+
+# --- another judge ---
+
+
+class Broken:
+    """A judge that answers as 4.5 does, until it is asked about `about`."""
+
+    name = "broken"
+
+    def __init__(self, about: str) -> None:
+        self._about, self._sane = about, BuiltIn(Dialect.UPSTREAM_4_5)
+
+    def classify(self, evidence: Evidence) -> Classification:
+        """Break on the evidence that it is about."""
+        if str(evidence.termination) == self._about:
+            raise JudgeError(f"it died on {self._about}")
+        return self._sane.classify(evidence)
+
+    def decide(self, request: Request) -> Decision:
+        """Break with an exception of its own on a request that it is about."""
+        if request.error.code == self._about:
+            raise KeyError(self._about)
+        return self._sane.decide(request)
+
+
+def test_a_judge_that_breaks_is_a_fail() -> None:
+    """Whatever it throws, the gate says on what."""
+    before = ask_all(BuiltIn(Dialect.UPSTREAM_4_5))
+    died = check_tables(before, Broken("SIGBUS"))
+    assert (died.judgement.verdict, died.judgement.reasons) == (
+        Verdict.FAIL,
+        ("the classifier broke: it died on SIGBUS",),
+    )
+    thrown = check_tables(before, Broken("POD_EVICTED"))
+    assert thrown.judgement.reasons == ("the classifier broke: POD_EVICTED, looked_up: KeyError: 'POD_EVICTED'",)
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_a_judge_that_breaks_on_a_run_fails_that_case() -> None:
+    """The others are judged."""
+    gate("record", "race.toml", "controls", "-o", "b.toml", "--seeds", "6")
+    keeper = Keeper(Dialect.UPSTREAM_4_5, 2, Broken("SIGSEGV"))
+    findings = check(
+        load(Path("b.toml")), pairs_of(select(["race.toml", "controls"], None)), (), keeper, lambda _: None
+    )
+    assert {one.id: one.judgement.verdict for one in findings} == {
+        "tables": Verdict.FAIL,
+        "controls[did-not-fire]": Verdict.PASS,
+        "controls[never]": Verdict.PASS,
+        "race[dosed]": Verdict.FAIL,
+    }
