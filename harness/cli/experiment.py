@@ -296,7 +296,7 @@ def _conduct(one: Experiment, book: History | None, *, as_json: bool) -> Progres
 def _fire(one: Experiment, reached: Progress, book: History | None, *, as_json: bool) -> None:
     with progress(console(stderr=True)) as bar:
         most = one.stopping.most_trials()
-        task = bar.add_task(one.title, total=most)
+        task = bar.add_task(escape(one.title), total=most)
         leading, shown_s = reached.tallies[one.variants[0].name], 0.0
 
         def observe(now: Progress) -> None:

@@ -154,7 +154,7 @@ def _night(
         pair = pairs.get(entry.id)
         if pair is None or entry.tier != "dosed" or pair[1].victim.tier != "dosed":
             continue
-        task = bar.add_task(f"fresh seeds: {entry.id}", total=entry.cap)
+        task = bar.add_task(escape(f"fresh seeds: {entry.id}"), total=entry.cap)
         night = Night(keeper, base, partial(_show, bar, task))
         findings.append(night.check(entry, pair))
     return findings
@@ -169,7 +169,7 @@ def _step(bar: Progress, what: str) -> Callable[[Unit], None]:
     task = bar.add_task(what, total=None)
 
     def advance(unit: Unit) -> None:
-        bar.update(task, advance=1, description=f"{what} {unit.title}")
+        bar.update(task, advance=1, description=escape(f"{what} {unit.title}"))
 
     return advance
 

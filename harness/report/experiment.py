@@ -27,9 +27,9 @@ def progress_line(one: Experiment, now: Progress) -> str:
     most = one.stopping.most_trials()
     left = ""
     if most and leading.trials and now.elapsed_s:
-        left = f", {now.elapsed_s * (most - leading.trials) / leading.trials:.0f} s left at most"
+        left = f", {now.elapsed_s * (most - leading.trials) / leading.trials:.0f} s left"
     rate = f"{leading.rate:.1%} ({_percent(wilson(leading.failures, leading.trials))})"
-    return f"{one.title}: {leading.trials} trials, {rate}{left}"
+    return f"{leading.trials} trials, {rate}{left}"
 
 
 def finding_lines(
