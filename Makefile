@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*)
 
-.PHONY: run test lint check docs chaos bench compilers clean
+.PHONY: run test lint check docs witness chaos bench differential compilers clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -23,6 +23,8 @@ check: lint test
 # Pages that are generated; tests say when they are stale.
 docs: $(STAMP)
 	$(BIN)/crash-harness faults --markdown > docs/faults.md
+	$(BIN)/crash-harness dialects strict --markdown > docs/why-strict.md
+	$(BIN)/crash-harness dialects upstream-v1 --markdown > docs/legacy.md
 
 # Editable, so only a change to the native side needs another install.
 $(STAMP): $(SOURCES)
@@ -31,6 +33,10 @@ $(STAMP): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
+
+# Each fault by a witness that is not ours: ptrace, strace, the sanitizers, the kernel's counters.
+witness: $(STAMP)
+	$(BIN)/python tests/witness.py --write docs/witnesses.md $(ARGS)
 
 # SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
 chaos: $(STAMP)
@@ -41,16 +47,23 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python tests/bench.py --rounds 5 --million --write docs/performance.md $(ARGS)
 
+# Our dialects against the published upstream package, 200,000 random calls of each function; needs Node and npm.
+differential: $(STAMP)
+	$(BIN)/python tests/differential.py $(ARGS)
+
 # Every fault under each compiler that is there, at both optimisation levels: the row decides, not the compiler.
 compilers: $(STAMP)
 	for cc in gcc clang; do for level in -O0 -O2; do \
 		command -v $$cc >/dev/null || { echo "$$cc: not installed, skipped"; continue; }; \
 		echo "$$cc $$level"; \
-		CC=$$cc $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
+		case $$cc in gcc) cxx=g++;; *) cxx=clang++;; esac; \
+		CC=$$cc CXX=$$cxx $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
 			--config-settings=cmake.define.FAULT_OPTIMISATION=$$level || exit 1; \
 		export PYTHONPATH=$$PWD/build/compilers/$$cc$$level:$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
 		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.victim import extension_path as p; print(p())' && \
-			$(CURDIR)/$(BIN)/python -S -m harness run --catalogue | tail -1) || exit 1; unset PYTHONPATH; \
+			answers=$$($(CURDIR)/$(BIN)/python -S -m harness run --catalogue); status=$$?; \
+			echo "$$answers" | grep -v PASS | tail -n +2; echo "$$answers" | tail -1; exit $$status) || exit 1; \
+		unset PYTHONPATH; \
 	done; done
 
 clean:

@@ -12,7 +12,7 @@ import msgspec
 from harness.capabilities import why_not
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Result
 from harness.engine import Run  # noqa: TC001 -- as above
-from harness.exceptions import InfraError
+from harness.exceptions import InfraError, JudgeError
 from harness.gate import Judgement, Verdict, judge
 from harness.scenario import Case, Scenario  # noqa: TC001 -- as above
 from harness.supervisor import Stop
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from harness.history import History
+    from harness.judge import Judge
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -53,12 +54,16 @@ def is_exact(case: Case, seed: int) -> bool:
 
 
 class Campaign(msgspec.Struct, frozen=True):
-    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`."""
+    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`.
+
+    `foreign` is asked in the dialect's place; what is expected is still the dialect's.
+    """
 
     dialect: Dialect
     seed: int | None = None
     stop: Stop | None = None
     history: History | None = None
+    foreign: Judge | None = None
 
     def live(self, scenario: Scenario, case: Case) -> Result:
         """Run and judge one case. Never raises for what the harness could not do: that is a verdict, INFRA."""
@@ -72,17 +77,20 @@ class Campaign(msgspec.Struct, frozen=True):
                 judgement = judge(case.expectation(self.dialect), run, exact=is_exact(case, seed))
             except InfraError as error:
                 judgement = Judgement(Verdict.INFRA, (str(error),))
+            except JudgeError as error:
+                judgement = Judgement(Verdict.FAIL, (str(error),))
         return self._decide(Result(scenario, case, self.dialect, seed, run, judgement))
 
     def _run(self, case: Case, seed: int, title: str) -> Run:
         book = self.history
         if book is None:
-            return run_case(case, self.dialect, seed, stop=self.stop)
+            return run_case(case, self.dialect, seed, stop=self.stop, foreign=self.foreign)
         return run_case(
             case,
             self.dialect,
             seed,
             stop=self.stop,
+            foreign=self.foreign,
             observe=lambda attempt: book.write("finished", title, attempt.number, attempt),
             journal=partial(book.attempt, title),
         )

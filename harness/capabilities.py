@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.catalogue import unmet_needs
 from harness.supervisor import backtrace, containment, memory_cgroup
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ def _containment() -> Capability:
     return Capability("containment", found.name + (f" ({found.reason})" if found.reason else ""))
 
 
+def _namespace() -> Capability:
+    found = containment()
+    missing = "" if found.namespace else f"no mount and PID namespaces ({found.reason})"
+    return Capability("namespace", "yes" if found.namespace else "none", missing)
+
+
+def _cxx() -> Capability:
+    missing = "built without a C++ compiler" if "cxx" in unmet_needs() else ""
+    return Capability("cxx", "none" if missing else "yes", missing)
+
+
 def capabilities() -> list[Capability]:
     """Return what scenarios can need, in a fixed order."""
     return [
@@ -77,6 +89,8 @@ def capabilities() -> list[Capability]:
         _cgroup(),
         Capability("memory_limit", "RLIMIT_DATA" if memory_cgroup().version == 0 else "cgroup and RLIMIT_DATA"),
         _hugetlb(),
+        _namespace(),
+        _cxx(),
         _architecture("x86_64"),
         _libc(),
     ]

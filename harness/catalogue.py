@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 from difflib import get_close_matches
 from functools import cache
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ASKING_S = 30
+MACHINES = frozenset({"x86_64", "aarch64", "glibc", "musl"})
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -28,8 +30,18 @@ class Parameter(msgspec.Struct, frozen=True):
     high: int
 
 
+class Variant(msgspec.Struct, frozen=True):
+    """What is expected instead where all words of `where` hold: an architecture, a C library."""
+
+    where: tuple[str, ...]
+    expects: tuple[str, ...]
+
+
 class Fault(msgspec.Struct, frozen=True):
-    """One row of the catalogue. `tiers` and `needs` are lists of words, `expects` lists alternatives."""
+    """One row of the catalogue. `tiers` and `needs` are lists of words.
+
+    `expects` lists alternatives for this machine; `usual` those of the row, which `variants` replace elsewhere.
+    """
 
     name: str
     family: str
@@ -39,6 +51,31 @@ class Fault(msgspec.Struct, frozen=True):
     needs: tuple[str, ...]
     expects: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    usual: tuple[str, ...]
+    variants: tuple[Variant, ...] = ()
+
+
+def machine_words() -> frozenset[str]:
+    """What a row may call this machine: its architecture, and glibc or musl."""
+    return frozenset({platform.machine(), "glibc" if platform.libc_ver()[0] == "glibc" else "musl"})
+
+
+def read_expects(text: str, here: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Variant, ...]]:
+    """Read "A | B; aarch64: C; musl x86_64: D": what holds `here`, the usual, and the variants.
+
+    The first variant counts of which all words hold. Raises InvalidInputError for one that names no machine.
+    """
+    first, *rest = text.split("; ")
+    variants = tuple(map(_read_variant, rest))
+    usual = tuple(first.split(" | "))
+    return next((one.expects for one in variants if here.issuperset(one.where)), usual), usual, variants
+
+
+def _read_variant(text: str) -> Variant:
+    where, colon, expects = text.partition(": ")
+    if not colon or not where or not MACHINES.issuperset(where.split()):
+        raise InvalidInputError(f"expects: {text!r} does not begin with words of: {' '.join(sorted(MACHINES))}")
+    return Variant(tuple(where.split()), tuple(expects.split(" | ")))
 
 
 class _Row(msgspec.Struct):
@@ -52,19 +89,35 @@ class _Row(msgspec.Struct):
     parameters: tuple[Parameter, ...]
 
     def fault(self) -> Fault:
-        lists = (tuple(self.tiers.split()), tuple(self.needs.split()), tuple(self.expects.split(" | ")))
-        return Fault(self.name, self.family, self.mechanism, self.kind, *lists, self.parameters)
+        expects, usual, variants = read_expects(self.expects, machine_words())
+        lists = (tuple(self.tiers.split()), tuple(self.needs.split()), expects)
+        return Fault(self.name, self.family, self.mechanism, self.kind, *lists, self.parameters, usual, variants)
+
+
+class _Told(msgspec.Struct):
+    rows: list[_Row]
+    unmet: frozenset[str]
 
 
 @cache
-def catalogue() -> Mapping[str, Fault]:
-    """All faults by name, in the catalogue's order. Raises InfraError when the extension can't be loaded."""
+def _ask() -> _Told:
     command = victim.command_line("--catalogue")
     asked = subprocess.run(command, capture_output=True, timeout=ASKING_S, check=False)  # noqa: S603 -- our own file
     if asked.returncode != 0:
         last = asked.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise InfraError(f"the fault extension can't be loaded: {last[0]}")
-    return {row.name: row.fault() for row in msgspec.json.decode(asked.stdout, type=list[_Row])}
+    return msgspec.json.decode(asked.stdout, type=_Told)
+
+
+@cache
+def catalogue() -> Mapping[str, Fault]:
+    """All faults by name, in the catalogue's order. Raises InfraError when the extension can't be loaded."""
+    return {row.name: row.fault() for row in _ask().rows}
+
+
+def unmet_needs() -> frozenset[str]:
+    """Needs that the extension, as it was built, can't meet. Raises InfraError when it can't be loaded."""
+    return _ask().unmet
 
 
 def find(name: str, where: str = "fault") -> Fault:

@@ -316,6 +316,7 @@ RULES: Final[Mapping[Dialect, Sequence[Rule]]] = {
     Dialect.UPSTREAM_4_4: UPSTREAM,
     Dialect.UPSTREAM_4_5: UPSTREAM,
     Dialect.STRICT: STRICT,
+    Dialect.UPSTREAM_V1: UPSTREAM,
 }
 
 

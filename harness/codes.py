@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 class Dialect(StrEnum):
-    """A versioned pair of classification rules and retry table."""
+    """A versioned pair of classification rules and retry table; upstream-v1 is the first engine's (harness.legacy)."""
 
     UPSTREAM_4_4 = "upstream-4.4"
     UPSTREAM_4_5 = "upstream-4.5"
     STRICT = "strict"
+    UPSTREAM_V1 = "upstream-v1"
 
 
 class Status(StrEnum):
@@ -148,6 +149,7 @@ DIFFERENCES: Mapping[Dialect, Mapping[Code, CodeRow]] = MappingProxyType(
             Code.TASK_MIDDLEWARE_ERROR: CodeRow(_R, _NO, Status.COMPLETED_WITH_ERRORS),
         },
         Dialect.UPSTREAM_4_5: {},
+        Dialect.UPSTREAM_V1: {},
         # In strict this code says "memory evidence: maybe"; without a larger machine the policy applies.
         Dialect.STRICT: {Code.TASK_PROCESS_MAYBE_OOM_KILLED: CodeRow(_R, _L, Status.CRASHED)},
     },

@@ -11,6 +11,8 @@ from functools import cache
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from harness.codes import Code
 from harness.errors import Kind, TaskError, internal
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
@@ -180,7 +182,16 @@ def of_code(code: str) -> dict[str, Request]:
 @cache
 def requests() -> dict[str, Request]:
     """Every request by its name, but those of `of_code`."""
-    parts = (_attempts(), _budgets(), _policies(), _brought(), _memory_ran_out(), _texts_searched(), _kinds())
+    parts = (
+        _attempts(),
+        _budgets(),
+        _policies(),
+        _brought(),
+        _memory_ran_out(),
+        _texts_searched(),
+        _kinds(),
+        _platform(),
+    )
     return {name: one for part in parts for name, one in part}
 
 
@@ -190,6 +201,14 @@ def _attempts() -> Iterator[tuple[str, Request]]:
         yield f"attempt {attempt} of 1000", _ask(PLAIN, attempt=attempt, run=generous)
         forced = {"retry_settings": BROUGHT, "force_requeue": True}
         yield f"attempt {attempt} of 1000, requeued", _ask(PLAIN, attempt=attempt, run=generous, **forced)
+
+
+def _platform() -> Iterator[tuple[str, Request]]:
+    """What only upstream-v1 asks: the platform reports; and its threshold for the queue."""
+    for name, one in (*_attempts(), *_policies()):
+        yield f"{name}, by the platform", msgspec.structs.replace(one, reported_by_platform=True)
+    for delay in (29_999, 30_000, 30_001):
+        yield f"worker's settings of {delay} ms", _ask(PLAIN, retry_settings=Settings(delay, delay))
 
 
 def _budgets() -> Iterator[tuple[str, Request]]:

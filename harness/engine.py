@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003 -- msgspec reads the annotations of Engine
+from collections.abc import Callable, Iterable  # noqa: TC003 -- msgspec reads the annotations of Engine
 from typing import Final, Protocol
 
 import msgspec
 
+from harness.classifier import Classification
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.errors import TaskError, enhance, final_status
-from harness.evidence import Evidence  # noqa: TC001 -- as above
+from harness.errors import TaskError, enhance
+from harness.evidence import Evidence, spelling
 from harness.judge import BuiltIn, Judge
-from harness.retry import Decision, Outcome, Request, RunSettings
+from harness.lifecycle import (
+    SUCCEEDED,
+    Completion,
+    Event,
+    Execution,
+    Input,
+    Rules,
+    State,
+    Task,
+    create,
+    step,
+    wait_ms,
+)
+from harness.policy import DEFAULT_PRESET
+from harness.retry import Decision, Request, RunSettings, worker_settings
 
-SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
 
 
@@ -26,11 +40,16 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Life(msgspec.Struct, frozen=True):
-    """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild")."""
+    """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild").
+
+    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead.
+    """
 
     evidence: Evidence
     host: str | None = None
     injected: str | None = None
+    value: object = None
+    thrown: TaskError | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +65,18 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: Decision | None = None
     host: str | None = None
     injected: str | None = None
+    value: object = None
+
+    def __str__(self) -> str:
+        """How it ended, what it was called, and what followed."""
+        seen = spelling(self.evidence)
+        if self.error is None or self.decision is None:
+            return f"attempt {self.number} on {self.machine}: {seen}"
+        error = self.enhanced or self.error
+        called = error.code if isinstance(error.code, str) else f"{error.name}: {error.message}"
+        then = f"{self.decision.outcome} ({self.decision.branch})"
+        wait = f" in {self.delay_ms:g} ms" if self.delay_ms is not None else ""
+        return f"attempt {self.number} on {self.machine}: {seen}; {self.cause}; {called}; {then}{wait}"
 
     @property
     def delay_ms(self) -> float | None:
@@ -59,6 +90,16 @@ class Run(msgspec.Struct, frozen=True):
 
     status: str
     attempts: tuple[Attempt, ...]
+    events: tuple[Event, ...] = ()
+
+    def __str__(self) -> str:
+        """The decision trail, a line an attempt, and the status."""
+        return "\n".join([*map(str, self.attempts), self.status])
+
+    @property
+    def value(self) -> object:
+        """What the function returned in the end; None for jobs that return nothing, or that failed."""
+        return self.attempts[-1].value if self.status == SUCCEEDED else None
 
     @property
     def is_flaky(self) -> bool:
@@ -93,6 +134,14 @@ class VirtualClock:
         self._now_ms += delay_ms
 
 
+class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of a run as a journal keeps it: the state after it, what was emitted, and the attempt that ended."""
+
+    state: State
+    events: tuple[Event, ...] = ()
+    attempt: Attempt | None = None
+
+
 class Engine(msgspec.Struct, frozen=True):
     """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
 
@@ -104,42 +153,117 @@ class Engine(msgspec.Struct, frozen=True):
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
     foreign: Judge | None = None
+    rules: Rules | None = None
 
-    def run(self, execute: Callable[[int, str], Life], observe: Callable[[Attempt], object] | None = None) -> Run:
+    def run(
+        self,
+        execute: Callable[[int, str], Life],
+        observe: Callable[[Attempt], object] | None = None,
+        *,
+        save: Callable[[Saved], object] | None = None,
+        saved: Iterable[Saved] = (),
+    ) -> Run:
         """Execute attempts 1, 2, … until there is a final status.
 
-        `execute(number, machine)` lives one process life; `observe` sees each attempt as it ends.
+        `execute(number, machine)` lives one process life; `observe` sees each attempt as it ends. `save` gets each
+        step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
+        was under way then has ended without a word: to the engine it has stalled.
         """
-        attempts, machine = list[Attempt](), self.policy.machine
-        while True:
-            number = len(attempts) + 1
-            attempt = self.judge(execute(number, machine), number, machine)
-            attempts.append(attempt)
+        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        course = _Course(rules, save, list(saved))
+        course.recover(round(self.clock.now_ms), self.random)
+        while not course.state.is_final:
+            self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
+            number, machine = course.start(self._task())
+            attempt, completion, random = self._live(execute(number, machine), number, machine)
+            attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
             if observe:
                 observe(attempt)
-            decision = attempt.decision
-            if decision is None or decision.outcome is not Outcome.RETRY:
-                return Run(_final_status(attempt), tuple(attempts))
-            self.clock.wait_ms(attempt.delay_ms or 0)
-            machine = decision.machine or machine
+        return course.result()
+
+    def _judge(self) -> Judge:
+        return self.foreign or BuiltIn(self.dialect)
+
+    def _task(self) -> Task:
+        return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
+
+    def _live(self, life: Life, number: int, machine: str) -> tuple[Attempt, Completion, float | None]:
+        """Classify a life; where it failed, say what its worker reports, and draw for the decision."""
+        attempt, thrown = self.classify(life, number, machine)
+        if attempt.error is None:
+            return attempt, Completion(), None
+        random, settings = self.random(), RunSettings(self.policy.max_attempts, self.policy.retry, machine)
+        now = round(self.clock.now_ms)
+        own = worker_settings(thrown, settings, number, now, random) if thrown else None
+        return attempt, Completion(attempt.error, own), random
+
+    def classify(self, life: Life, number: int, machine: str) -> tuple[Attempt, TaskError | None]:
+        """Return the attempt without a decision, and the error thrown; the wait status outranks what was said."""
+        found = self._judge().classify(life.evidence)
+        thrown = life.thrown if found.error is None else None
+        if thrown:
+            found = Classification(thrown, "thrown", "exception")
+        enhanced = enhance(found.error, self.dialect) if found.error else None
+        lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
+        return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown
 
     def judge(self, life: Life, number: int, machine: str) -> Attempt:
-        """Classify a life, and decide what follows if it failed."""
-        asked = self.foreign or BuiltIn(self.dialect)
-        found = asked.classify(life.evidence)
-        lived = (life.evidence, found.error, found.rule, found.cause)
-        attempt = Attempt(number, machine, *lived, host=life.host, injected=life.injected)
-        if found.error is None:
+        """Classify a life, and decide what would follow if it failed: one attempt, outside a run."""
+        attempt, completion, random = self._live(life, number, machine)
+        if completion.error is None:
             return attempt
         settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
-        request = Request(found.error, number, settings, now=round(self.clock.now_ms), random=self.random())
-        decision = asked.decide(request)
-        enhanced = decision.enhanced or enhance(found.error, self.dialect)
-        return msgspec.structs.replace(attempt, enhanced=enhanced, decision=decision)
+        now = round(self.clock.now_ms)
+        request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
+        return _decided(attempt, self._judge().decide(request))
 
 
-def _final_status(attempt: Attempt) -> str:
-    """Give the status of a run that ends with `attempt` (upstream §2, from the raw error)."""
-    if attempt.error is None:
-        return DID_NOT_FIRE if attempt.rule == "did-not-fire" else SUCCEEDED
-    return final_status(attempt.error)
+def _decided(attempt: Attempt, decision: Decision) -> Attempt:
+    """A judge may have looked at another error than our own enhancer gives."""
+    return msgspec.structs.replace(attempt, decision=decision, enhanced=decision.enhanced or attempt.enhanced)
+
+
+class _Course:
+    """A run under way: its state, and all that led to it."""
+
+    def __init__(self, rules: Rules, save: Callable[[Saved], object] | None, saved: list[Saved]) -> None:
+        self._rules, self._save = rules, save
+        self.state = saved[-1].state if saved else create()
+        self._events = [event for one in saved for event in one.events]
+        self._attempts = [one.attempt for one in saved if one.attempt]
+
+    def _step(self, given: Input, attempt: Attempt | None = None) -> Attempt | None:
+        """Nothing follows from a step that is not saved."""
+        taken = step(self.state, given, self._rules)
+        if attempt and taken.decision:
+            attempt = _decided(attempt, taken.decision)
+        if self._save:
+            self._save(Saved(taken.state, taken.events, attempt))
+        self.state = taken.state
+        self._events += taken.events
+        return attempt
+
+    def recover(self, now_ms: float, random: Callable[[], float]) -> None:
+        """An attempt or a dequeue that was under way when the journal ends has stalled."""
+        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING}:
+            self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
+
+    def start(self, task: Task) -> tuple[int, str]:
+        """Dequeue if need be, and begin the next attempt: its number, and its machine."""
+        if self.state.execution is Execution.QUEUED:
+            self._step(Input("dequeue", self.state.snapshot, task=task))
+        self._step(Input("start", self.state.snapshot))
+        machine = self.state.settings.machine_preset if self.state.settings else None
+        return self.state.attempt or 1, machine or DEFAULT_PRESET
+
+    def complete(self, attempt: Attempt, completion: Completion, now_ms: float, random: float | None) -> Attempt:
+        """Report an attempt, and keep it with its decision."""
+        given = Input("complete", self.state.snapshot, completion=completion, now_ms=now_ms, random=random)
+        attempt = self._step(given, attempt) or attempt
+        self._attempts.append(attempt)
+        return attempt
+
+    def result(self) -> Run:
+        """Return the run; one whose fault did not fire has proved nothing, whatever its exit status."""
+        unfired = bool(self._attempts) and self._attempts[-1].rule == "did-not-fire" and self.state.status == SUCCEEDED
+        return Run(DID_NOT_FIRE if unfired else self.state.status, tuple(self._attempts), tuple(self._events))

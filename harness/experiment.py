@@ -154,6 +154,8 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
         load=load,
         layout=evidence.group,
         host=life.host,
+        victim_host=evidence.host,
+        start=evidence.start,
         elsewhere={name: other for name, other in codes_of(evidence).items() if other != code},
     )
 

@@ -7,6 +7,8 @@ JSON lines would not do: appends tear under SIGKILL, and on a full disk the next
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 import time
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from harness.engine import Saved
 from harness.exceptions import InfraError, InvalidInputError
 from harness.tally import Trial
 
@@ -65,6 +68,7 @@ class History:
         self.path = path
         self._lock = threading.Lock()
         self._ballast = path.with_name(f"{path.name}.ballast")
+        self._writes = False
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -75,17 +79,22 @@ class History:
             undo.pop_all()
 
     def _open(self) -> None:
+        """One at a time in a folder: SQLite lets nobody wait for the change to WAL."""
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
             self._prepare()
         except sqlite3.Error as error:
             raise InvalidInputError(f"{self.path}: no history: {error}") from error
+        finally:
+            os.close(folder)
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if not tables:
-            self._connection.executescript(SCHEMA)
+            self._connection.executescript(f"BEGIN; {SCHEMA} COMMIT")
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION:
@@ -94,8 +103,6 @@ class History:
             raise InvalidInputError(f"{self.path}: a history of version {version}, expected {VERSION}")
         (last,) = self._connection.execute("SELECT coalesce(max(session), 0) FROM events").fetchone()
         self._session = last + 1
-        with suppress(OSError):
-            self._ballast.write_bytes(bytes(BALLAST_BYTES))
 
     def write(self, kind: str, title: str = "", attempt: int = 0, body: object = None) -> None:
         """Append one event and commit."""
@@ -111,6 +118,11 @@ class History:
         self._with_ballast(lambda: self._connection.execute(statement, row))
 
     def _with_ballast(self, write: Callable[[], object]) -> None:
+        """The ballast is whoever's that writes: who only reads must not take it from them."""
+        if not self._writes:
+            self._writes = True
+            with suppress(OSError):
+                self._ballast.write_bytes(bytes(BALLAST_BYTES))
         try:
             write()
         except sqlite3.OperationalError:
@@ -155,6 +167,14 @@ class History:
         for session, at_ms, named, title, attempt, body in self._connection.execute(statement, values):
             yield Event(session, at_ms, named, title, attempt, msgspec.json.decode(body))
 
+    def steps(self, title: str) -> list[Saved]:
+        """The steps of one run, as far as it came, for Engine.run()."""
+        return [msgspec.convert(event.body, Saved) for event in self.events("step") if event.title == title]
+
+    def save(self, title: str, saved: Saved) -> None:
+        """Keep a step: nothing of the run goes on before it is committed."""
+        self.write("step", title, saved.state.snapshot, saved)
+
     def elapsed_s(self) -> float:
         """Seconds for which its sessions wrote, the present one left out."""
         statement = "SELECT max(at_ms) - min(at_ms) FROM events WHERE session < ? GROUP BY session"
@@ -170,9 +190,10 @@ class History:
         return AttemptJournal(self, title, number)
 
     def close(self) -> None:
-        """Close the file and remove the ballast."""
+        """Close the file and remove the ballast, if it is ours."""
         self._connection.close()
-        self._ballast.unlink(missing_ok=True)
+        if self._writes:
+            self._ballast.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

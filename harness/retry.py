@@ -3,109 +3,42 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
+from harness import legacy
 from harness.codes import Code, Dialect
 from harness.errors import Kind, TaskError, enhance, is_looked_up, is_oom, is_retriable
-from harness.exceptions import InvalidInputError
-from harness.policy import (
-    RetryPolicy,
-    next_delay_ms,
-    parse_policy,
+from harness.policy import RetryPolicy, next_delay_ms, parse_policy
+from harness.request import (
+    MAX_ATTEMPTS,
+    Branch,
+    Decision,
+    Method,
+    Outcome,
+    Request,
+    RunNotFoundError,
+    RunSettings,
+    Settings,
 )
 
-MAX_ATTEMPTS = 250
-"""No attempt after this one follows a policy, whatever it says (upstream §10.4)."""
+__all__ = [
+    "MAX_ATTEMPTS",
+    "Branch",
+    "Decision",
+    "Method",
+    "Outcome",
+    "Request",
+    "RunNotFoundError",
+    "RunSettings",
+    "Settings",
+    "decide",
+    "worker_settings",
+]
 
 MIDDLE = 0.5
-
-
-class RunNotFoundError(InvalidInputError, ValueError):
-    """The decision got as far as the run, and there is none (upstream §10.5)."""
-
-    http_status = 404
-
-
-class Outcome(StrEnum):
-    """What becomes of the run."""
-
-    RETRY = "retry"
-    FAIL_RUN = "fail_run"
-    CANCEL_RUN = "cancel_run"
-
-
-class Method(StrEnum):
-    """How a retry starts: through the queue, or at once in the same place."""
-
-    QUEUE = "queue"
-    IMMEDIATE = "immediate"
-
-
-class Branch(StrEnum):
-    """The step that decided, in the order of the steps (upstream §10)."""
-
-    CANCELLED = "cancelled"
-    OOM_NO_MACHINE = "oom-no-machine"  # no valid policy, no machine named in it, or none known of the run
-    OOM_SAME_MACHINE = "oom-same-machine"
-    OOM_NO_DELAY = "oom-no-delay"
-    OOM_MOVED = "oom-moved"
-    NOT_RETRIABLE = "not-retriable"
-    ATTEMPT_CAP = "attempt-cap"
-    RUN_MAX_ATTEMPTS = "run-max-attempts"  # reached, or not set at all
-    WORKER_SETTINGS = "worker-settings"
-    NO_LOOKUP = "no-lookup"
-    NO_POLICY = "no-policy"
-    POLICY_EXHAUSTED = "policy-exhausted"
-    POLICY = "policy"
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """When the next attempt starts: milliseconds since the epoch, and milliseconds from now."""
-
-    timestamp: int | float  # with int, msgspec leaves 5 alone
-    delay: int | float
-
-
-class RunSettings(msgspec.Struct, frozen=True, rename="camel"):
-    """What the store knows of the run. `locked_retry_config` is any JSON value, valid or not."""
-
-    max_attempts: int | None = None
-    locked_retry_config: Any = None
-    machine_preset: str | None = None
-
-
-class Request(msgspec.Struct, frozen=True, rename="camel"):
-    """One question: the raw error of a failed attempt, and all the answer may depend on.
-
-    `attempt` is counted from 1; None is unknown. `retry_settings` are those the completion brought along;
-    `force_requeue` sends them through the queue. The caller's clock and draw: `now` in milliseconds since the
-    epoch, `random` in [0, 1), of which None is the middle.
-    """
-
-    error: TaskError
-    attempt: int | None = None
-    run: RunSettings | None = None
-    retry_settings: Settings | None = None
-    force_requeue: bool = False
-    now: int | float = 0
-    random: float | None = None
-
-
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
-    """One answer. A member that does not apply is absent; `enhanced` is there from step 3 on."""
-
-    outcome: Outcome
-    method: Method | UnsetType = UNSET
-    settings: Settings | UnsetType = UNSET
-    machine: str | UnsetType = UNSET
-    was_oom_error: bool | UnsetType = msgspec.field(default=UNSET, name="wasOOMError")
-    reason: str | UnsetType = UNSET
-    enhanced: TaskError | UnsetType = UNSET
-    branch: Branch
 
 
 class _Case(NamedTuple):
@@ -119,10 +52,13 @@ class _Case(NamedTuple):
 def decide(request: Request, dialect: Dialect) -> Decision:
     """Answer a request: the first step with an answer gives it (upstream §10).
 
+    The dialect upstream-v1 has steps of its own (harness.legacy).
     In the strict dialect an out-of-memory error that can't move to a larger machine goes on to the policy if
     its code is retriable. Raises UnexpectedError for an error of unknown type or code, RunNotFoundError if
     the run is needed and absent.
     """
+    if dialect is Dialect.UPSTREAM_V1:
+        return legacy.decide(request)
     error = request.error
     case = _Case(request, dialect, enhance(error, dialect), is_oom(error, dialect), _stored_policy(request.run))
     return (
@@ -134,6 +70,24 @@ def decide(request: Request, dialect: Dialect) -> Decision:
         or _obey_worker(case)
         or _follow_policy(case)
     )
+
+
+FINAL_NAMES = frozenset({"AbortTaskRunError", "TaskPayloadParsedError"})
+"""Errors that a task throws in order not to be retried (upstream §13)."""
+
+
+def worker_settings(error: TaskError, run: RunSettings, attempt: int, now: float, random: float) -> Settings | None:
+    """Say when to retry a thrown error, as the worker does before it reports: None is not at all (upstream §13).
+
+    The run's max attempts overwrite the policy's. A crash has no worker left to say anything.
+    """
+    policy = _stored_policy(run)
+    if policy is None or error.name in FINAL_NAMES:
+        return None
+    if run.max_attempts:
+        policy = msgspec.structs.replace(policy, max_attempts=run.max_attempts)
+    delay = next_delay_ms(policy, attempt, random)
+    return None if delay is None else Settings(now + delay, delay)
 
 
 def _cancel(case: _Case) -> Decision | None:

@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.statistics import Sums
 
 
@@ -15,6 +16,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     `number` counts from 1 within its `variant`; `group` and `block` are those it belongs to, from 0; `layout` names
     trials that were forked from one process. `injected` is the truth: forced, safe, wild, or None for a command.
     `ended` is how the process ended, in an expectation's words; `failed` whether the classifier found an error.
+    `host` is the case's, `victim_host` and `start` what carried the fault and how it was started.
     `elsewhere` has the codes of the dialects that give another one than this trial's.
     """
 
@@ -39,6 +41,8 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     load: float | None = None
     layout: int | None = None
     host: str | None = None
+    victim_host: Host | None = None
+    start: Start | None = None
     elsewhere: dict[str, str | None] = {}
 
 

@@ -78,8 +78,10 @@ def _load(path: str) -> Any:
     from _frozen_importlib_external import ExtensionFileLoader  # noqa: PLC0415 -- as above
 
     loader = ExtensionFileLoader(EXTENSION, path)
-    module = loader.create_module(ModuleSpec(EXTENSION, loader, origin=path))
+    spec = ModuleSpec(EXTENSION, loader, origin=path)
+    module = loader.create_module(spec)
     loader.exec_module(module)
+    module.__spec__ = spec  # extension_path() asks for it in a process that fires a fault itself
     return module
 
 
@@ -169,7 +171,8 @@ def main(arguments: list[str]) -> int:
     if fault == "--catalogue":
         import json  # noqa: PLC0415 -- a victim that fires does not need it
 
-        sys.stdout.write(json.dumps([_row(native.ffi, row) for row in _rows(native)]))
+        rows = [_row(native.ffi, row) for row in _rows(native)]
+        sys.stdout.write(json.dumps({"rows": rows, "unmet": _text(native.ffi, native.lib.unmet_needs()).split()}))
         return 0
     if fault == "--zygote":
         _slim(native)

@@ -8,8 +8,8 @@
 
 static const struct family *const families[] = {
     &deref_faults,  &pointer_faults, &heap_faults,     &stack_faults,   &code_faults,
-    &arithmetic_faults, &file_faults, &signal_faults,  &memory_faults,  &race_faults,
-    &lifetime_faults, &runtime_faults, &control_faults,
+    &arithmetic_faults, &file_faults, &signal_faults,  &memory_faults,  &refusal_faults, &race_faults,
+    &lifetime_faults, &runtime_faults, &cxx_faults,    &control_faults,
 };
 
 enum { FAMILIES = sizeof families / sizeof families[0] };
@@ -26,6 +26,14 @@ const struct fault *fault_row(int index) {
         index -= families[i]->count;
     }
     return NULL;
+}
+
+const char *unmet_needs(void) {
+#ifdef WITH_CXX
+    return "";
+#else
+    return "cxx";
+#endif
 }
 
 static int lists(const char *words, const char *word) {

@@ -65,26 +65,24 @@ static enum outcome write_to_constant(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
-#if defined(__x86_64__)
 static enum outcome breakpoint(const struct shot *shot) {
     (void)shot;
-    __asm__ volatile("int3");
+    X86_64("int3");
     return DID_NOT_FIRE;
 }
 
 static enum outcome privileged_instruction(const struct shot *shot) {
     (void)shot;
-    __asm__ volatile("hlt");
+    X86_64("hlt");
     return DID_NOT_FIRE;
 }
 
 /* Fifteen bytes is the longest instruction there is; this one has sixteen. */
 static enum outcome overlong_instruction(const struct shot *shot) {
     (void)shot;
-    __asm__ volatile(".fill 15, 1, 0x66\n\tnop");
+    X86_64(".fill 15, 1, 0x66\n\tnop");
     return DID_NOT_FIRE;
 }
-#endif
 
 #define CODE .family = "code", .kind = "deterministic", .tiers = "forced"
 
@@ -98,18 +96,13 @@ FAMILY(code_faults,
      .expects = "SIGABRT SI_TKILL self"},
     {CODE, .name = "illegal_instruction", .needs = "", .fire = illegal_instruction,
      .mechanism = "Executes an instruction that is defined to be undefined.",
-#if defined(__aarch64__)
-     .expects = "SIGILL ILL_ILLOPC code"},
-#else
-     .expects = "SIGILL ILL_ILLOPN code"},
-#endif
+     .expects = "SIGILL ILL_ILLOPN code; aarch64: SIGILL ILL_ILLOPC code"},
     {CODE, .name = "jump_to_data", .needs = "", .fire = jump_to_data,
      .mechanism = "Calls into a page of data.", .expects = "SIGSEGV SEGV_ACCERR code"},
     {CODE, .name = "write_to_code", .needs = "", .fire = write_to_code,
      .mechanism = "Writes over its own code.", .expects = "SIGSEGV SEGV_ACCERR wild"},
     {CODE, .name = "write_to_constant", .needs = "", .fire = write_to_constant,
      .mechanism = "Writes over a constant.", .expects = "SIGSEGV SEGV_ACCERR wild"},
-#if defined(__x86_64__)
     {CODE, .name = "breakpoint", .needs = "x86_64", .fire = breakpoint,
      .mechanism = "Executes a breakpoint without a debugger.", .expects = "SIGTRAP SI_KERNEL null"},
     {CODE, .name = "privileged_instruction", .needs = "x86_64", .fire = privileged_instruction,
@@ -117,6 +110,4 @@ FAMILY(code_faults,
      .expects = "SIGSEGV SI_KERNEL null"},
     {CODE, .name = "overlong_instruction", .needs = "x86_64", .fire = overlong_instruction,
      .mechanism = "Executes an instruction of more than fifteen bytes; it is reported like NULL.",
-     .expects = "SIGSEGV SI_KERNEL null"},
-#endif
-);
+     .expects = "SIGSEGV SI_KERNEL null"});

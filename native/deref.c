@@ -35,6 +35,21 @@ static enum outcome bit_flip(const struct shot *shot) {
     return shot->mode == FORCED ? DID_NOT_FIRE : DONE;
 }
 
+/* Well mixed, so that neighbouring seeds have nothing in common (splitmix64). */
+static uint64_t mix(uint64_t seed) {
+    seed += 0x9e3779b97f4a7c15;
+    seed = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9;
+    seed = (seed ^ seed >> 27) * 0x94d049bb133111eb;
+    return seed ^ seed >> 31;
+}
+
+/* Most bits of an address show; the lowest lead to a neighbour, and nobody notices. */
+static enum outcome seeded_bit_flip(const struct shot *shot) {
+    struct shot drawn = {.mode = shot->mode, .value = {(int64_t)(mix((uint64_t)shot->value[0]) % 64)}};
+    enum outcome outcome = bit_flip(&drawn);
+    return outcome == DID_NOT_FIRE ? SILENT : outcome;
+}
+
 FAMILY(deref_faults,
     {.name = "null_read", .family = "deref", .kind = "deterministic", .tiers = "forced", .needs = "",
      .mechanism = "Reads a byte through a NULL pointer, `offset` bytes in.",
@@ -50,4 +65,8 @@ FAMILY(deref_faults,
     {.name = "bit_flip", .family = "deref", .kind = "deterministic", .tiers = "forced dosed", .needs = "",
      .mechanism = "Reads through a valid pointer of which one bit was flipped, as by a bad memory module.",
      .expects = "SIGSEGV SEGV_MAPERR wild",
-     .parameters = {{"bit", "index", 40, 36, 45}}, .fire = bit_flip});
+     .parameters = {{"bit", "index", 40, 36, 45}}, .fire = bit_flip},
+    {.name = "seeded_bit_flip", .family = "deref", .kind = "deterministic", .tiers = "forced dosed", .needs = "",
+     .mechanism = "Reads through a valid pointer of which one bit was flipped: `seed` draws which of the 64.",
+     .expects = "SIGSEGV SEGV_MAPERR wild | SIGSEGV SI_KERNEL null | SIGSEGV SEGV_ACCERR wild | silent",
+     .parameters = {{"seed", "seed", 3, 0, INT32_MAX}}, .fire = seeded_bit_flip});

@@ -53,8 +53,9 @@ struct fault {
     const char *mechanism; /* one sentence */
     const char *kind;      /* deterministic, racy, hang, silent, exit or control */
     const char *tiers;     /* of: forced dosed wild */
-    const char *needs;     /* of: memory_limit memory_cgroup empty_hugetlb x86_64 glibc */
-    const char *expects;   /* termination, si_code and address class where it takes effect */
+    const char *needs;     /* of: memory_limit memory_cgroup empty_hugetlb namespace cxx x86_64 glibc */
+    const char *expects;   /* termination, si_code and address class where it takes effect; "; aarch64: ..." or
+                            * "; musl x86_64: ..." behind it stands in its place where all those words hold */
     struct parameter parameters[PARAMETERS];
     enum outcome (*fire)(const struct shot *shot);
 };
@@ -90,6 +91,9 @@ struct box {
 /* Rows in [0, fault_count()); outside it fault_row() gives NULL. */
 int fault_count(void);
 const struct fault *fault_row(int index);
+
+/* Needs, as words, that this build can't meet: it was made without a C++ compiler. */
+const char *unmet_needs(void);
 
 /* Makes this process a victim: maps the box behind `fd` and installs the crash handlers.
  * 0, or BAD_BOX. */

@@ -28,7 +28,7 @@
 #include "namespace.h"
 #include "survivors.h"
 
-enum { CONTROL_FD = 3, BOX_FD = 4, FIRST_FOREIGN_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
+enum { CONTROL_FD = 3, BOX_FD = 4, CHANNEL_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
 enum { ACKNOWLEDGE_MS = 500, REMOTE_FD = 200 };
 
 
@@ -69,7 +69,7 @@ struct order {
     uint64_t data_bytes, address_bytes, cgroup_bytes;
     uint64_t processes, core_bytes;
     pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
-    int cgroup_version, keeps_box, own_namespace;
+    int cgroup_version, keeps_box, keeps_channel, own_namespace;
     const char *cgroup_parent, *pids_parent;
     const char *directory; /* where the victim works; NULL: here */
     const char *preload; /* the library that carries the box into a foreign command */
@@ -266,6 +266,7 @@ static const struct option options[] = {
     {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
     {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
+    {"channel", no_argument, NULL, 'h'},
     {"core-bytes", required_argument, NULL, 'c'},     {"directory", required_argument, NULL, 'C'},
     {NULL, 0, NULL, 0},
 };
@@ -285,6 +286,7 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'p': order->processes = strtoull(optarg, NULL, 10); break;
         case 'b': order->keeps_box = 1; break;
         case 'L': order->preload = optarg; break;
+        case 'h': order->keeps_channel = 1; break;
         case 'c': order->core_bytes = strtoull(optarg, NULL, 10); break;
         case 'C': order->directory = optarg; break;
         case 'n': order->own_namespace = 1; break;
@@ -297,13 +299,13 @@ static int take_order(int argc, char **argv, struct order *order) {
 
 /* Nothing but the supervisor's socket ends the guard: a stray SIGTERM must not orphan the victim. An inherited
  * SIG_IGN for SIGCHLD would have the kernel reap the victim and lose its status. */
-static void settle(void) {
+static void settle(const struct order *order) {
     sigset_t all;
     for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    syscall(SYS_close_range, FIRST_FOREIGN_FD, ~0u, 0);
+    syscall(SYS_close_range, order->keeps_channel ? CHANNEL_FD + 1 : CHANNEL_FD, ~0u, 0);
     fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
 }
 
@@ -339,7 +341,7 @@ int main(int argc, char **argv) {
     struct failure failure;
     struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1, .stuck_in_oom = -1};
     if (take_order(argc, argv, &order) != 0) return usage();
-    settle();
+    settle(&order);
     if (enter(&order, &failure) == 0) failure = guard(&order, &report);
     report.failed_step = failure.step;
     report.failed_errno = failure.error;

@@ -25,6 +25,32 @@ static enum outcome callback_after_close(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+/* An object that a collector finalises, and what its finaliser needs. */
+struct collected {
+    void (*finalise)(struct collected *self);
+    struct collected *owner;
+    char *buffer;
+};
+
+static void close_owner(struct collected *self) { munmap(self->buffer, (size_t)sysconf(_SC_PAGESIZE)); }
+
+static void flush_to_owner(struct collected *self) { launder(self->owner->buffer)[0] = 1; }
+
+/* As a collector does with a cycle that has become garbage: one after the other, in no order that they could rely on. */
+static void collect(struct collected *garbage, int count) {
+    for (int at = 0; at < count; at++) garbage[at].finalise(&garbage[at]);
+}
+
+static enum outcome finaliser(const struct shot *shot) {
+    struct collected garbage[] = {{close_owner, NULL, NULL}, {flush_to_owner, &garbage[0], NULL}};
+    void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)shot;
+    if (page == MAP_FAILED) return DID_NOT_FIRE;
+    garbage[0].buffer = page;
+    collect(garbage, 2);
+    return DID_NOT_FIRE;
+}
+
 static void crash_late(void) { (void)*launder(NULL); }
 
 /* The work is done and the status is chosen: then the crash comes. */
@@ -77,6 +103,9 @@ static enum outcome deadlock(const struct shot *shot) {
 FAMILY(lifetime_faults,
     {LIFETIME, .name = "callback_after_close", .kind = "deterministic", .fire = callback_after_close,
      .mechanism = "Calls back a client that was closed.", .expects = "SIGSEGV SEGV_MAPERR wild"},
+    {LIFETIME, .name = "finaliser", .kind = "deterministic", .fire = finaliser,
+     .mechanism = "A finaliser uses an object that was finalised before it; a registry in C stands in for a collector.",
+     .expects = "SIGSEGV SEGV_MAPERR wild"},
     {LIFETIME, .name = "crash_at_exit", .kind = "deterministic", .fire = crash_at_exit,
      .mechanism = "Crashes in an atexit handler, when it has already succeeded.",
      .expects = "SIGSEGV SEGV_MAPERR null"},

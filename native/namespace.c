@@ -29,11 +29,11 @@ static int keep_identity(uid_t uid, gid_t gid) {
     return write_file("/proc/self/gid_map", map);
 }
 
-static int leave_namespaces(void) {
+int leave_namespaces(int kinds) {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    if (unshare(CLONE_NEWPID | CLONE_NEWNS) == 0) return 0;
-    if (unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0) return -1;
+    if (unshare(kinds) == 0) return 0;
+    if (unshare(CLONE_NEWUSER | kinds) != 0) return -1;
     return keep_identity(uid, gid);
 }
 
@@ -54,7 +54,7 @@ static void wait_for_init(pid_t init) {
 /* Init tells whether it could mount, before its parent lets go of everything. */
 int enter_namespace(void) {
     int ends[2], error = 0;
-    if (leave_namespaces() != 0 || pipe2(ends, O_CLOEXEC) != 0) return -1;
+    if (leave_namespaces(CLONE_NEWPID | CLONE_NEWNS) != 0 || pipe2(ends, O_CLOEXEC) != 0) return -1;
     pid_t init = fork();
     if (init < 0) return -1;
     if (init == 0) {

@@ -40,11 +40,11 @@ static enum outcome kernel_read(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
-#if defined(__x86_64__)
 static enum outcome misaligned_vector(const struct shot *shot) {
     (void)shot;
     static char buffer[64] __attribute__((aligned(16)));
-    __asm__ volatile("movaps (%0), %%xmm0" : : "r"(buffer + 1) : "xmm0");
+    (void)*launder(buffer);
+    X86_64("movaps (%0), %%xmm0" : : "r"(buffer + 1) : "xmm0");
     return DID_NOT_FIRE;
 }
 
@@ -52,7 +52,8 @@ static enum outcome misaligned_vector(const struct shot *shot) {
 static enum outcome misaligned_access(const struct shot *shot) {
     (void)shot;
     static char buffer[64] __attribute__((aligned(16)));
-    __asm__ volatile(
+    (void)*launder(buffer);
+    X86_64(
         "pushf\n\t"
         "orl $0x40000, (%%rsp)\n\t"
         "popf\n\t"
@@ -62,7 +63,6 @@ static enum outcome misaligned_access(const struct shot *shot) {
         "popf" : : "r"(buffer + 1) : "eax", "memory", "cc");
     return DID_NOT_FIRE;
 }
-#endif
 
 static char *map_page(int protection) {
     void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -108,14 +108,12 @@ FAMILY(pointer_faults,
     {POINTER, .name = "kernel_read", .needs = "x86_64", .fire = kernel_read,
      .mechanism = "Reads an address of the kernel's.",
      .expects = "SIGSEGV SEGV_MAPERR wild | SIGSEGV SEGV_ACCERR wild"},
-#if defined(__x86_64__)
     {POINTER, .name = "misaligned_vector", .needs = "x86_64", .fire = misaligned_vector,
      .mechanism = "Loads a vector from an address that is not aligned; it is reported like NULL.",
      .expects = "SIGSEGV SI_KERNEL null"},
     {POINTER, .name = "misaligned_access", .needs = "x86_64", .fire = misaligned_access,
      .mechanism = "Loads a word from an odd address with alignment checks on.",
      .expects = "SIGBUS BUS_ADRALN null"},
-#endif
     {POINTER, .name = "protected_read", .needs = "", .fire = protected_read,
      .mechanism = "Reads a page that is mapped without any right.", .expects = "SIGSEGV SEGV_ACCERR wild"},
     {POINTER, .name = "read_only_write", .needs = "", .fire = read_only_write,

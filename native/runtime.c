@@ -3,12 +3,16 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "namespace.h"
 
 static enum outcome crash_under(void (*handler)(int)) {
     signal(SIGSEGV, handler);
@@ -113,6 +117,42 @@ static enum outcome negative_status(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
+/* The status of a child that is init of a PID namespace of its own, and does `act`; -1 when there was none. */
+static int status_of_init(void (*act)(void)) {
+    int status;
+    if (leave_namespaces(CLONE_NEWPID) != 0) return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
+        if (getpid() == 1) act();
+        _exit(1);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child ? status : -1;
+}
+
+enum { ALIVE = 42 };
+
+static void kill_init(void) {
+    kill(getpid(), SIGKILL);
+    raise(SIGSEGV);
+    _exit(ALIVE);
+}
+
+/* A signal that init sends itself, and has no handler for, is never delivered. */
+static enum outcome init_kills_itself(const struct shot *shot) {
+    int status = status_of_init(kill_init);
+    (void)shot;
+    return WIFEXITED(status) && WEXITSTATUS(status) == ALIVE ? SILENT : DID_NOT_FIRE;
+}
+
+/* Its SIGABRT has no effect, so that abort() takes to an instruction that can't be executed. */
+static enum outcome init_aborts(const struct shot *shot) {
+    int status = status_of_init(abort);
+    (void)shot;
+    if (WIFSIGNALED(status)) _exit(128 + WTERMSIG(status));
+    return DID_NOT_FIRE;
+}
+
 #define RUNTIME .family = "runtime", .tiers = "forced", .needs = ""
 
 FAMILY(runtime_faults,
@@ -135,4 +175,10 @@ FAMILY(runtime_faults,
      .mechanism = "Reports a child's SIGSEGV as a shell does.", .expects = "exited 139"},
     {RUNTIME, .name = "negative_status", .kind = "exit", .fire = negative_status,
      .mechanism = "Reports a child's SIGSEGV as the negative number that some runtimes use.",
-     .expects = "exited 245"});
+     .expects = "exited 245"},
+    {.family = "runtime", .tiers = "forced", .needs = "namespace", .name = "init_kills_itself", .kind = "silent",
+     .mechanism = "Init of a container sends itself SIGKILL and SIGSEGV, and lives.", .expects = "silent",
+     .fire = init_kills_itself},
+    {.family = "runtime", .tiers = "forced", .needs = "namespace x86_64 glibc", .name = "init_aborts", .kind = "exit",
+     .mechanism = "Init of a container calls abort(); it is reported as SIGSEGV is.", .expects = "exited 139",
+     .fire = init_aborts});

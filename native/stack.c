@@ -7,7 +7,7 @@
 enum { FRAME_BYTES = 4096, STACK_BYTES = 8 << 20, SMALL_STACK_BYTES = 512 << 10 };
 
 /* Not a tail call, and every frame is touched: it can't become a loop. */
-static int recurse(int depth) {
+__attribute__((noinline)) static int recurse(int depth) {
     volatile char frame[FRAME_BYTES];
     frame[0] = (char)depth;
     int below = recurse(depth + 1);
@@ -57,11 +57,12 @@ static enum outcome huge_local(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
-#if defined(__x86_64__)
-/* The frame's own return address, replaced by one that no program can have. */
+/* The frame's own return address, replaced by one that no program can have. Other architectures keep it elsewhere. */
 __attribute__((noinline)) static void smash_frame(void) {
+#if defined(__x86_64__)
     volatile uintptr_t *frame = __builtin_frame_address(0);
     frame[1] = (uintptr_t)0x4141414141414141;
+#endif
 }
 
 static enum outcome smashed_return(const struct shot *shot) {
@@ -69,7 +70,6 @@ static enum outcome smashed_return(const struct shot *shot) {
     smash_frame();
     return DID_NOT_FIRE;
 }
-#endif
 
 static enum outcome stack_canary(const struct shot *shot) {
     (void)shot;
@@ -91,11 +91,9 @@ FAMILY(stack_faults,
      .mechanism = "Writes to the far end of a local array that is larger than the stack.",
      .expects = "SIGSEGV SEGV_MAPERR stack | SIGSEGV SEGV_MAPERR wild",
      .parameters = {{"bytes", "bytes", 64 << 20, 16 << 20, 1 << 30}}, .fire = huge_local},
-#if defined(__x86_64__)
     {STACK, .name = "smashed_return", .needs = "x86_64", .fire = smashed_return,
      .mechanism = "Returns to an address that was overwritten; it is reported like NULL.",
      .expects = "SIGSEGV SI_KERNEL null"},
-#endif
     {STACK, .name = "stack_canary", .needs = "glibc", .fire = stack_canary,
      .mechanism = "Overflows a local array; the stack protector notices and aborts.",
      .expects = "SIGABRT SI_TKILL self"});

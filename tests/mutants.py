@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from harness import classifier, codes, errors, policy, retry, signature, truncation
+from harness import classifier, codes, errors, legacy, policy, retry, signature, truncation
 from harness.classifier import Rule
 from harness.codes import Code, CodeRow, Dialect, Status
 from harness.errors import internal
@@ -22,7 +22,11 @@ from harness.retry import Decision, Method, Outcome, Request, Settings
 
 UPSTREAM = (Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5)
 EVERY = tuple(Dialect)
+NEWER = tuple(
+    dialect for dialect in Dialect if dialect is not Dialect.UPSTREAM_V1
+)  # the first engine has its own steps
 STEPS = ("_cancel", "_answer_oom", "_refuse_code", "_cap_attempts", "_cap_run", "_obey_worker", "_follow_policy")
+LEGACY = (Dialect.UPSTREAM_V1,)
 Patch = pytest.MonkeyPatch
 
 
@@ -158,9 +162,9 @@ def _altered(module: Any, name: str, dialects: tuple[Dialect, ...]) -> Iterator[
 def of_steps() -> Iterator[Mutant]:
     """Skip each step of a decision, swap each pair."""
     for step in STEPS:
-        yield mutant(f"step {step} skipped", retry, step, lambda _: None)
+        yield mutant(f"step {step} skipped", retry, step, lambda _: None, NEWER)
     for one, two in combinations(STEPS, 2):
-        yield Mutant(f"steps {one} and {two} swapped", EVERY, partial(_swap, one=one, two=two))
+        yield Mutant(f"steps {one} and {two} swapped", NEWER, partial(_swap, one=one, two=two))
 
 
 def _swap(patch: Patch, *, one: str, two: str) -> None:
@@ -171,6 +175,7 @@ def _swap(patch: Patch, *, one: str, two: str) -> None:
 
 LIMITS = (
     (retry, "MAX_ATTEMPTS", EVERY),
+    (legacy, "QUEUE_FROM_MS", (Dialect.UPSTREAM_V1,)),
     (policy, "DEFAULT_MAX_ATTEMPTS", EVERY),
     (policy, "DEFAULT_FACTOR", EVERY),
     (policy, "DEFAULT_MIN_TIMEOUT_MS", EVERY),
@@ -197,7 +202,8 @@ def of_limits() -> Iterator[Mutant]:
         for shift in (-1, 1):
             yield mutant(f"{name} {shift:+}", module, name, getattr(module, name) + shift, dialects)
     for middle in (0.25, 0.75):
-        yield mutant(f"MIDDLE {middle}", retry, "MIDDLE", middle)
+        yield mutant(f"MIDDLE {middle}", retry, "MIDDLE", middle, NEWER)
+        yield mutant(f"legacy MIDDLE {middle}", legacy, "MIDDLE", middle, (Dialect.UPSTREAM_V1,))
     for field in policy.DEFAULTS.__struct_fields__:
         default: Any = getattr(policy.DEFAULTS, field)
         if default is not msgspec.UNSET:
@@ -234,12 +240,14 @@ def of_history() -> Iterator[Mutant]:
     answers: dict[str, Callable[[Request, Dialect], Decision]] = {
         "a retry sent to a dead process": lambda request, dialect: _at_once(decide(request, dialect)),
         "requeues eating the retry budget": lambda request, dialect: decide(_twice(request), dialect),
-        "twelve requeues and no more": lambda request, dialect: _dead_letter(request, decide(request, dialect)),
         "delays ignored": lambda request, dialect: _without_delay(request, decide(request, dialect)),
     }
     for name, answer in answers.items():
         yield mutant(f"history: {name}", retry, "decide", answer)
-    yield mutant("history: a schema failure of the policy retried", retry, "_stored_policy", _lenient)
+    twelve = "history: twelve requeues and no more"
+    yield mutant(twelve, retry, "decide", lambda one, dialect: _dead_letter(one, decide(one, dialect)))
+    yield mutant("history: a schema failure of the policy retried", retry, "_stored_policy", _lenient, NEWER)
+    yield mutant("history: a schema failure of the policy retried there", legacy, "_policy", _lenient_v1, LEGACY)
     yield Mutant("history: an uncaught exception that hangs until max duration", EVERY, _hang)
 
 
@@ -268,6 +276,10 @@ def _lenient(run: Any) -> policy.RetryPolicy | None:
         return policy.parse_policy(run.locked_retry_config) if run else None
     except ValueError:
         return policy.DEFAULTS
+
+
+def _lenient_v1(request: Request) -> policy.RetryPolicy | None:
+    return _lenient(request.run)
 
 
 def _hang(patch: Patch) -> None:

@@ -29,6 +29,8 @@ class Stop(NamedTuple):
     address: int
     sender: int
     thread: int
+    program_counter: int
+    stack_pointer: int
 
     def record(self) -> FaultRecord:
         """The same as the box should have it, registers aside."""

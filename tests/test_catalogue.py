@@ -35,6 +35,7 @@ def surroundings() -> dict[str, object]:
         "cgroups": sorted(str(one) for parent in cgroups for one in parent.glob(f"crash-harness-*{os.getpid()}*")),
         "here": sorted(path.name for path in Path.cwd().iterdir()),
         "shared memory": sorted(path.name for path in Path("/dev/shm").iterdir() if "crash" in path.name),  # noqa: S108
+        "filled": [Path("/tmp/crash-harness-mapped").exists(), Path("/tmp/crash-harness-rest").exists()],  # noqa: S108
     }
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness import NotArmed, victim
-from harness.catalogue import Fault, catalogue, check_parameters, find
+from harness.catalogue import Fault, Variant, catalogue, check_parameters, find, read_expects, unmet_needs
 from harness.evidence import Exited, Signaled, spelling
 from harness.exceptions import InvalidInputError
 from harness.gate import Verdict
@@ -91,20 +91,60 @@ def test_a_row_is_well_formed(fault: Fault) -> None:
     assert fault.kind in {"deterministic", "racy", "hang", "silent", "exit", "control"}
     assert fault.tiers
     assert set(fault.tiers) <= {"forced", "dosed", "wild"}
-    assert set(fault.needs) <= {"memory_limit", "memory_cgroup", "empty_hugetlb", "x86_64", "glibc"}
+    assert set(fault.needs) <= {"memory_limit", "memory_cgroup", "empty_hugetlb", "namespace", "cxx", "x86_64", "glibc"}
     assert all(dial.low <= dial.initial <= dial.high and dial.unit for dial in fault.parameters)
 
 
 def test_names_are_unique() -> None:
     """The catalogue by name has as many rows as the extension."""
     evidence = supervise(victim.command_line("--catalogue"), deadline_s=60)
-    assert len(msgspec.json.decode(evidence.stdout)) == len(FAULTS)
+    assert len(msgspec.json.decode(evidence.stdout)["rows"]) == len(FAULTS)
 
 
 def test_an_unknown_fault_names_its_neighbour() -> None:
     """A typing mistake is answered with the nearest name."""
     with pytest.raises(InvalidInputError, match="did you mean 'null_read'"):
         find("nul_read")
+
+
+@pytest.mark.parametrize(
+    ("here", "expected"),
+    [
+        ({"x86_64", "glibc"}, ("A", "B")),
+        ({"aarch64", "glibc"}, ("C",)),
+        ({"x86_64", "musl"}, ("D", "E")),
+        ({"aarch64", "musl"}, ("C",)),
+    ],
+    ids=["usual", "architecture", "both words", "the first that holds"],
+)
+def test_a_row_expects_what_the_machine_makes_of_it(here: set[str], expected: tuple[str, ...]) -> None:
+    """The first variant of which all words hold, else the row's usual evidence; all of it is told."""
+    found, usual, variants = read_expects("A | B; aarch64: C; musl x86_64: D | E", frozenset(here))
+    assert (found, usual) == (expected, ("A", "B"))
+    assert variants == (Variant(("aarch64",), ("C",)), Variant(("musl", "x86_64"), ("D", "E")))
+
+
+@pytest.mark.parametrize("text", ["A; B", "A; : B", "A; vax: B"])
+def test_a_variant_names_a_machine(text: str) -> None:
+    """Anything else is a mistake in the row."""
+    with pytest.raises(InvalidInputError, match="does not begin with words of: aarch64 glibc musl x86_64"):
+        read_expects(text, frozenset())
+
+
+def test_a_need_that_the_build_can_not_meet_is_told() -> None:
+    """Without a C++ compiler its rows are listed and skipped, never fired."""
+    answer = call(find("terminate_call"), "forced")
+    expected = Verdict.SKIP if "cxx" in unmet_needs() else Verdict.PASS
+    assert answer.judgement.verdict is expected
+
+
+def test_the_runtime_of_cxx_says_why() -> None:
+    """What is printed before abort() is in the evidence, and an impossible allocation is counted as refused."""
+    if "cxx" in unmet_needs():
+        pytest.skip("built without a C++ compiler")
+    evidence = supervise(Shot("bad_alloc"), deadline_s=30)
+    assert "std::bad_alloc" in evidence.stderr
+    assert evidence.memory.allocation_failures == 1
 
 
 def test_parameters_are_checked() -> None:

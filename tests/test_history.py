@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +136,34 @@ def test_no_failing_write_gives_a_wrong_verdict(tmp_path: Path, error: str, *, f
 def test_the_first_full_disk_costs_the_ballast_only(tmp_path: Path) -> None:
     """The ballast is released, and the write goes through."""
     with History(tmp_path / "h") as history:
+        history.write("header")
+        assert (tmp_path / "h.ballast").exists()
+        with History(tmp_path / "h") as reader:  # who only reads leaves it alone
+            assert kinds(reader) == [("header", 0)]
         assert (tmp_path / "h.ballast").exists()
         history._connection = Failing(  # type: ignore[assignment]  # quacks like one
             history._connection, 1, "database or disk is full", for_good=False
         )
         history.write("started", "x", 1)
         assert not (tmp_path / "h.ballast").exists()
-        assert kinds(history) == [("started", 1)]
+        assert kinds(history) == [("header", 0), ("started", 1)]
+
+
+def test_two_that_open_a_new_file_at_once_share_it(tmp_path: Path) -> None:
+    """One makes the tables, the others find them; a hundred times, on four threads."""
+    for n in range(100):
+        path, start = tmp_path / str(n), threading.Barrier(4)
+
+        def write(path: Path = path, start: threading.Barrier = start) -> None:
+            start.wait()
+            with History(path) as history:
+                history.write("kill_intent")
+
+        with ThreadPoolExecutor(4) as pool:
+            for future in [pool.submit(write) for _ in range(4)]:
+                future.result()
+        with History(path) as history:
+            assert kinds(history) == [("kill_intent", 0)] * 4
 
 
 FULL = """

@@ -3,32 +3,15 @@
 import subprocess
 
 import pytest
+from likeness import FAULTS, gist
 
 from harness.capabilities import why_not
-from harness.catalogue import Fault, catalogue
-from harness.evidence import Evidence, Exited
+from harness.catalogue import Fault
+from harness.evidence import Exited
 from harness.exceptions import InfraError
-from harness.supervisor import Limits, Shot, supervise
+from harness.rollcall import limits_for
+from harness.supervisor import Shot, supervise
 from harness.victim import runner_path
-
-MIB = 1 << 20
-NULL_PAGES = 0x10000
-FAULTS = [fault for fault in catalogue().values() if fault.kind != "racy"]
-
-
-def limits_for(fault: Fault) -> Limits:
-    """Memory faults get a limit, others none."""
-    if "memory_cgroup" in fault.needs:
-        return Limits(memory_bytes=64 * MIB, memory_by="cgroup")
-    return Limits(memory_bytes=64 * MIB, data_bytes=56 * MIB) if "memory_limit" in fault.needs else Limits()
-
-
-def gist(evidence: Evidence) -> tuple[object, ...]:
-    """What must not depend on the host: all but times, sizes, thread ids, and addresses that the layout decides."""
-    fault = evidence.fault
-    near_null = fault and fault.address is not None and fault.address < NULL_PAGES
-    record = fault and (fault.signal, fault.code, fault.address if near_null else fault.address is not None)
-    return evidence.termination, evidence.ended_by, evidence.witness, record, bool(evidence.memory.oom_kills)
 
 
 @pytest.mark.slow

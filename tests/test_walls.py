@@ -12,7 +12,8 @@ MODULES = sorted(HARNESS.rglob("*.py"))
 
 PURE = [
     *("codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"),
-    *("statistics", "tally", "findings", "judge", "corpus", "tables", "baseline", "nightly", "tomlwriter"),
+    *("statistics", "tally", "findings", "lifecycle", "request", "legacy"),
+    *("judge", "corpus", "tables", "baseline", "nightly", "tomlwriter"),
 ]
 WORLD = {
     "os",
@@ -32,18 +33,23 @@ WORLD = {
 ROWS = [
     ["exceptions", "tomlwriter"],
     ["evidence", "codes", "statistics"],
-    ["victim"],
+    ["victim", "job"],
     ["supervisor", "catalogue", "truncation", "policy", "tally"],
     ["findings"],
     ["capabilities", "errors", "signature"],
+    ["request"],
+    ["legacy"],
     ["classifier", "retry"],
     ["judge", "corpus"],
+    ["foreign", "lifecycle"],
     ["engine", "scenario", "tables"],
     ["trial", "gate", "history", "selection"],
+    ["jobs"],
     ["campaign", "rollcall", "experiment", "environment", "baseline"],
-    ["nightly", "baselinefile"],
+    ["nightly", "baselinefile", "calibration"],
     ["gatekeeper"],
     ["recording"],
+    ["dossier"],
     ["report"],
     ["cli", "pytest_plugin"],
     ["__main__"],

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+from likeness import FAULTS, gist
 
 from harness.capabilities import why_not
-from harness.catalogue import Fault, catalogue
-from harness.evidence import EndedBy, Evidence, Exited, Host, Signaled, Start, Witness
+from harness.catalogue import Fault
+from harness.evidence import EndedBy, Exited, Host, Signaled, Start, Witness
 from harness.exceptions import InfraError, InvalidInputError
+from harness.rollcall import limits_for
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, supervise
 from harness.supervisor.zygote import HEAD, TRIAL_BYTES
 from harness.victim import runner_path
 
 MIB = 1 << 20
-NULL_PAGES = 0x10000
 HOSTS: list[Host] = ["native", "python"]
 STARTS: list[Start] = ["warm", "fresh"]
-FAULTS = [fault for fault in catalogue().values() if fault.kind != "racy"]
 needs_cgroup = pytest.mark.skipif(memory_cgroup().version == 0, reason=memory_cgroup().reason or "a cgroup is there")
 
 
@@ -29,21 +29,6 @@ def nothing_is_left_behind() -> Iterator[None]:
     before = len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))
     yield
     assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
-
-
-def limits_for(fault: Fault) -> Limits:
-    """Memory faults get a limit, others none."""
-    if "memory_cgroup" in fault.needs:
-        return Limits(memory_bytes=64 * MIB, memory_by="cgroup")
-    return Limits(memory_bytes=64 * MIB, data_bytes=56 * MIB) if "memory_limit" in fault.needs else Limits()
-
-
-def gist(evidence: Evidence) -> tuple[object, ...]:
-    """What must not depend on the start: all but times, sizes, thread ids, and addresses that the layout decides."""
-    fault = evidence.fault
-    near_null = fault and fault.address is not None and fault.address < NULL_PAGES
-    record = fault and (fault.signal, fault.code, fault.address if near_null else fault.address is not None)
-    return evidence.termination, evidence.ended_by, evidence.witness, record, bool(evidence.memory.oom_kills)
 
 
 @pytest.mark.slow

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
+from contextlib import ExitStack
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from harness.cli.options import common, emit, size
-from harness.engine import SUCCEEDED, Attempt, Engine, Life, Policy, Run
+from harness.engine import Attempt, Engine, Life, Policy, Run
+from harness.history import History
+from harness.lifecycle import SUCCEEDED
 from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, refuse_unknown
 from harness.report.words import attempt_line, counted
 from harness.supervisor import Command, Limits, supervise
@@ -136,6 +142,11 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     show_default=True,
     help="Preload a library that records a crash of COMMAND and counts refused allocations.",
 )
+@click.option(
+    "--history",
+    type=click.Path(path_type=Path),
+    help="Commit each step to this file; with the same command again, go on where it was ended.",
+)
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
@@ -150,6 +161,7 @@ def exec_command(
     retry_config: object,
     machine: str,
     black_box: str,
+    history: Path | None,
     backtrace: bool,
     wait: bool,
     as_json: bool,
@@ -161,7 +173,7 @@ def exec_command(
     Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
     """
     limits, policy = Limits(memory, memory_by), policy_of(max_attempts, retry_config, machine)
-    draws, relay = count(1), Relay(as_json=as_json)
+    relay = Relay(as_json=as_json)
 
     def execute(_: int, on: str) -> Life:
         own = limits_on(on, machine, limits)
@@ -171,8 +183,13 @@ def exec_command(
     def observe(attempt: Attempt) -> None:
         relay.say("\n".join([attempt_line(attempt), *indented(attempt.evidence.backtrace)]))
 
-    engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
-    finished = engine.run(execute, observe)
+    with ExitStack() as stack:
+        book = stack.enter_context(History(history)) if history else None
+        title = shlex.join(command)
+        steps = book.steps(title) if book else []
+        draws = count(1 + len(steps))
+        engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
+        finished = engine.run(execute, observe, save=partial(book.save, title) if book else None, saved=steps)
     if as_json:
         emit(record(finished))
     click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)

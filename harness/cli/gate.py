@@ -14,9 +14,10 @@ from rich.markup import escape
 
 from harness.baselinefile import load, save
 from harness.campaign import processors
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import classifier, common, emit_pretty
 from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
+from harness.foreign import foreign
 from harness.gate import exit_code
 from harness.gatekeeper import Finding, Keeper, Night, Pair, check, pairs_of
 from harness.recording import SEEDS, Wanted, make
@@ -50,6 +51,7 @@ def gate() -> None:
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@classifier
 @common
 @click.pass_context
 def record(
@@ -60,6 +62,7 @@ def record(
     accept: tuple[str, ...],
     because: tuple[str, ...],
     jobs: int | None,
+    classifier: str | None,
     as_json: bool,
     dialect: Dialect,
     seed: int | None,
@@ -71,8 +74,8 @@ def record(
     pairs = pairs_of(select(scenario, None))
     old = load(output) if output.exists() else None
     wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs))
-    keeper = Keeper(dialect, jobs or processors())
-    with progress(console(stderr=True)) as bar:
+    with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
+        keeper = Keeper(dialect, jobs or processors(), judge)
         made = make(wanted, keeper, old, _step(bar, "recording"))
     if made.baseline:
         save(output, made.baseline)
@@ -97,6 +100,7 @@ def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]
     "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@classifier
 @common
 @click.pass_context
 def check_file(
@@ -105,6 +109,7 @@ def check_file(
     scenario: tuple[str, ...],
     fresh_seeds: bool,
     jobs: int | None,
+    classifier: str | None,
     as_json: bool,
     dialect: Dialect,
     seed: int | None,
@@ -117,8 +122,8 @@ def check_file(
     if context.get_parameter_source("dialect") is ParameterSource.DEFAULT and baseline.dialect in set(Dialect):
         dialect = Dialect(baseline.dialect)
     pairs = pairs_of(select(scenario or baseline.scenarios, None))
-    keeper = Keeper(dialect, jobs or processors())
-    with progress(console(stderr=True)) as bar:
+    with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
+        keeper = Keeper(dialect, jobs or processors(), judge)
         stale = stale_ids(baseline, scenario, pairs)
         findings = check(baseline, pairs, stale, keeper, _step(bar, "checking"))
         if fresh_seeds:

@@ -34,6 +34,15 @@ def common(command: Function) -> Function:
     return click.option("--seed", type=int, help="Replaces the seeds of scenarios; draws delays.")(command)
 
 
+def classifier(command: Function) -> Function:
+    """Add --classifier."""
+    return click.option(
+        "--classifier",
+        metavar="SPEC",
+        help="Judge by your own: module:function, or 'cmd:PROGRAM' that answers the classify and decide lines.",
+    )(command)
+
+
 def emit(value: object) -> None:
     """Write one JSON document and a newline to stdout, at once."""
     sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from harness.cli.calibrate import calibrate_race
+from harness.cli.dialects import dialects
 from harness.cli.doctor import doctor
 from harness.cli.exec import exec_command
 from harness.cli.experiment import experiment
@@ -12,6 +14,7 @@ from harness.cli.faults import faults
 from harness.cli.filters import classify_lines, decide_lines
 from harness.cli.gate import gate
 from harness.cli.replay import replay
+from harness.cli.report import report
 from harness.cli.run import run
 
 
@@ -24,5 +27,19 @@ def program() -> None:
     """Make native code crash for real, and prove that a retry engine classifies and retries the crashes correctly."""
 
 
-for command in (doctor, faults, run, exec_command, experiment, gate, replay, classify_lines, decide_lines, export):
+for command in (
+    doctor,
+    faults,
+    run,
+    exec_command,
+    experiment,
+    calibrate_race,
+    gate,
+    replay,
+    report,
+    dialects,
+    classify_lines,
+    decide_lines,
+    export,
+):
     program.add_command(command)

@@ -9,10 +9,11 @@ import click
 from rich.markup import escape
 
 from harness.campaign import Campaign, Result, decided, processors, run_all, title_of
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import classifier, common, emit_pretty
 from harness.cli.order import Order, open_history
 from harness.cli.rollcall import roll_call
 from harness.exceptions import InvalidInputError
+from harness.foreign import foreign
 from harness.gate import exit_code, observed
 from harness.report import words
 from harness.report.terminal import console, plain_line, progress, reasons, summary, table
@@ -20,7 +21,6 @@ from harness.selection import select
 
 if TYPE_CHECKING:
     from harness.codes import Dialect
-    from harness.history import History
     from harness.scenario import Scenario
 
 INTERRUPTED = 130
@@ -54,6 +54,7 @@ def record(result: Result) -> dict[str, object]:
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
+@classifier
 @common
 @click.pass_context
 def run(
@@ -65,6 +66,7 @@ def run(
     history: Path | None,
     resume: Path | None,
     jobs: int | None,
+    classifier: str | None,
     as_json: bool,
     dialect: Dialect,
     seed: int | None,
@@ -81,8 +83,9 @@ def run(
         _list(select(scenario, case))
         return
     order = Order(scenario, case, dialect, seed)
-    with open_history(history, resume, order) as (book, asked):
-        code = _run(asked, book, jobs or processors(), as_json)
+    with open_history(history, resume, order) as (book, asked), foreign(classifier) as judge:
+        campaign = Campaign(asked.dialect, asked.seed, history=book, foreign=judge)
+        code = _run(asked, campaign, jobs or processors(), as_json)
     context.exit(code)
 
 
@@ -93,9 +96,10 @@ def _list(scenarios: list[Scenario]) -> None:
             click.echo(f"  {title_of(scenario, case)}")
 
 
-def _run(asked: Order, book: History | None, jobs: int, as_json: bool) -> int:
+def _run(asked: Order, campaign: Campaign, jobs: int, as_json: bool) -> int:
     scenarios = select(asked.scenarios, asked.case)
     total = sum(len(one.case) for one in scenarios)
+    book = campaign.history
     out, results = console(stderr=as_json), decided(book) if book else []
     if results:
         out.print(f"{words.counted(len(results), 'case')} decided already, {total - len(results)} to go")
@@ -108,7 +112,7 @@ def _run(asked: Order, book: History | None, jobs: int, as_json: bool) -> int:
             bar.advance(task)
             out.print(escape(plain_line(result)), soft_wrap=True)
 
-        finished = run_all(scenarios, Campaign(asked.dialect, asked.seed, history=book), jobs, on_result, done)
+        finished = run_all(scenarios, campaign, jobs, on_result, done)
     _report(results, total, finished, as_json)
     return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
 

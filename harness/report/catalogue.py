@@ -16,7 +16,8 @@ HEAD = """\
 Written by `crash-harness faults --markdown`; a row is what the extension says of itself, on x86-64 with glibc.
 Expected evidence is the signal, its si_code, and where the address lies: null (below 64 KiB), code (the instruction
 itself), stack (near the stack pointer), wild, or self (a sender in place of an address). A signal alone leaves no
-record. `silent` took effect and nobody noticed; `done` did not take effect, as it may.
+record. `silent` took effect and nobody noticed; `done` did not take effect, as it may. What another architecture or
+C library makes of it stands behind a semicolon.
 """
 
 
@@ -32,6 +33,11 @@ def _family(name: str, rows: list[Fault]) -> str:
     return "\n".join(lines)
 
 
+def _expected(fault: Fault) -> str:
+    elsewhere = [f"{' '.join(one.where)}: {' or '.join(one.expects)}" for one in fault.variants]
+    return "; ".join([" or ".join(fault.usual), *elsewhere])
+
+
 def _row(fault: Fault) -> str:
     dials = "; ".join(f"{one.name} {one.low} to {one.high} {one.unit}, {one.initial}" for one in fault.parameters)
     cells = (
@@ -40,7 +46,7 @@ def _row(fault: Fault) -> str:
         fault.kind,
         ", ".join(fault.tiers),
         ", ".join(fault.needs),
-        " or ".join(fault.expects),
+        _expected(fault),
         dials,
     )
     return f"| {' | '.join(cells)} |"

@@ -39,7 +39,7 @@ def finding_lines(
     for variant, finding in zip(one.variants, findings, strict=False):
         how = f"{variant.host}, {variant.start}" if variant.case else "fresh"
         yield f"{finding.variant}   ({variant.dialect}, {how}, seed {variant.seed}, {one.jobs} at a time)"
-        yield from (f"  {line}" for line in _lines(finding))
+        yield from (f"  {line}" for line in finding_lines_of(finding))
     if difference:
         yield f"{difference.first} and {difference.second}, side by side"
         yield f"  {difference.text}"
@@ -47,11 +47,17 @@ def finding_lines(
     yield ""
 
 
-def _lines(finding: Finding) -> Iterator[str]:
+def finding_lines_of(finding: Finding) -> Iterator[str]:
+    """One variant's answer."""
     for row in finding.outcomes:
         truth = f"{row.injected} -> " if row.injected else ""
         words = ", ".join(filter(None, (row.ended, row.cause, row.code, row.branch)))
         yield f"{row.count:>8}  {truth}{words}"
+    yield from fact_lines(finding)
+
+
+def fact_lines(finding: Finding) -> Iterator[str]:
+    """Rate, independence and advice, without the table of outcomes."""
     yield f"failures {finding.failures} of {finding.trials}: {finding.rate:.1%}"
     yield f"95 % interval {_percent(finding.score)} (Wilson), {_percent(finding.exact)} (Clopper-Pearson)"
     yield f"within groups of ten: {_alike(finding.groups)}"

@@ -30,8 +30,8 @@ STYLES = {
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that does not wrap tables to 80 columns where nobody looks at a terminal."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    made = Console(stderr=stderr, highlight=False, emoji=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def progress(out: Console) -> Progress:

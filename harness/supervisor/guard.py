@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from harness.exceptions import InfraError
+from harness.job import CHANNEL_FD
 from harness.victim import BOX_FD, extension_path
 
 if TYPE_CHECKING:
@@ -101,13 +102,18 @@ def _socketpair() -> list[int]:
 class Guard:
     """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it.
 
-    What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4.
+    What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4, `channel` its 5.
 
     Raises InfraError when it can't be started.
     """
 
     def __init__(
-        self, command: Sequence[str], options: Sequence[str], env: Mapping[str, str], page: int | None
+        self,
+        command: Sequence[str],
+        options: Sequence[str],
+        env: Mapping[str, str],
+        page: int | None,
+        channel: int | None = None,
     ) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
             try:
@@ -115,13 +121,14 @@ class Guard:
                 self.stdout, out = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 self.stderr, err = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 given = {1: out, 2: err, CONTROL_FD: their_control}
-                if page is not None:
-                    given[BOX_FD] = fcntl.fcntl(page, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
-                    theirs.callback(os.close, given[BOX_FD])
+                for fd, mine in ((BOX_FD, page), (CHANNEL_FD, channel)):
+                    if mine is not None:
+                        given[fd] = fcntl.fcntl(mine, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+                        theirs.callback(os.close, given[fd])
                 self._socket = socket.socket(fileno=self.control)
                 ours.callback(self._socket.detach)
-                box_option = ["--box"] if page is not None else []
-                self.pid = self._spawn([guard_path(), *options, *box_option, "--", *command], env, given)
+                kept = [word for fd, word in ((BOX_FD, "--box"), (CHANNEL_FD, "--channel")) if fd in given]
+                self.pid = self._spawn([guard_path(), *options, *kept, "--", *command], env, given)
             except (OSError, ValueError) as error:
                 raise InfraError(f"the guard can't be started: {error}") from error
             self._pidfd = self._hold(ours)

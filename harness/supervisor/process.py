@@ -109,6 +109,7 @@ def supervise(
     containment: Wanted = "auto",
     black_box: bool = True,
     backtrace: bool = False,
+    channel: int | None = None,
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
@@ -118,6 +119,7 @@ def supervise(
     or does without one. `black_box` lets a command carry a library that records its crash and counts refused
     allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
+    `channel` becomes descriptor 5 of the victim (see supervisor.channel).
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.
@@ -145,7 +147,7 @@ def supervise(
         trap = stack.enter_context(CoreTrap(own_folder=isinstance(victim, Shot))) if backtrace else None
         if journal:
             journal.started()
-        with Guard(argv, [*options, *(trap.options() if trap else [])], env, page) as guard:
+        with Guard(argv, [*options, *(trap.options() if trap else [])], env, page, channel) as guard:
             report, out, err = _attend(
                 guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
             )

@@ -1,24 +1,45 @@
 /* oracle PROGRAM [ARGUMENT...]: executes PROGRAM as this very process, watched by a child through ptrace. The child
- * prints "pid PID", then a line "SIGNAL CODE ADDRESS SENDER THREAD" for each signal that is about to be delivered,
- * as the kernel has it. Status 77 when there is no ptrace. */
+ * prints "pid PID", then a line "SIGNAL CODE ADDRESS SENDER THREAD PC SP" for each signal that is about to be
+ * delivered, as the kernel has it. Status 77 when there is no ptrace. */
+#include <elf.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { NO_PTRACE = 77 };
+
+struct registers {
+    unsigned long program_counter, stack_pointer;
+};
+
+static struct registers registers_of(pid_t thread) {
+    struct user_regs_struct all = {0};
+    struct iovec place = {&all, sizeof all};
+    ptrace(PTRACE_GETREGSET, thread, (void *)(uintptr_t)NT_PRSTATUS, &place);
+#if defined(__x86_64__)
+    return (struct registers){all.rip, all.rsp};
+#elif defined(__aarch64__)
+    return (struct registers){all.pc, all.sp};
+#else
+    return (struct registers){0};
+#endif
+}
 
 static void tell(pid_t thread) {
     siginfo_t info;
     if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) != 0) return;
     uintptr_t address = info.si_code > 0 ? (uintptr_t)info.si_addr : 0;
     int sender = info.si_code > 0 ? 0 : (int)info.si_pid;
-    dprintf(STDOUT_FILENO, "%d %d %lu %d %d\n", info.si_signo, info.si_code, (unsigned long)address, sender,
-            (int)thread);
+    struct registers registers = registers_of(thread);
+    dprintf(STDOUT_FILENO, "%d %d %lu %d %d %lu %lu\n", info.si_signo, info.si_code, (unsigned long)address, sender,
+            (int)thread, registers.program_counter, registers.stack_pointer);
 }
 
 static int watch(void) {

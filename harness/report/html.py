@@ -1,0 +1,148 @@
+"""A dossier as one HTML file: no network, no script; readable in print and by a screen reader.
+
+Whatever may come from a victim or a user goes through `_text`.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from harness.report import charts, words
+from harness.report.experiment import fact_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from harness.campaign import Result
+    from harness.dossier import Confusion, Curve, Dossier
+    from harness.findings import Finding
+
+STYLE = """
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #111; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; }
+caption { text-align: left; font-weight: 600; padding: .25rem 0; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ccc;
+  overflow-wrap: break-word; }
+th[scope=col] { white-space: nowrap; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.PASS { color: #14532d; } .FAIL, .INFRA { color: #8b0000; font-weight: 700; } .UNKNOWN, .SKIP { color: #555; }
+figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: .75rem; }
+tr.differ th { border-left: .3rem solid #8b0000; padding-left: .5rem; }
+@media print { body { margin: 0; max-width: none; } section { break-inside: avoid-page; } pre { background: none; } }
+"""
+
+
+def _text(value: object) -> str:
+    """Escape, and show control characters instead of passing them on."""
+    return escape("".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in str(value)))
+
+
+def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Numbers to the right; the first cell of a row is its heading."""
+    yield f"<table><caption>{_text(caption)}</caption>"
+    yield "<thead><tr>" + "".join(f'<th scope="col">{_text(one)}</th>' for one in headings) + "</tr></thead><tbody>"
+    for first, *rest in rows:
+        cells = "".join(
+            f'<td class="number">{c:,}</td>' if isinstance(c, int) else f"<td>{_text(c)}</td>" for c in rest
+        )
+        yield f'<tr><th scope="row">{_text(first)}</th>{cells}</tr>'
+    yield "</tbody></table>"
+
+
+def page(dossier: Dossier) -> str:
+    """Write the whole file."""
+    title = _text(f"Crash Harness: {dossier.name}")
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    parts = [*_headline(dossier), *_verdicts(dossier.results), *_experiments(dossier), *_confusion(dossier.confusion)]
+    parts += [*_environment(dossier)]
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n'
+        f"<body><main><h1>{title}</h1>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _headline(dossier: Dossier) -> Iterator[str]:
+    counts = dossier.verdicts()
+    told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
+    differing = [truth for truth, _, differ in dossier.confusion.rows() if differ]
+    cases = f"{words.counted(len(dossier.results), 'case')}: {told}" if told else "no case"
+    yield f"<p>{_text(cases)}; {words.counted(len(dossier.experiments), 'experiment')}.</p>"
+    if differing:
+        yield f"<p><strong>The dialects differ on {words.counted(len(differing), 'kind')} of death:</strong> "
+        yield f"{_text('; '.join(differing))}.</p>"
+
+
+def _verdicts(results: Sequence[Result]) -> Iterator[str]:
+    if not results:
+        return
+    yield "<section><h2>Verdicts</h2><table><caption>Cases</caption><thead><tr>"
+    yield "".join(
+        f'<th scope="col">{one}</th>' for one in ("case", "fault", "observed", "status", "dialect", "verdict")
+    )
+    yield "</tr></thead><tbody>"
+    for result in sorted(results, key=lambda one: one.title):
+        verdict, run = result.judgement.verdict, result.run
+        seen = (words.terminations(run), run.status) if run else ("", "")
+        cells = (f"{result.case.victim.fault} ({result.case.victim.tier})", *seen, result.dialect)
+        yield f'<tr><th scope="row">{_text(result.title)}</th>' + "".join(f"<td>{_text(one)}</td>" for one in cells)
+        why = f"<br>{_text('; '.join(result.judgement.reasons))}" if result.judgement.reasons else ""
+        yield f'<td class="{verdict}">{verdict}{why}</td></tr>'
+    yield "</tbody></table></section>"
+
+
+def _experiments(dossier: Dossier) -> Iterator[str]:
+    for told in dossier.experiments:
+        yield f"<section><h2>Experiment: {_text(told.experiment.title)}</h2><p>Stopped: {_text(told.ended)}.</p>"
+        for finding, curve in zip(told.findings, told.curves, strict=False):
+            yield from _finding(finding, curve)
+        if told.difference:
+            yield f"<p><strong>Side by side:</strong> {_text(told.difference.text)}.</p>"
+        yield "</section>"
+
+
+def _finding(finding: Finding, curve: Curve) -> Iterator[str]:
+    yield f"<h3>{_text(finding.variant)}</h3>"
+    rows = [
+        (r.ended, r.injected or "none", r.cause, r.code or "none", r.branch or "none", r.count)
+        for r in finding.outcomes
+    ]
+    yield from _table("Outcomes", ("ended", "injected", "cause", "code", "decided by", "trials"), rows)
+    yield f"<pre>{_text(chr(10).join(fact_lines(finding)))}</pre>"
+    score = finding.score
+    spoken = f"{finding.rate:.1%} of {finding.trials} trials failed, 95 % interval {score.low:.1%} to {score.high:.1%}"
+    yield _plot(charts.rate_over_trials(curve, spoken), f"Failure rate so far over the number of trials: {spoken}.")
+    shown = [wait for wait in finding.waits if wait.observed or wait.expected >= charts.LEAST_EXPECTED]
+    if any(wait.observed for wait in shown):
+        told_waits = ", ".join(f"{w.attempts}: {w.observed} ({w.expected:.0f})" for w in shown)
+        caption = f"Attempts to the first success, observed (expected of independent attempts): {told_waits}."
+        yield _plot(charts.waits(shown, "Attempts to the first success"), caption)
+
+
+def _plot(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _confusion(confusion: Confusion) -> Iterator[str]:
+    rows = list(confusion.rows())
+    if not rows:
+        return
+    dialects = list(rows[0][1])
+    yield "<section><h2>What each dialect calls it</h2><table><caption>Injected truth against classification; rows on "
+    yield "which the dialects differ are marked and come first</caption><thead><tr>"
+    yield "".join(f'<th scope="col">{_text(one)}</th>' for one in ("injected", *dialects)) + "</tr></thead><tbody>"
+    for truth, cells, differ in rows:
+        mark = ' class="differ"' if differ else ""
+        yield f'<tr{mark}><th scope="row">{_text(truth)}{" (differ)" if differ else ""}</th>'
+        for dialect in dialects:
+            yield f"<td>{'<br>'.join(_text(f'{code} × {n:,}') for code, n in cells[dialect].items())}</td>"
+        yield "</tr>"
+    yield "</tbody></table></section>"
+
+
+def _environment(dossier: Dossier) -> Iterator[str]:
+    yield "<section><h2>Where it was made</h2>"
+    yield from _table("Environment", ("fact", "value"), sorted(dossier.environment.items()))
+    yield "</section>"

@@ -1,0 +1,345 @@
+"""Our dialects against the published upstream package, live, on random inputs.
+
+    make differential                   # python tests/differential.py --count 200000
+
+Installs both versions into a folder of its own, once, and needs Node 20 and npm for it. A mismatch is shrunk to a small
+example, and fails. Integers beyond 2^53 are not asked about: their JSON spelling differs between languages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import random
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import msgspec
+from msgspec import UNSET
+
+from harness.codes import Code, Dialect
+from harness.errors import (
+    TaskError,
+    UnexpectedError,
+    enhance,
+    error_of_exit,
+    is_looked_up,
+    is_oom,
+    is_retriable,
+    parse_error,
+    sanitize,
+)
+from harness.policy import PRESETS, RetryPolicy, next_delay_ms, parse_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VERSIONS = {"4.4.6": Dialect.UPSTREAM_4_4, "4.5.0": Dialect.UPSTREAM_4_5}
+FOLDER = Path(__file__).parent.parent / "build" / "differential"
+SCRIPT = Path(__file__).parent / "node" / "upstream.mjs"
+BATCH = 500
+MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}
+
+
+def package_folder(version: str) -> Path:
+    """Where a version is, or would be."""
+    return FOLDER / version
+
+
+def install(version: str) -> None:
+    """Install a version, unless it is there."""
+    folder = package_folder(version)
+    if (folder / "node_modules/@trigger.dev/core").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text("{}\n")
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run(["npm", "install", *quiet, f"@trigger.dev/core@{version}"], check=True, cwd=folder)
+
+
+def why_not() -> str:
+    """Why upstream can't be asked here without installing anything, or the empty string."""
+    if shutil.which("node") is None:
+        return "node is not installed"
+    missing = [version for version in VERSIONS if not (package_folder(version) / "node_modules").exists()]
+    return f"@trigger.dev/core {', '.join(missing)}: not installed; make differential does it" if missing else ""
+
+
+# --- random inputs ---
+
+PIECES = [
+    *("SIGSEGV", "SIGTERM", "SIGKILL", "SIGABRT", "SIGBUS", "-1", "-11", "code", " after signal ", "."),
+    *("OOMErrorHandler", "JavaScript heap out of memory", "Reached heap limit", "MANUAL_OOM_KILL_ERROR"),
+    *("ffmpeg was killed with signal SIGKILL", "Unexpected exit with code -1", "Deadlock detected:", "\0", "\n"),
+    *("    at f (a.js:1:2)\n", "at g\n", "\u2028", "é", "\U0001f4a5", " " * 7, "x" * 90, "y" * 700, "\tat h\n" * 30),
+]
+NAMES = ["Error", "UnexpectedExitError", "TriggerApiError", "OutOfMemoryError", "AbortTaskRunError", "TypeError", ""]
+WHOLE = [
+    *(
+        "ffmpeg was killed with signal SIGKILL",
+        "MANUAL_OOM_KILL_ERROR",
+        "Process exited with code -1 after signal SIGKILL.",
+    ),
+    *("Process exited with code -1 after signal SIGABRT.", "Unexpected exit with code -1 after signal SIGSEGV", ""),
+]
+
+
+class Draw(random.Random):
+    """Random inputs, replayed by their seed."""
+
+    def text(self) -> str:
+        """Draw pieces that matter, in any order; sometimes a whole text that matters."""
+        if self.random() < 0.2:
+            return self.choice(WHOLE)
+        return "".join(self.choice(PIECES) for _ in range(self.choice((0, 1, 2, 3, 5, 9, 20))))
+
+    def maybe(self, value: Any, share: float = 0.2) -> Any:
+        """Leave a member out now and then."""
+        return UNSET if self.random() < share else value
+
+    def error(self) -> dict[str, Any]:
+        """Draw an error of one of the four types."""
+        kind = self.choice(["INTERNAL_ERROR", "INTERNAL_ERROR", "BUILT_IN_ERROR", "STRING_ERROR", "CUSTOM_ERROR"])
+        if kind == "INTERNAL_ERROR":
+            code = Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE if self.random() < 0.3 else self.choice(list(Code))
+            return {
+                "type": kind,
+                "code": str(code),
+                "message": self.maybe(self.text()),
+                "stackTrace": self.maybe(self.text()),
+            }
+        if kind == "BUILT_IN_ERROR":
+            return {"type": kind, "name": self.choice(NAMES), "message": self.text(), "stackTrace": self.text()}
+        return {"type": kind, "raw": self.text()}
+
+    def number(self, low: int, high: int) -> float:
+        """Draw an integer, or what is nearly one."""
+        value = self.randint(low, high)
+        return self.choice([value, value, value, value + 0.5, float(value), -value, 0])
+
+    def options(self) -> dict[str, Any]:
+        """Draw retry options, sound or not."""
+        return {
+            "maxAttempts": self.maybe(self.number(0, 12)),
+            "factor": self.maybe(self.choice([1, 2, 1.5, 0, 0.01, -2, 1e300, self.number(0, 9)])),
+            "minTimeoutInMs": self.maybe(self.number(0, 100_000)),
+            "maxTimeoutInMs": self.maybe(self.number(0, 1_000_000)),
+            "randomize": self.maybe(self.random() < 0.5),
+        }
+
+    def wild_options(self) -> Any:
+        """Draw what may stand where options should."""
+        wild: list[Any] = [None, "3", True, [], {}, -1, 2.5, 1e16]
+        members: dict[str, Any] = self.options()
+        for name in members:
+            if self.random() < 0.1:
+                members[name] = self.choice(wild)
+        if self.random() < 0.3:
+            members["outOfMemory"] = self.choice(
+                [{}, {"machine": self.choice([*PRESETS, "huge"])}, None, "x", {"machine": None}]
+            )
+        return self.choice(wild) if self.random() < 0.02 else members
+
+
+def _exit(draw: Draw) -> list[Any]:
+    end: dict[str, Any] = {"code": draw.choice([0, 1, 137, 139, -1, draw.randint(0, 255)])}
+    end["signal"] = draw.choice([None, "SIGSEGV", "SIGKILL", "SIGTERM", "SIGABRT", "SIGBUS"])
+    return [end | {"stderr": draw.maybe(draw.text())}, draw.random() < 0.8]
+
+
+# --- our answers ---
+
+
+def _error(members: dict[str, Any]) -> TaskError:
+    return msgspec.convert(_present(members), TaskError)
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _present(member) for key, member in value.items() if member is not UNSET}
+    return [_present(member) for member in value] if isinstance(value, list) else value
+
+
+def _policy(options: dict[str, Any]) -> RetryPolicy:
+    return RetryPolicy(**{MEMBERS[key]: member for key, member in _present(options).items()})
+
+
+def _sanitized(members: dict[str, Any]) -> Any:
+    return msgspec.to_builtins(sanitize(_error(members)))
+
+
+def _delay(options: dict[str, Any], attempt: int, draw: float) -> Any:
+    delay = next_delay_ms(_policy(options), attempt, draw)
+    return UNSET if delay is None else delay
+
+
+def _parsed(parse: Callable[[object], object], value: Any) -> Any:
+    try:
+        return {"success": True, "data": msgspec.to_builtins(parse(_present(value)))}
+    except ValueError:
+        return {"success": False}
+
+
+class Function(NamedTuple):
+    """One function of upstream's: random arguments, and our answer."""
+
+    arguments: Callable[[Draw], list[Any]]
+    ours: Callable[..., Any]
+
+
+def functions(dialect: Dialect) -> dict[str, Function]:
+    """Return all that are compared, by the oracle's names."""
+    one_error: Callable[[Draw], list[Any]] = lambda draw: [draw.error()]  # noqa: E731 -- named for the table
+    return {
+        "exit": Function(
+            _exit,
+            lambda end, docker: msgspec.to_builtins(
+                error_of_exit(end["code"], end["signal"], None if end["stderr"] is UNSET else end["stderr"], docker)
+            ),
+        ),
+        "oom": Function(one_error, lambda members: is_oom(_error(members), dialect)),
+        "retriable": Function(one_error, lambda members: is_retriable(_error(members), dialect)),
+        "looked_up": Function(one_error, lambda members: is_looked_up(_error(members), dialect)),
+        "enhance": Function(one_error, lambda members: msgspec.to_builtins(enhance(_error(members), dialect))),
+        "sanitize": Function(one_error, _sanitized),
+        "delay": Function(lambda draw: [draw.options(), draw.randint(0, 260), draw.random()], _delay),
+        "options": Function(lambda draw: [draw.wild_options()], partial(_parsed, parse_options)),
+        "error": Function(one_error, partial(_parsed, parse_error)),
+    }
+
+
+# --- the comparison ---
+
+
+class Upstream:
+    """A version of the package in a process of its own."""
+
+    def __init__(self, version: str) -> None:
+        command = ["node", str(SCRIPT), str(package_folder(version)), "calls"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, name: str, calls: list[list[Any]]) -> list[Any]:
+        """Answer a batch."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps({"fn": name, "calls": _present(calls)}).encode() + b"\n")
+        self._process.stdin.flush()
+        answers: list[Any] = json.loads(self._process.stdout.readline(), object_hook=_decode)
+        return answers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _decode(members: dict[str, Any]) -> Any:
+    if "$undefined" in members:
+        return UNSET
+    return float(members["$num"]) if "$num" in members else members
+
+
+def answer(function: Function, arguments: list[Any]) -> Any:
+    """Return our answer, in the oracle's shape."""
+    try:
+        return {"value": function.ours(*arguments)}
+    except UnexpectedError as error:
+        return {"throws": str(error)}
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equal, member by member; NaN is NaN, absent and undefined are one."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        left, right = _present(left), _present(right)
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, float) and isinstance(right, float) and math.isnan(left):
+        return math.isnan(right)
+    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
+
+
+def smaller(value: Any) -> Iterator[Any]:
+    """Values like this one, with something left out."""
+    if isinstance(value, str):
+        for size in (len(value) // 2, len(value) // 4, 1):
+            yield from (value[:at] + value[at + size :] for at in range(0, len(value), size or 1) if size)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            if key not in {"type", "code", "signal", "stderr"}:
+                yield {other: value[other] for other in value if other != key}
+            yield from (value | {key: one} for one in smaller(member))
+    elif isinstance(value, list):
+        for at, member in enumerate(value):
+            yield from ([*value[:at], one, *value[at + 1 :]] for one in smaller(member))
+
+
+def shrink(upstream: Upstream, name: str, function: Function, arguments: list[Any]) -> list[Any]:
+    """Leave out what the mismatch does not need."""
+
+    def differs(candidate: list[Any]) -> bool:
+        try:
+            return not same(upstream.ask(name, [candidate])[0], answer(function, candidate))
+        except (KeyError, TypeError, msgspec.ValidationError):
+            return False
+
+    while True:
+        found = next((one for one in itertools.islice(smaller(arguments), 2000) if differs(one)), None)
+        if found is None:
+            return arguments
+        arguments = found
+
+
+def compare(version: str, count: int, seed: int, tell: Callable[[str], object]) -> int:
+    """Compare `count` random calls of each function; returns the number of functions that disagree."""
+    wrong = 0
+    with Upstream(version) as upstream:
+        for name, function in functions(VERSIONS[version]).items():
+            draw, began = Draw(f"{seed}/{version}/{name}"), time.monotonic()
+            bad = _first_mismatch(upstream, name, function, draw, count)
+            if bad is None:
+                tell(f"{version} {name}: {count} calls, 0 mismatches, {time.monotonic() - began:.0f} s")
+                continue
+            wrong += 1
+            small = shrink(upstream, name, function, bad)
+            theirs, ours = upstream.ask(name, [small])[0], answer(function, small)
+            tell(f"{version} {name}: MISMATCH\n  asked    {small!r}\n  upstream {theirs!r}\n  ours     {ours!r}")
+    return wrong
+
+
+def _first_mismatch(upstream: Upstream, name: str, function: Function, draw: Draw, count: int) -> list[Any] | None:
+    for done in range(0, count, BATCH):
+        calls = [function.arguments(draw) for _ in range(min(BATCH, count - done))]
+        for arguments, theirs in zip(calls, upstream.ask(name, calls), strict=True):
+            if not same(theirs, answer(function, arguments)):
+                return arguments
+    return None
+
+
+def main() -> int:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description="Our dialects against the published upstream package")
+    parser.add_argument("--count", type=int, default=200_000, help="calls of each function")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            sys.stderr.write(f"{tool} is not installed\n")
+            return 3
+    for version in VERSIONS:
+        install(version)
+    tell: Callable[[str], object] = lambda line: print(line, flush=True)  # noqa: E731, T201 -- the answer
+    wrong = sum(compare(version, options.count, options.seed, tell) for version in VERSIONS)
+    tell(f"{wrong} functions differ")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

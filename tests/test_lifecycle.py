@@ -1,0 +1,337 @@
+"""A run's life, rule by rule (upstream §11, §12), with inputs instead of processes."""
+
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from harness.codes import Code, Dialect
+from harness.errors import TaskError, internal
+from harness.lifecycle import (
+    ACTIONS,
+    MOST_USAGE_MS,
+    Completion,
+    Execution,
+    Input,
+    Rules,
+    StaleSnapshotError,
+    State,
+    Step,
+    Task,
+    create,
+    step,
+)
+from harness.retry import MAX_ATTEMPTS, Settings
+
+SEGV = internal(Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, "Process exited with code -1 after signal SIGSEGV.")
+OOM = internal(Code.TASK_PROCESS_OOM_KILLED)
+THROWN = TaskError("BUILT_IN_ERROR", name="Error", message="broken", stack_trace="")
+POLICY = {"maxAttempts": 300, "minTimeoutInMs": 1000, "factor": 1, "randomize": False}
+MANY = Task(300, POLICY)
+RULES = Rules()
+
+
+def after(state: State, kind: str, rules: Rules = RULES, **members: object) -> Step:
+    """Let one thing happen, spoken of the latest snapshot."""
+    return step(state, Input(kind, state.snapshot, **members), rules)  # type: ignore[arg-type]
+
+
+def begun(task: Task = MANY, trigger: Task = Task(), rules: Rules = RULES) -> State:  # noqa: B008 -- frozen
+    """A run in its first attempt."""
+    return after(after(create(trigger), "dequeue", task=task).state, "start", rules).state
+
+
+def failed(state: State, error: TaskError = SEGV, rules: Rules = RULES, **completion: object) -> Step:
+    """Its attempt failed."""
+    return after(state, "complete", rules, completion=Completion(error, **completion), random=0.5)  # type: ignore[arg-type]
+
+
+def again(state: State, rules: Rules = RULES) -> State:
+    """Begin the next attempt, wherever it waits."""
+    if state.execution is Execution.QUEUED:
+        state = after(state, "dequeue", rules).state
+    return after(state, "start", rules).state
+
+
+def names(taken: Step) -> list[str]:
+    """What was emitted."""
+    return [event.name for event in taken.events]
+
+
+def test_no_cell_of_the_table_is_empty() -> None:
+    """Each input has an answer in each place, if only a refusal."""
+    assert all(set(row) == set(Execution) for row in ACTIONS.values())
+
+
+def test_every_step_is_a_new_snapshot() -> None:
+    """Numbers go up by one, whatever happens."""
+    states = [create()]
+    for kind in ("dequeue", "start", "wait", "continue", "complete"):
+        states.append(after(states[-1], kind, task=MANY).state)
+    assert [b.snapshot - a.snapshot for a, b in pairwise(states)] == [1] * 5
+
+
+def test_a_stale_snapshot_is_refused() -> None:
+    """Who speaks of an older state is told so, and nothing happens."""
+    state = begun()
+    with pytest.raises(StaleSnapshotError, match="not the latest"):
+        step(state, Input("complete", state.snapshot - 1), RULES)
+
+
+@pytest.mark.parametrize("kind", sorted(ACTIONS))
+def test_nothing_happens_to_a_finished_run(kind: str) -> None:
+    """Every input is refused after the end."""
+    ended = after(begun(), "complete").state
+    with pytest.raises(StaleSnapshotError, match="FINISHED"):
+        after(ended, kind)
+
+
+def test_success_is_told_once() -> None:
+    """runAttemptStarted, runSucceeded; the status is upstream's word."""
+    started = after(after(create(), "dequeue", task=MANY).state, "start")
+    ended = after(started.state, "complete")
+    assert (names(started), names(ended), ended.state.status) == (
+        ["runAttemptStarted"],
+        ["runSucceeded"],
+        "COMPLETED_SUCCESSFULLY",
+    )
+
+
+def test_attempts_count_when_they_start() -> None:
+    """None before the first, then 1; the retry is scheduled as attempt 2."""
+    assert create().attempt is None
+    assert begun().attempt == 1
+    taken = failed(begun())
+    assert taken.state.attempt == 1
+    assert [event.attempt for event in taken.events] == [2]
+
+
+def test_settings_are_fixed_at_the_first_dequeue() -> None:
+    """A second dequeue with another task changes nothing; the trigger outranks the task."""
+    state = begun(Task(5, POLICY, "small-2x"), trigger=Task(3))
+    assert state.settings is not None
+    assert (state.settings.max_attempts, state.settings.machine_preset) == (3, "small-2x")
+    requeued = after(failed(state).state, "dequeue", task=Task(99, {}, "micro")).state
+    assert requeued.settings == state.settings
+
+
+def test_a_machine_has_a_default() -> None:
+    """small-1x, where neither trigger nor task names one."""
+    settings = begun(Task()).settings
+    assert settings is not None
+    assert settings.machine_preset == "small-1x"
+
+
+def test_a_crash_goes_back_to_the_queue() -> None:
+    """Look-up always takes the queue, however short the delay; nothing but the schedule is told."""
+    taken = failed(begun())
+    assert (taken.state.execution, taken.state.status, names(taken)) == (
+        Execution.QUEUED,
+        "PENDING",
+        ["runRetryScheduled"],
+    )
+    assert taken.state.description == "Requeued the run after a failure"
+    assert taken.state.retry_at_ms == 1000
+
+
+@pytest.mark.parametrize(
+    ("delay", "warm_start_ms", "place"),
+    [
+        (0, 30_000, Execution.RETRYING_SOON),
+        (29_999, 30_000, Execution.RETRYING_SOON),
+        (30_000, 30_000, Execution.QUEUED),
+        (10**9, None, Execution.RETRYING_SOON),
+    ],
+)
+def test_a_workers_own_retry_is_immediate_below_the_threshold(
+    delay: int, warm_start_ms: int | None, place: Execution
+) -> None:
+    """30,000 ms, inclusive; without a threshold never through the queue."""
+    rules = Rules(warm_start_ms=warm_start_ms)
+    taken = failed(begun(), THROWN, rules, retry=Settings(delay, delay))
+    assert taken.state.execution is place
+    assert again(taken.state).attempt == 2
+
+
+def test_attempt_251_is_refused() -> None:
+    """It fails the run as CRASHED, "Max attempts reached.", though the code is retriable."""
+    rules, state = Rules(requeue_limit=10**6), begun()
+    for _ in range(MAX_ATTEMPTS - 1):
+        state = again(failed(state, rules=rules).state, rules)
+    assert state.attempt == MAX_ATTEMPTS
+    queued = failed(state, rules=rules).state
+    refused = after(after(queued, "dequeue").state, "start")
+    assert (refused.state.status, refused.state.attempt, names(refused)) == ("CRASHED", MAX_ATTEMPTS, ["runFailed"])
+    assert refused.state.error is not None
+    assert refused.state.error.message == "Max attempts reached."
+
+
+def test_the_stored_error_is_the_raw_one() -> None:
+    """A crash that is never retried is stored as the exit that it was reported as, not as SIGSEGV."""
+    ended = failed(begun(Task(1, POLICY))).state
+    assert ended.error is not None
+    assert (ended.error.code, ended.status) == (Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, "CRASHED")
+
+
+def test_an_oom_moves_once_and_stays() -> None:
+    """RunAttemptFailed and runRetryScheduled with the next machine; a second OOM there is final."""
+    task = Task(5, POLICY | {"outOfMemory": {"machine": "large-1x"}})
+    moved = failed(begun(task), OOM)
+    assert names(moved) == ["runAttemptFailed", "runRetryScheduled"]
+    assert moved.events[1].machine == "large-1x"
+    second = again(moved.state)
+    crashed = failed(second)
+    assert crashed.state.settings is not None
+    assert crashed.state.settings.machine_preset == "large-1x"
+    assert failed(again(crashed.state), OOM).state.status == "CRASHED"
+
+
+@pytest.mark.parametrize(("crashes_count", "executions"), [(True, 12), (False, 40)])
+def test_the_queues_budget(crashes_count: bool, executions: int) -> None:
+    """Before upstream's fix crashes counted, and 12 executions were all; since then the reports of a worker do not."""
+    rules, state, lived = Rules(crashes_count=crashes_count), begun(), 1
+    while lived < 40:
+        taken = failed(state, rules=rules)
+        if taken.state.is_final:
+            break
+        state, lived = again(taken.state, rules), lived + 1
+    assert lived == executions
+    if crashes_count:
+        assert taken.state.status == "SYSTEM_FAILURE"
+        assert taken.state.error == internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES)
+
+
+def test_a_reported_failure_sets_the_budget_back() -> None:
+    """Stalls count, and a crash between them begins anew."""
+    state = begun()
+    for _ in range(11):
+        state = again(after(state, "stall", random=0.5).state)
+    assert state.requeues == 11
+    state = again(failed(state).state)
+    assert state.requeues == 0
+    assert not after(state, "stall", random=0.5).state.is_final
+
+
+def test_the_twelfth_stall_is_the_last() -> None:
+    """Forced requeues use up the queue's budget in both behaviours."""
+    state = begun()
+    for _ in range(11):
+        state = again(after(state, "stall", random=0.5).state)
+    last = after(state, "stall", random=0.5)
+    assert (last.state.status, last.events[-1].name) == ("SYSTEM_FAILURE", "runFailed")
+
+
+def test_a_stalled_attempt_is_failed_and_requeued() -> None:
+    """A fixed 250 ms, through the queue; runAttemptFailed comes before the decision."""
+    taken = after(begun(), "stall", now_ms=5000.0)
+    assert names(taken) == ["runAttemptFailed", "runRetryScheduled"]
+    assert (taken.state.retry_at_ms, taken.state.execution) == (5250, Execution.QUEUED)
+
+
+def test_a_stall_in_development_is_the_end() -> None:
+    """No retry there, and the status is CANCELED."""
+    taken = after(begun(), "stall", Rules(environment="DEVELOPMENT"))
+    assert (taken.state.status, names(taken)) == ("CANCELED", ["runAttemptFailed", "runFailed"])
+
+
+def test_a_stall_can_stand_for_an_oom() -> None:
+    """By upstream's switch, in production: the OOM path decides, and the 250 ms mean nothing."""
+    rules = Rules(stall_is_oom=True)
+    moving = Task(5, POLICY | {"outOfMemory": {"machine": "large-1x"}})
+    moved = after(begun(moving), "stall", rules, random=0.5).state
+    assert moved.settings is not None
+    assert (moved.settings.machine_preset, moved.retry_at_ms) == ("large-1x", 1000)
+    assert after(begun(), "stall", rules).state.status == "CRASHED"
+
+
+def test_a_stall_while_waiting_has_a_code_of_its_own() -> None:
+    """TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS, when the attempts are used up."""
+    waiting = after(begun(Task(1, POLICY)), "wait").state
+    ended = after(waiting, "stall").state
+    assert ended.error == internal(Code.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS)
+
+
+def test_a_worker_that_never_begins_uses_no_attempt() -> None:
+    """Back to the queue, and the next one starts attempt 1."""
+    taken = after(create(), "dequeue", task=MANY)
+    requeued = after(taken.state, "stall")
+    assert (requeued.state.execution, requeued.state.attempt, requeued.state.requeues) == (Execution.QUEUED, None, 1)
+    assert again(requeued.state).attempt == 1
+
+
+@pytest.mark.parametrize("place", ["queued", "soon"])
+def test_cancel_while_waiting_is_final(place: str) -> None:
+    """At once, with the reason."""
+    state = create() if place == "queued" else failed(begun(), THROWN, retry=Settings(5, 5)).state
+    taken = after(state, "cancel", reason="enough")
+    assert (taken.state.status, taken.state.is_final, names(taken)) == ("CANCELED", True, ["runCancelled"])
+    assert taken.state.error == TaskError("STRING_ERROR", raw="enough")
+
+
+@pytest.mark.parametrize("report", [Completion(), Completion(SEGV), None])
+def test_cancel_during_an_execution_has_to_be_confirmed(report: Completion | None) -> None:
+    """The run is CANCELED at once; whatever the worker reports, or that its heartbeat ends, it is never retried."""
+    taken = after(begun(), "cancel")
+    assert (taken.state.status, taken.state.execution) == ("CANCELED", Execution.PENDING_CANCEL)
+    ended = after(taken.state, "complete", completion=report) if report else after(taken.state, "stall")
+    assert (ended.state.status, ended.state.is_final, names(ended)) == ("CANCELED", True, [])
+
+
+def test_a_worker_that_says_cancelled_cancels() -> None:
+    """TASK_RUN_CANCELLED in a completion."""
+    taken = failed(begun(), internal(Code.TASK_RUN_CANCELLED, "by the user"))
+    assert (taken.state.status, names(taken)) == ("CANCELED", ["runCancelled"])
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "retried"),
+    [
+        (Code.MAX_DURATION_EXCEEDED, "TIMED_OUT", False),
+        (Code.TASK_EXECUTION_ABORTED, "SYSTEM_FAILURE", False),
+        (Code.TASK_RUN_UNCAUGHT_EXCEPTION, "PENDING", True),
+    ],
+)
+def test_ends_that_are_no_crash(code: Code, status: str, retried: bool) -> None:
+    """Max duration times out; cleanup is retriable but never looked up; an uncaught exception follows the policy."""
+    taken = failed(begun(), internal(code, "x"))
+    assert (taken.state.status, taken.state.is_final) == (status, not retried)
+
+
+def test_usage_adds_up_and_a_crash_costs_nothing() -> None:
+    """Milliseconds by the machine's price, and the base once; upstream's crash reports carry no usage."""
+    rules = Rules(cents_per_vcpu_second=2.0, cents_per_gigabyte_second=1.0, base_cents=0.25)
+    state = begun(rules=rules)
+    crashed = failed(state, rules=rules).state
+    assert (crashed.usage_ms, crashed.cents) == (0, 0.25)
+    thrown = failed(again(crashed, rules), THROWN, rules, retry=Settings(5, 5), usage_ms=1000).state
+    assert thrown.cents == pytest.approx(0.25 + 0.5 * 2.0 + 0.5 * 1.0)
+    done = after(again(thrown, rules), "complete", rules, completion=Completion(usage_ms=MOST_USAGE_MS)).state
+    assert done.usage_ms == MOST_USAGE_MS
+
+
+def test_development_is_free() -> None:
+    """Usage is counted, and costs nothing."""
+    rules = Rules(environment="DEVELOPMENT", cents_per_vcpu_second=2.0, base_cents=1.0)
+    ended = after(begun(rules=rules), "complete", rules, completion=Completion(usage_ms=500)).state
+    assert (ended.usage_ms, ended.cents) == (500, 0.0)
+
+
+def test_an_oom_ignores_the_runs_max_attempts() -> None:
+    """A run with one attempt and a policy of three does get its retry on the larger machine."""
+    moving = Task(1, {"maxAttempts": 3, "outOfMemory": {"machine": "large-1x"}})
+    assert failed(begun(moving), OOM).state.execution is Execution.QUEUED
+    once = Task(1, {"maxAttempts": 1, "outOfMemory": {"machine": "large-1x"}})
+    assert failed(begun(once), OOM).state.is_final
+
+
+def test_before_the_fix_a_segfault_was_final() -> None:
+    """4.4 against 4.5, in the machine."""
+    rules = Rules(Dialect.UPSTREAM_4_4)
+    assert failed(begun(), rules=rules).state.is_final
+    assert not failed(begun()).state.is_final
+
+
+def test_a_state_survives_json() -> None:
+    """What is saved is what is read."""
+    moved = failed(begun(Task(5, POLICY | {"outOfMemory": {"machine": "large-1x"}})), OOM).state
+    assert msgspec.json.decode(msgspec.json.encode(moved), type=State) == moved
