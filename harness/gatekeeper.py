@@ -22,11 +22,12 @@ from harness.baseline import (
 from harness.campaign import title_of
 from harness.capabilities import why_not
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Keeper
+from harness.errors import UnexpectedError
 from harness.evidence import Exited, Signaled, Witness
 from harness.exceptions import InfraError, JudgeError
 from harness.experiment import INTERRUPTED, Experiment, Progress, Variant, conduct
 from harness.gate import Judgement, Verdict
-from harness.judge import BuiltIn, Judge
+from harness.judge import BuiltIn, Guarded, Judge
 from harness.nightly import alarm, first_watch, second_watch, strangers, trouble
 from harness.nightly import conclude as conclude_night
 from harness.supervisor import Shot, Stop, supervise
@@ -85,15 +86,15 @@ class Keeper(msgspec.Struct, frozen=True):
     @property
     def judge(self) -> Judge:
         """Who is under the gate."""
-        return self.foreign or BuiltIn(self.dialect)
+        return Guarded(self.foreign) if self.foreign else BuiltIn(self.dialect)
 
     def live(self, unit: Unit, stop: Stop) -> tuple[Run | None, Seen]:
         """Live a run. What the harness could not do is trouble; a classifier that breaks shows as such."""
         try:
-            run = run_case(unit.case, self.dialect, unit.seed, stop=stop, foreign=self.foreign)
+            run = run_case(unit.case, self.dialect, unit.seed, stop=stop, foreign=self.judge)
         except InfraError as error:
             return None, Seen("", (), 0, str(error))
-        except JudgeError as error:
+        except (JudgeError, UnexpectedError) as error:
             return None, Seen(f"the classifier broke: {error}", (), 0)
         return run, see(run, unit.expected)
 
@@ -269,7 +270,7 @@ class Night(NamedTuple):
         experiment = Experiment(title, (variant,), watch, self.keeper.jobs)
         progress = Progress.begin(experiment)
         tally = progress.tallies[title]
-        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), self.keeper.foreign)
+        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), self.keeper.judge)
         if progress.ended == INTERRUPTED:
             raise Interrupted
         return tally

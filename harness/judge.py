@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from harness.classifier import Classification, classify
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.retry import Decision, Request, decide
+from harness.errors import UnexpectedError
+from harness.exceptions import JudgeError
+from harness.retry import Decision, Request, RunNotFoundError, decide
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.evidence import Evidence
+
+Answer = TypeVar("Answer")
 
 
 class Judge(Protocol):
@@ -45,3 +51,41 @@ class BuiltIn(msgspec.Struct, frozen=True):
     def decide(self, request: Request) -> Decision:
         """Follow the dialect's steps."""
         return decide(request, self.dialect)
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """Another judge, of which nothing is known: whatever it throws, or answers in place of an answer, is a JudgeError.
+
+    What upstream raises too is an answer, and passes.
+    """
+
+    judge: Any
+
+    @property
+    def name(self) -> str:
+        """The other's name."""
+        return str(self.judge.name)
+
+    def classify(self, evidence: Evidence) -> Classification:
+        """Ask the other."""
+        return _answer(self.judge.classify, evidence, Classification)
+
+    def decide(self, request: Request) -> Decision:
+        """Ask the other."""
+        return _answer(self.judge.decide, request, Decision)
+
+
+def _answer(ask: Callable[[Any], Any], question: Any, kind: type[Answer]) -> Answer:
+    try:
+        answer = ask(question)
+    except (JudgeError, UnexpectedError, RunNotFoundError):
+        raise
+    except Exception as error:
+        raise JudgeError(f"{type(error).__name__}: {error}, on {_line(question)}") from error
+    if not isinstance(answer, kind):
+        raise JudgeError(f"expected a {kind.__name__}, got {answer!r:.200}, on {_line(question)}")
+    return answer
+
+
+def _line(question: Any) -> str:
+    return msgspec.json.encode(question).decode()

@@ -21,11 +21,12 @@ from harness.classifier import Classification
 from harness.cli.program import program
 from harness.codes import Dialect
 from harness.engine import Run
-from harness.evidence import Evidence
+from harness.errors import UnexpectedError, internal
+from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
 from harness.gate import Verdict
 from harness.gatekeeper import Finding, Keeper, Night, check, check_tables, pairs_of
-from harness.judge import BuiltIn
+from harness.judge import BuiltIn, Guarded
 from harness.recording import Wanted, make
 from harness.retry import Decision, Request
 from harness.scenario import load as load_scenario
@@ -378,6 +379,29 @@ def test_a_judge_that_breaks_is_a_fail() -> None:
     )
     thrown = check_tables(before, Broken("POD_EVICTED"))
     assert thrown.judgement.reasons == ("the classifier broke: POD_EVICTED, looked_up: KeyError: 'POD_EVICTED'",)
+
+
+def test_a_judge_is_guarded() -> None:
+    """What is no answer is an error with the line that did it; what upstream raises is an answer."""
+    guarded = Guarded(Broken("POD_EVICTED"))
+    evidence = Evidence(Exited(3))
+    assert guarded.classify(evidence) == BuiltIn(Dialect.UPSTREAM_4_5).classify(evidence)
+    with pytest.raises(JudgeError, match=r"KeyError: 'POD_EVICTED', on .*\"code\":\"POD_EVICTED\""):
+        guarded.decide(Request(internal("POD_EVICTED")))
+    with pytest.raises(UnexpectedError):
+        guarded.decide(Request(internal("NOPE")))
+    with pytest.raises(JudgeError, match=r"expected a Classification, got 'SIGSEGV', on .*\"status\":3"):
+        Guarded(Mute()).classify(evidence)
+
+
+class Mute:
+    """A judge that answers nonsense."""
+
+    name = "mute"
+
+    def classify(self, _: Evidence) -> str:
+        """Anything but a classification."""
+        return "SIGSEGV"
 
 
 @pytest.mark.usefixtures("race")
