@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-SOURCES := pyproject.toml $(wildcard native/*)
+SOURCES := pyproject.toml $(wildcard native/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
 .PHONY: run test lint check docs witness chaos bench differential compilers clean
 
@@ -26,7 +26,7 @@ docs: $(STAMP)
 	$(BIN)/crash-harness dialects strict --markdown > docs/why-strict.md
 	$(BIN)/crash-harness dialects upstream-v1 --markdown > docs/legacy.md
 
-# Editable, so only a change to the native side needs another install.
+# Editable, so only a change to the native side, or a module that comes or goes, needs another install.
 $(STAMP): $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed, and $(PYTHON) is older: make PYTHON=..." >&2; exit 2; }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.baseline import (
+from harness.baseline.entries import (
     Baseline,
     Entry,
     Outcome,
@@ -25,7 +25,9 @@ from harness.baseline import (
     record_wild,
     see,
 )
-from harness.baselinefile import load, save, text
+from harness.baseline.file import load, save, text
+from harness.baseline.tables import ask_all
+from harness.baseline.tomlwriter import document
 from harness.codes import Dialect
 from harness.engine import Engine, Life, Policy, Run
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
@@ -34,8 +36,6 @@ from harness.gate import Verdict
 from harness.judge import BuiltIn
 from harness.scenario import Case, shipped
 from harness.scenario import load as load_scenario
-from harness.tables import ask_all
-from harness.tomlwriter import document
 
 SOURCE = Provenance(0, 0, "c0ffee", dirty=False, environment="ab")
 FORCED, SAFE = Life(Evidence(Signaled("SIGSEGV")), injected="forced"), Life(Evidence(Exited(0)), injected="safe")

@@ -15,8 +15,12 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import gatekeeper, supervisor, trial
-from harness.baselinefile import load
+from harness import supervisor, trial
+from harness.baseline import keeper as gatekeeper
+from harness.baseline.file import load
+from harness.baseline.keeper import Finding, Keeper, Night, check, check_tables, pairs_of
+from harness.baseline.recording import Wanted, make
+from harness.baseline.tables import ask_all
 from harness.classifier import Classification
 from harness.cli.program import program
 from harness.codes import Dialect
@@ -25,14 +29,11 @@ from harness.errors import UnexpectedError, internal
 from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
 from harness.gate import Verdict
-from harness.gatekeeper import Finding, Keeper, Night, check, check_tables, pairs_of
 from harness.judge import BuiltIn, Guarded
-from harness.recording import Wanted, make
 from harness.retry import Decision, Request
 from harness.scenario import load as load_scenario
 from harness.scenario import shipped
 from harness.selection import select
-from harness.tables import ask_all
 
 SCENARIO = """\
 claim = "A race is retried."

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from test_baseline import entry_of
 
-from harness.baseline import Entry
+from harness.baseline.entries import Entry
+from harness.baseline.nightly import ALIKE_TRIALS, alarm, conclude, first_watch, second_watch, strangers, trouble
 from harness.gate import Judgement, Verdict
-from harness.nightly import ALIKE_TRIALS, alarm, conclude, first_watch, second_watch, strangers, trouble
 from harness.statistics import SequentialTest, fixed_trials
 from harness.tally import Outcome, Tally
 

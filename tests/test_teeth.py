@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from mutants import Mutant, mutants
 
+from harness.baseline.keeper import check_tables
+from harness.baseline.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
+from harness.baseline.tables import Tables, ask_all
 from harness.codes import CODES, Code, Dialect
-from harness.corpus import BROUGHT, HANDLER, HEAP_TEXTS, policy
 from harness.errors import TaskError, internal, sanitize
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.exceptions import HarnessError
 from harness.gate import Verdict
-from harness.gatekeeper import check_tables
 from harness.judge import BuiltIn
 from harness.retry import Request, RunSettings
-from harness.tables import Tables, ask_all
 
 ENDINGS = ("max-duration", "cancelled", "cleanup")
 OTHER_SIGNALS = ("killed", "sigterm", "sent-segv", "sent-signal")

@@ -12,15 +12,15 @@ import msgspec
 from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.baselinefile import load, save
+from harness.baseline.file import load, save
+from harness.baseline.keeper import Finding, Keeper, Night, Pair, check, pairs_of
+from harness.baseline.recording import SEEDS, Wanted, make
 from harness.campaign import processors
 from harness.cli.options import classifier, common, emit_pretty
 from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
 from harness.foreign import foreign
 from harness.gate import exit_code
-from harness.gatekeeper import Finding, Keeper, Night, Pair, check, pairs_of
-from harness.recording import SEEDS, Wanted, make
 from harness.report.gate import finding_lines, summary
 from harness.report.terminal import console, progress
 from harness.selection import select
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from harness.baseline import Baseline
-    from harness.gatekeeper import Unit
+    from harness.baseline.entries import Baseline
+    from harness.baseline.keeper import Unit
 
 RANDOM_BYTES = 4
 

@@ -12,7 +12,7 @@ from harness.statistics import wilson
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.gatekeeper import Finding
+    from harness.baseline.keeper import Finding
 
 SHOWN = 12  # reasons of a finding; --json has them all
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
-from harness.baseline import (
+from harness.baseline.entries import (
     NONE,
     Baseline,
     Entry,
@@ -19,6 +19,9 @@ from harness.baseline import (
     deviations,
     see,
 )
+from harness.baseline.nightly import alarm, first_watch, second_watch, strangers, trouble
+from harness.baseline.nightly import conclude as conclude_night
+from harness.baseline.tables import Tables, ask_all
 from harness.campaign import title_of
 from harness.capabilities import why_not
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Keeper
@@ -28,18 +31,15 @@ from harness.exceptions import InfraError, JudgeError
 from harness.experiment import INTERRUPTED, Experiment, Progress, Variant, conduct
 from harness.gate import Judgement, Verdict
 from harness.judge import BuiltIn, Guarded, Judge
-from harness.nightly import alarm, first_watch, second_watch, strangers, trouble
-from harness.nightly import conclude as conclude_night
 from harness.supervisor import Shot, Stop, supervise
-from harness.tables import Tables, ask_all
 from harness.trial import run_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from harness.baseline.nightly import Watch
     from harness.engine import Run
     from harness.evidence import Start
-    from harness.nightly import Watch
     from harness.scenario import Case, Scenario
     from harness.tally import Tally
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from harness.baseline import (
+from harness.baseline.entries import (
     VERSION,
     Baseline,
     Entry,
@@ -18,19 +18,19 @@ from harness.baseline import (
     record,
     record_wild,
 )
+from harness.baseline.keeper import CONTROLS, Finding, Unit, by_seeds, controls
+from harness.baseline.tables import ask_all, digest
 from harness.campaign import is_exact
 from harness.capabilities import why_not
 from harness.environment import environment
 from harness.exceptions import InvalidInputError
 from harness.gate import Judgement, Verdict, judge
-from harness.gatekeeper import CONTROLS, Finding, Unit, by_seeds, controls
-from harness.tables import ask_all, digest
 from harness.trial import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from harness.gatekeeper import Keeper, Lives, Pair
+    from harness.baseline.keeper import Keeper, Lives, Pair
     from harness.scenario import Case
 
 REPETITIONS = 3  # of what is exact, or merely sampled

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from harness.baseline.tables import Tables, digest
 from harness.evidence import EndedBy, Witness, spelling
 from harness.gate import Judgement, Verdict, observed
 from harness.scenario import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.statistics import SequentialTest
-from harness.tables import Tables, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from harness.baseline.tables import Answer, Coded
     from harness.engine import Attempt, Run
     from harness.scenario import Case, Expectation
-    from harness.tables import Answer, Coded
 
 VERSION: Final = 1
 ALPHA, BETA = 0.01, 0.05

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.baseline.questions import evidences, of_code, requests, texts
 from harness.codes import Code
-from harness.corpus import evidences, of_code, requests, texts
 from harness.errors import (
     Kind,
     TaskError,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.baseline import Baseline, check
+from harness.baseline.entries import Baseline, check
+from harness.baseline.tomlwriter import document
 from harness.exceptions import InfraError, InvalidInputError
-from harness.tomlwriter import document
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.baseline import NONE
+from harness.baseline.entries import NONE
 from harness.findings import Stopping
 from harness.gate import Judgement, Verdict
 from harness.statistics import SequentialTest, overdispersion
 
 if TYPE_CHECKING:
-    from harness.baseline import Entry
+    from harness.baseline.entries import Entry
     from harness.tally import Tally
 
 CONFIRMING = 0.001
