@@ -33,7 +33,7 @@ WORLD = {
 ROWS = [
     ["exceptions", "tomlwriter"],
     ["evidence", "codes", "statistics"],
-    ["victim", "job"],
+    ["victim", "job", "answerer"],
     ["supervisor", "catalogue", "truncation", "policy", "tally"],
     ["findings"],
     ["capabilities", "errors", "signature"],
