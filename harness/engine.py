@@ -175,6 +175,8 @@ class Engine(msgspec.Struct, frozen=True):
         while not course.state.is_final:
             self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
             number, machine = course.start(self._task())
+            if course.state.is_final:  # refused: there were too many
+                break
             attempt, completion, random = self._live(execute(number, machine), number, machine)
             attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
             if observe:

@@ -4,22 +4,26 @@
     cmd:PROGRAM [WORD…]   started as PROGRAM … classify and as PROGRAM … decide, a line in, a line out
 
 Questions and answers are those of `crash-harness classify` and `crash-harness decide`, so that this program is one.
+Both live in processes of their own: whatever a judge does there is its failure, and neither our end nor our success.
 """
 
 from __future__ import annotations
 
-import importlib
+import os
 import shlex
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from harness import answerer
 from harness.classifier import Classification
+from harness.errors import TaskError, parse_error
 from harness.exceptions import InvalidInputError, JudgeError
-from harness.request import Decision, Request, RunNotFoundError
-from harness.supervisor.dialogue import Dialogue, DialogueError
+from harness.policy import PRESETS
+from harness.request import Decision, Outcome, Request, RunNotFoundError, Settings
+from harness.supervisor.dialogue import PATIENCE_S, Dialogue, DialogueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_BYTES = 400
+LONGEST_MS = 2**53
 
 
 class Foreign:
@@ -40,37 +45,61 @@ class Foreign:
 
     def classify(self, evidence: Evidence) -> Classification:
         """Classify one attempt. Raises JudgeError with the evidence that it failed on."""
-        return self._ask("classify", msgspec.json.encode(evidence), Classification)
+        return self._ask("classify", msgspec.json.encode(evidence), Classification, _check_classification)
 
     def decide(self, request: Request) -> Decision:
         """Answer a request. Raises JudgeError as above, RunNotFoundError where it says so."""
-        return self._ask("decide", msgspec.json.encode(request), Decision)
+        return self._ask("decide", msgspec.json.encode(request), Decision, _check_decision)
 
-    def _ask(self, kind: str, question: bytes, shape: type[T]) -> T:
+    def _ask(self, kind: str, question: bytes, shape: type[T], check: Callable[[T], None]) -> T:
         try:
             answer = self._answer(kind, question)
         except DialogueError as error:
             raise self._failed(kind, question, str(error)) from error
-        except Exception as error:  # whatever it throws is its failure, not ours
-            raise self._failed(kind, question, f"{type(error).__name__}: {error}") from error
         try:
             decoded = msgspec.json.decode(answer)
-            self._heed_raise(kind, question, decoded)
-            return msgspec.convert(decoded, shape)
-        except (msgspec.DecodeError, RecursionError) as error:
+            raised = decoded.get("raises") if isinstance(decoded, dict) else None
+            made = None if raised else msgspec.convert(decoded, shape)
+            if made is not None:
+                check(made)
+        except (ValueError, RecursionError) as error:
             shown = answer[:SHOWN_BYTES].decode(errors="replace")
             raise self._failed(kind, question, f"answers nonsense: {error}: {shown}") from error
+        if made is None:
+            raise self._raised(kind, question, raised)
+        return made
 
-    def _heed_raise(self, kind: str, question: bytes, decoded: object) -> None:
+    def _raised(self, kind: str, question: bytes, raised: object) -> Exception:
         """Where upstream throws, an answer says so; a run that is needed and absent is upstream's 404."""
-        raised = decoded.get("raises") if isinstance(decoded, dict) else None
-        if raised == "Run not found":
-            raise RunNotFoundError(raised)
-        if raised is not None:
-            raise self._failed(kind, question, f"raises {raised}")
+        if kind == "decide" and raised == "Run not found" and msgspec.json.decode(question, type=Request).run is None:
+            return RunNotFoundError(raised)
+        return self._failed(kind, question, f"raises {raised}")
 
     def _failed(self, kind: str, question: bytes, why: str) -> JudgeError:
         return JudgeError(f"{self.name}: {kind}: {why}; asked: {question.decode(errors='replace')}")
+
+
+def _check_classification(made: Classification) -> None:
+    """Raise ValueError for an error that the wire's schema has no place for."""
+    if made.error is not None:
+        _check_error(made.error)
+
+
+def _check_decision(made: Decision) -> None:
+    """Raise ValueError for a decision that nobody could follow."""
+    if isinstance(made.enhanced, TaskError):
+        _check_error(made.enhanced)
+    if isinstance(made.machine, str) and made.machine not in PRESETS:
+        raise ValueError(f"machine: expected one of {', '.join(PRESETS)}")
+    if made.outcome is Outcome.RETRY and not isinstance(made.settings, Settings):
+        raise ValueError("a retry needs settings: timestamp and delay")
+    times = (made.settings.timestamp, made.settings.delay) if isinstance(made.settings, Settings) else ()
+    if not all(abs(time) <= LONGEST_MS for time in times):
+        raise ValueError(f"settings: expected milliseconds within {LONGEST_MS}")
+
+
+def _check_error(error: TaskError) -> None:
+    parse_error(msgspec.to_builtins(error))
 
 
 @contextmanager
@@ -82,33 +111,64 @@ def foreign(spec: str | None) -> Iterator[Judge | None]:
     if spec is None:
         yield None
         return
-    if not spec.startswith("cmd:"):
-        yield Foreign(spec, _function(spec))
-        return
-    words = shlex.split(spec.removeprefix("cmd:"))
-    if not words:
-        raise InvalidInputError("--classifier: expected a program after cmd:")
-    asked = {kind: Dialogue([*words, kind]) for kind in ("classify", "decide")}
+    dialogues = _program(spec) if spec.startswith("cmd:") else _function(spec)
     try:
-        yield Foreign(spec, lambda kind, question: asked[kind].ask(question))
+        yield Foreign(spec, _asking(dialogues) if spec.startswith("cmd:") else _calling(spec, dialogues["function"]))
     finally:
-        for dialogue in asked.values():
+        for dialogue in dialogues.values():
             dialogue.close()
 
 
-def _function(spec: str) -> Callable[[str, bytes], bytes]:
-    module, sign, name = spec.partition(":")
-    if not sign or not module or not name:
-        raise InvalidInputError(f"--classifier: expected module:function or cmd:PROGRAM, not {spec!r}")
-    sys.path.insert(0, "")  # as python -m has it
+def _program(spec: str) -> dict[str, Dialogue]:
     try:
-        function: Any = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-    except (ImportError, AttributeError) as error:
+        words = shlex.split(spec.removeprefix("cmd:"))
+    except ValueError as error:
         raise InvalidInputError(f"--classifier: {spec}: {error}") from error
-    finally:
-        sys.path.remove("")
-    if not callable(function):
-        raise InvalidInputError(f"--classifier: {spec}: it can't be called")
-    return lambda kind, question: msgspec.json.encode(function(kind, msgspec.json.decode(question)))
+    if not words:
+        raise InvalidInputError("--classifier: expected a program after cmd:")
+    return {kind: Dialogue([*words, kind], PATIENCE_S) for kind in ("classify", "decide")}
+
+
+def _asking(dialogues: dict[str, Dialogue]) -> Callable[[str, bytes], bytes]:
+    return lambda kind, question: dialogues[kind].ask(question)
+
+
+def _function(spec: str) -> dict[str, Dialogue]:
+    module, _, name = spec.partition(":")
+    if not module or not name:
+        raise InvalidInputError(f"--classifier: expected module:function or cmd:PROGRAM, not {spec!r}")
+    path = msgspec.json.encode([os.getcwd(), *sys.path]).decode()  # noqa: PTH109 -- as python -m has it, as text
+    command = [sys.executable, "-P", answerer.__file__, path, module, name]
+    return {"function": Dialogue(command, PATIENCE_S)}
+
+
+def _calling(spec: str, dialogue: Dialogue) -> Callable[[str, bytes], bytes]:
+    """Ask a function's process. Raises InvalidInputError where there is no such function."""
+    try:
+        there = msgspec.json.decode(dialogue.ask(b"{}"), type=_Called)
+    except DialogueError as error:
+        dialogue.close()
+        raise InvalidInputError(f"--classifier: {spec}: its import {error}") from error
+    if there.refused:
+        dialogue.close()
+        raise InvalidInputError(f"--classifier: {spec}: {there.refused}")
+
+    def call(kind: str, question: bytes) -> bytes:
+        asked = msgspec.json.encode({"kind": kind, "question": msgspec.Raw(question)})
+        try:
+            called = msgspec.json.decode(dialogue.ask(asked), type=_Called)
+        except msgspec.MsgspecError as error:  # it found the descriptor that was not meant for it
+            raise DialogueError(f"answers nonsense: {error}") from error
+        if why := called.thrown or called.refused:
+            raise DialogueError(why)
+        return bytes(called.value)
+
+    return call
+
+
+class _Called(msgspec.Struct):
+    """What a function's process answers."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    thrown: str = ""
+    refused: str = ""

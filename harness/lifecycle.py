@@ -178,11 +178,11 @@ def _dequeue(state: State, given: Input, _: Rules) -> Step:
     return Step(_snapshot(state, Execution.PENDING_EXECUTING, "Run was dequeued for execution", settings=settings))
 
 
-def _start(state: State, given: Input, rules: Rules) -> Step:
+def _start(state: State, _: Input, rules: Rules) -> Step:
+    """Begin the next attempt. One too many is refused for good: its code has no look-up, so nobody need be asked."""
     number = (state.attempt or 0) + 1
     if number > MAX_ATTEMPTS:
-        refused = Completion(internal(Code.TASK_RUN_CRASHED, "Max attempts reached."))
-        return _fail_attempt(state, msgspec.structs.replace(given, completion=refused), rules)
+        return _failed(state, internal(Code.TASK_RUN_CRASHED, "Max attempts reached."), rules)
     base = rules.base_cents if number == 1 and rules.environment != "DEVELOPMENT" else 0.0
     started = _snapshot(
         state,

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.codes import Dialect
 from harness.engine import Attempt, Engine, Life, Policy, Run, VirtualClock
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
+from harness.judge import BuiltIn
+from harness.request import Branch, Decision, Outcome, Request, Settings
 
 SEGV = Evidence(Signaled("SIGSEGV"))
 DONE = Evidence(Exited(0))
@@ -48,6 +51,28 @@ def test_no_policy_is_one_attempt() -> None:
     for dialect in Dialect:
         assert len(lived([SEGV], Policy(), dialect).attempts) == 1
         assert len(lived([SEGV], Policy(max_attempts=9), dialect).attempts) == 1
+
+
+@pytest.mark.parametrize("dialect", [Dialect.UPSTREAM_4_5, Dialect.STRICT])
+def test_attempt_251_is_refused(dialect: Dialect) -> None:
+    """A policy of a thousand ends after 250 attempts: the run has crashed, and nothing is executed for the refusal."""
+    run = lived([SEGV], Policy(1000, {"maxAttempts": 1000, "factor": 1}), dialect)
+    assert (run.status, len(run.attempts), run.events[-1].name) == ("CRASHED", 250, "runFailed")
+
+
+class Stubborn(BuiltIn, frozen=True):
+    """Always says retry, at once."""
+
+    def decide(self, request: Request) -> Decision:
+        """Whatever was asked."""
+        assert request.error
+        return Decision(outcome=Outcome.RETRY, settings=Settings(0, 0), branch=Branch.POLICY)
+
+
+def test_a_judge_that_never_stops_is_stopped() -> None:
+    """After attempt 250 nobody is asked."""
+    engine = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5, foreign=Stubborn(Dialect.UPSTREAM_4_5))
+    assert len(engine.run(scripted([SEGV])).attempts) == 250
 
 
 def test_oom_moves_once_and_stays() -> None:

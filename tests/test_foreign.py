@@ -2,11 +2,12 @@
 
 import os
 import shlex
+import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -15,12 +16,12 @@ from harness.classifier import classify
 from harness.codes import Dialect
 from harness.evidence import Evidence, Signaled
 from harness.exceptions import InvalidInputError, JudgeError
-from harness.foreign import foreign
+from harness.foreign import Foreign, foreign
 from harness.gate import Verdict
 from harness.judge import BuiltIn
 from harness.request import Request, RunNotFoundError, RunSettings
 from harness.scenario import load, shipped
-from harness.supervisor.dialogue import LINE_BYTES, Dialogue, DialogueError
+from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError
 
 SEGV = Evidence(Signaled("SIGSEGV"))
 OURS = BuiltIn(Dialect.STRICT)
@@ -31,35 +32,6 @@ def nothing_is_left_behind() -> Iterator[None]:
     """Programs are gone with the judge."""
     yield
     assert psutil.Process().children(recursive=True) == []
-
-
-def ask(kind: str, question: dict[str, Any]) -> Any:
-    """Answer as strict does: a judge for the tests."""
-    import msgspec  # noqa: PLC0415 -- a user's function brings its own
-
-    if kind == "classify":
-        return msgspec.to_builtins(OURS.classify(msgspec.convert(question, Evidence)))
-    return msgspec.to_builtins(OURS.decide(msgspec.convert(question, Request)))
-
-
-def throw(kind: str, _: object) -> Any:
-    """Throw."""
-    raise ZeroDivisionError(kind)
-
-
-def babble(*_: object) -> Any:
-    """Answer what is no classification."""
-    return {"error": 7}
-
-
-def unspeakable(*_: object) -> Any:
-    """Answer what is no JSON."""
-    return object()
-
-
-def no_run(*_: object) -> Any:
-    """Raise as upstream does."""
-    return {"raises": "Run not found"}
 
 
 def program(body: str) -> str:
@@ -78,7 +50,7 @@ def request() -> Request:
 @pytest.mark.parametrize(
     "spec",
     [
-        "test_foreign:ask",
+        "judges:ask",
         f"cmd:sh -c 'exec {sys.executable} -m harness $0 --dialect strict'",
     ],
 )
@@ -93,14 +65,22 @@ def test_a_judge_is_believed(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("test_foreign:throw", "ZeroDivisionError: classify"),
-        ("test_foreign:babble", "answers nonsense"),
-        ("test_foreign:unspeakable", "TypeError"),
+        ("judges:throw", "ZeroDivisionError: classify"),
+        ("judges:leave", "SystemExit: 0"),
+        ("judges:vanish", "ended without an answer: exited 0"),
+        ("judges:crash", "ended without an answer: SIGSEGV"),
+        ("judges:intrude", "answers nonsense"),
+        ("judges:half_a_pair", "UnicodeEncodeError"),
+        ("judges:unknown_code", "answers nonsense: task error: Invalid enum value 'NO_SUCH_CODE'"),
+        ("judges:babble", "answers nonsense"),
+        ("judges:unspeakable", "TypeError"),
         (program("print('hello', flush=True)"), "answers nonsense: JSON is malformed"),
         (program("print('{}', flush=True)"), "answers nonsense: Object missing required field"),
         (program("pass"), "ended without an answer: exited 0"),
-        (program("import os; os.abort()"), "signal 6"),
+        (program("import os; os.abort()"), "ended without an answer: SIGABRT"),
         (program("input(); print('[' * 100000, flush=True)"), "answers nonsense"),
+        (program("import sys; sys.exit('no such rule')"), "exited 1: no such rule"),
+        (program("import os; os.write(1, b'{}\\n{}\\n'); input()"), "says what nobody asked for: '{}"),
         (
             program("import sys; sys.stdin.close(); sys.stdout.write('{'); sys.stdout.flush()"),
             "ended without an answer",
@@ -121,21 +101,112 @@ def test_a_judge_that_fails_says_on_what(spec: str, reason: str) -> None:
 
 def test_a_judge_may_raise_as_upstream_does() -> None:
     """A run that is needed and absent; anything else that it raises is its failure."""
-    with foreign("test_foreign:no_run") as judge:
+    with foreign("judges:no_run") as judge:
         assert judge is not None
         with pytest.raises(RunNotFoundError):
+            judge.decide(msgspec.structs.replace(request(), run=None))
+        with pytest.raises(JudgeError, match="raises Run not found"):
             judge.decide(request())
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"outcome": "retry", "branch": "policy"},
+        {"outcome": "retry", "branch": "policy", "settings": {"timestamp": 0, "delay": 1e300}},
+        {"outcome": "fail_run", "branch": "policy", "machine": "huge"},
+        {"outcome": "fail_run", "branch": "policy", "enhanced": {"type": "X"}},
+        {"outcome": "give_up", "branch": "policy"},
+        {"outcome": "fail_run", "branch": "whim"},
+    ],
+    ids=str,
+)
+def test_a_decision_that_nobody_could_follow_is_nonsense(answer: object) -> None:
+    """No time, a time out of all bounds, no such machine, error, outcome or step."""
+    judge = Foreign("one", lambda _, __: msgspec.json.encode(answer))
+    with pytest.raises(JudgeError, match="one: decide: answers nonsense"):
+        judge.decide(request())
+
+
 def test_a_judge_that_hangs_is_given_up() -> None:
-    """After its patience, once: later questions are not asked."""
-    with Dialogue(["sleep", "60"], patience_s=0.1) as dialogue:
-        with pytest.raises(DialogueError, match="no answer within"):
+    """After its patience, and for good after the third time."""
+    with Dialogue(["sleep", "60"], patience_s=0.05) as dialogue:
+        for _ in range(HANGS):
+            with pytest.raises(DialogueError, match="no answer within"):
+                dialogue.ask(b"{}")
+        with pytest.raises(DialogueError, match="is not asked any more"):
             dialogue.ask(b"{}")
-        began = time.monotonic()
-        with pytest.raises(DialogueError, match="has failed before"):
-            dialogue.ask(b"{}")
-        assert time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+def test_a_function_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program: it is one."""
+    monkeypatch.setattr("harness.foreign.PATIENCE_S", 2.0)
+    with foreign("judges:hang") as judge:
+        assert judge is not None
+        with pytest.raises(JudgeError, match="no answer within 2 s"):
+            judge.classify(SEGV)
+
+
+def test_a_judge_that_failed_is_asked_the_next_question() -> None:
+    """One evidence that it dies of costs one case, and the next answer is that of the next question."""
+    body = "import sys\nfor line in sys.stdin: print(1 / int(line), flush=True)"
+    with Dialogue([sys.executable, "-c", body]) as dialogue:
+        assert dialogue.ask(b"2") == b"0.5"
+        with pytest.raises(DialogueError, match="exited 1: ZeroDivisionError"):
+            dialogue.ask(b"0")
+        assert dialogue.ask(b"4") == b"0.25"
+
+
+def test_a_late_line_is_not_the_next_answer() -> None:
+    """What comes between two questions fails the second."""
+    body = "import os; input(); os.write(1, b'1\\n'); input(); os.write(1, b'2\\n3\\n'); input()"
+    with Dialogue([sys.executable, "-c", body]) as dialogue:
+        assert dialogue.ask(b"") == b"1"
+        with pytest.raises(DialogueError, match="says what nobody asked for: '3"):
+            dialogue.ask(b"")
+
+
+def test_what_a_judge_starts_is_gone_with_it() -> None:
+    """Even in a session of its own."""
+    body = (
+        "import subprocess, sys; input()\n"
+        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, flush=True); input()"
+    )
+    with Dialogue([sys.executable, "-c", body]) as dialogue:
+        pid = int(dialogue.ask(b""))
+        assert psutil.pid_exists(pid)
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.slow
+def test_a_judge_does_not_outlive_us() -> None:
+    """SIGKILL while it hangs, and it is gone."""
+    body = "import os, sys; input(); sys.stderr.write(f'{os.getpid()}\\n'); sys.stderr.flush(); os.read(0, 9)"
+    harness = f"from harness.supervisor.dialogue import Dialogue as D\nD([{sys.executable!r}, '-c', {body!r}]).ask(b'')"
+    with subprocess.Popen([sys.executable, "-c", harness], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        judge = psutil.Process(int(process.stderr.readline()))
+        process.kill()
+    psutil.wait_procs([judge], timeout=10)
+    assert not judge.is_running()
+
+
+def test_what_a_function_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    """It goes to stderr; and there is nothing on stdin that it could take away."""
+    with foreign("judges:chat") as judge:
+        assert judge is not None
+        assert judge.classify(SEGV).cause == "nothing on stdin"
+    assert "thinking" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["leave", "vanish", "crash"])
+def test_a_judge_can_not_end_the_run(name: str) -> None:
+    """What would end its process is a FAIL of the case, and exit code 1: neither green nor our crash."""
+    command = [sys.executable, "-m", "harness", "run", "abort[double-free]", "--classifier", f"judges:{name}"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent)
+    assert (ran.returncode, "FAIL  abort[double-free]" in ran.stdout) == (1, True), ran.stdout + ran.stderr
 
 
 def test_a_talker_and_a_listener_do_not_wait_for_each_other() -> None:
@@ -156,7 +227,7 @@ def test_a_program_keeps_its_state() -> None:
 def test_a_case_fails_with_its_judge() -> None:
     """The verdict is FAIL, and the reason is the judge's: no INFRA, no traceback."""
     scenario = load(shipped() / "abort.toml")
-    with foreign("test_foreign:throw") as judge:
+    with foreign("judges:throw") as judge:
         result = Campaign(Dialect.STRICT, foreign=judge).live(scenario, scenario.case[0])
     assert result.judgement.verdict is Verdict.FAIL
     assert "ZeroDivisionError" in result.judgement.reasons[0]
@@ -166,7 +237,7 @@ def test_a_case_fails_with_its_judge() -> None:
 def test_a_good_judge_passes_a_case() -> None:
     """Expectations are the dialect's; answers the judge's."""
     scenario = load(shipped() / "abort.toml")
-    with foreign("test_foreign:ask") as judge:
+    with foreign("judges:ask") as judge:
         judged = [
             Campaign(dialect, foreign=judge).live(scenario, scenario.case[0])
             for dialect in (Dialect.STRICT, Dialect.UPSTREAM_4_5)
@@ -175,7 +246,11 @@ def test_a_good_judge_passes_a_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["nonsense", "json:", ":f", "json:no_such", "no.such.module:f", "json:__name__", "cmd:"]
+    "spec",
+    [
+        *("nonsense", "json:", ":f", "json:no_such", "no.such.module:f", "json:__name__", "cmd:"),
+        *("cmd:sh 'unclosed", "judges_that_fail:any"),
+    ],
 )
 def test_a_name_that_means_nothing_is_wrong_use(spec: str) -> None:
     """One line."""

@@ -33,7 +33,7 @@ WORLD = {
 ROWS = [
     ["exceptions"],
     ["evidence", "codes", "statistics"],
-    ["victim", "job"],
+    ["victim", "job", "answerer"],
     ["supervisor", "catalogue", "truncation", "policy", "tally"],
     ["findings"],
     ["capabilities", "errors", "signature"],

@@ -102,7 +102,8 @@ def _socketpair() -> list[int]:
 class Guard:
     """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it.
 
-    What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4, `channel` its 5.
+    What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4, `channel` its 5; `stdin`
+    its 0, which is /dev/null otherwise.
 
     Raises InfraError when it can't be started.
     """
@@ -114,6 +115,8 @@ class Guard:
         env: Mapping[str, str],
         page: int | None,
         channel: int | None = None,
+        *,
+        stdin: int | None = None,
     ) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
             try:
@@ -121,7 +124,7 @@ class Guard:
                 self.stdout, out = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 self.stderr, err = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 given = {1: out, 2: err, CONTROL_FD: their_control}
-                for fd, mine in ((BOX_FD, page), (CHANNEL_FD, channel)):
+                for fd, mine in ((0, stdin), (BOX_FD, page), (CHANNEL_FD, channel)):
                     if mine is not None:
                         given[fd] = fcntl.fcntl(mine, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
                         theirs.callback(os.close, given[fd])
