@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,23 @@ def _namespace() -> Capability:
     return Capability("namespace", "yes" if found.namespace else "none", missing)
 
 
+PUBLISHED = ("4.4.6", "4.5.0")
+"""Versions of the upstream package whose own code the dialects are compared with, live."""
+
+
+def published_folder(version: str) -> Path:
+    """Where `make differential` keeps a version, in a checkout."""
+    return Path(__file__).parent.parent / "build" / "differential" / version
+
+
+def no_published() -> str:
+    """Say why the published package can't be asked here as things are, or the empty string."""
+    if shutil.which("node") is None:
+        return "node is not installed"
+    missing = [version for version in PUBLISHED if not (published_folder(version) / "node_modules").exists()]
+    return f"@trigger.dev/core {', '.join(missing)}: not installed; make differential does it" if missing else ""
+
+
 def _cxx() -> Capability:
     missing = "built without a C++ compiler" if "cxx" in unmet_needs() else ""
     return Capability("cxx", "none" if missing else "yes", missing)
@@ -107,6 +125,7 @@ def surroundings() -> list[Capability]:
         Capability("processors", str(len(os.sched_getaffinity(0)))),
         Capability("address randomisation", _read("/proc/sys/kernel/randomize_va_space")),
         Capability("core_pattern", _read("/proc/sys/kernel/core_pattern")),
+        Capability("published upstream", f"none ({no_published()})" if no_published() else ", ".join(PUBLISHED)),
         Capability("backtrace", "gdb" if not backtrace.why_not() else f"none ({backtrace.why_not()})"),
         Capability("core limit, hard", "unlimited" if hard_core == resource.RLIM_INFINITY else str(hard_core)),
         Capability("overcommit_memory", _read("/proc/sys/vm/overcommit_memory")),

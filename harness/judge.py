@@ -9,7 +9,7 @@ import msgspec
 from harness.classifier import Classification, classify
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.errors import UnexpectedError
-from harness.exceptions import JudgeError
+from harness.exceptions import InfraError, JudgeError
 from harness.retry import Decision, Request, RunNotFoundError, decide
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class BuiltIn(msgspec.Struct, frozen=True):
 class Guarded(msgspec.Struct, frozen=True):
     """Another judge, of which nothing is known: whatever it throws, or answers in place of an answer, is a JudgeError.
 
-    What upstream raises too is an answer, and passes.
+    What upstream raises too is an answer, and passes; so does what our side could not do.
     """
 
     judge: Any
@@ -78,7 +78,7 @@ class Guarded(msgspec.Struct, frozen=True):
 def _answer(ask: Callable[[Any], Any], question: Any, kind: type[Answer]) -> Answer:
     try:
         answer = ask(question)
-    except (JudgeError, UnexpectedError, RunNotFoundError):
+    except (JudgeError, InfraError, UnexpectedError, RunNotFoundError):
         raise
     except Exception as error:
         raise JudgeError(f"{type(error).__name__}: {error}, on {_line(question)}") from error

@@ -30,10 +30,11 @@ def decide(request: Request) -> Decision:
     error, enhanced = request.error, enhance(request.error, _NAMES)
     if error.type == Kind.INTERNAL and error.code == Code.TASK_RUN_CANCELLED:
         return Decision(outcome=Outcome.CANCEL_RUN, reason=error.message, branch=Branch.CANCELLED)
-    moved = _larger_machine(request) if is_oom(error, _NAMES) else None
-    settings = _settings(request, inferred=moved is not None or request.reported_by_platform)
-    if moved:
-        return _move(request, moved, settings)
+    if is_oom(error, _NAMES) and (moved := _larger_machine(request)):
+        return _move(request, moved, _inferred(request))
+    settings = request.retry_settings
+    if settings is None and request.reported_by_platform:
+        settings = _inferred(request)
     branch = _refusal(request, enhanced, settings)
     if branch or settings is None:
         return Decision(outcome=Outcome.FAIL_RUN, enhanced=enhanced, branch=branch or Branch.NO_LOOKUP)
@@ -56,7 +57,10 @@ def _refusal(request: Request, enhanced: TaskError, settings: Settings | None) -
 
 
 def _move(request: Request, machine: str, settings: Settings | None) -> Decision:
-    """The machine is changed even when no delay is left: the run then fails on paper on the larger one."""
+    """The machine is changed even when no delay is left: the run then fails on paper on the larger one.
+
+    The settings are the policy's: the worker's own are overwritten here, unlike anywhere else.
+    """
     if settings is None or (request.attempt or 0) >= MAX_ATTEMPTS:
         return Decision(outcome=Outcome.FAIL_RUN, machine=machine, was_oom_error=True, branch=Branch.OOM_NO_DELAY)
     return Decision(
@@ -77,11 +81,11 @@ def _larger_machine(request: Request) -> str | None:
     return machine if request.run and machine != request.run.machine_preset else None
 
 
-def _settings(request: Request, *, inferred: bool) -> Settings | None:
-    """The worker's own, else what the policy gives; a failure before the first attempt counts from attempt 0."""
+def _inferred(request: Request) -> Settings | None:
+    """Return what the policy gives; a failure before the first attempt counts from attempt 0."""
     policy = _policy(request)
-    if request.retry_settings is not None or not inferred or policy is None:
-        return request.retry_settings
+    if policy is None:
+        return None
     delay = next_delay_ms(policy, request.attempt or 0, MIDDLE if request.random is None else request.random)
     return Settings(request.now + delay, delay) if delay and not math.isnan(delay) else None
 
@@ -94,11 +98,16 @@ def _policy(request: Request) -> RetryPolicy | None:
 
 
 def final_status(error: TaskError, *, reported_by_platform: bool = False) -> Status:
-    """Give the status of a run that failed with this raw error: any internal one is a crash, but for its time."""
+    """Give the status of a run that failed with this raw error: any internal one is a crash, but for its time.
+
+    What the platform reports is a system failure whatever the error, but for a cancellation, which never gets here.
+    """
+    if reported_by_platform:
+        return Status.SYSTEM_FAILURE
     if error.type != Kind.INTERNAL:
         return Status.COMPLETED_WITH_ERRORS
     if error.code == Code.MAX_DURATION_EXCEEDED:
         return Status.TIMED_OUT
     if error.code == Code.TASK_RUN_CANCELLED:
         return Status.CANCELED
-    return Status.SYSTEM_FAILURE if reported_by_platform else Status.CRASHED
+    return Status.CRASHED

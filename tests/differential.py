@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 from msgspec import UNSET
 
+from harness.capabilities import PUBLISHED, published_folder
 from harness.codes import Code, Dialect
 from harness.errors import (
     TaskError,
@@ -41,35 +42,21 @@ from harness.policy import PRESETS, RetryPolicy, next_delay_ms, parse_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VERSIONS = {"4.4.6": Dialect.UPSTREAM_4_4, "4.5.0": Dialect.UPSTREAM_4_5}
-FOLDER = Path(__file__).parent.parent / "build" / "differential"
+VERSIONS = dict(zip(PUBLISHED, (Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5), strict=True))
 SCRIPT = Path(__file__).parent / "node" / "upstream.mjs"
 BATCH = 500
 MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}
 
 
-def package_folder(version: str) -> Path:
-    """Where a version is, or would be."""
-    return FOLDER / version
-
-
 def install(version: str) -> None:
     """Install a version, unless it is there."""
-    folder = package_folder(version)
+    folder = published_folder(version)
     if (folder / "node_modules/@trigger.dev/core").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "package.json").write_text("{}\n")
     quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
     subprocess.run(["npm", "install", *quiet, f"@trigger.dev/core@{version}"], check=True, cwd=folder)
-
-
-def why_not() -> str:
-    """Why upstream can't be asked here without installing anything, or the empty string."""
-    if shutil.which("node") is None:
-        return "node is not installed"
-    missing = [version for version in VERSIONS if not (package_folder(version) / "node_modules").exists()]
-    return f"@trigger.dev/core {', '.join(missing)}: not installed; make differential does it" if missing else ""
 
 
 # --- random inputs ---
@@ -222,7 +209,7 @@ class Upstream:
     """A version of the package in a process of its own."""
 
     def __init__(self, version: str) -> None:
-        command = ["node", str(SCRIPT), str(package_folder(version)), "calls"]
+        command = ["node", str(SCRIPT), str(published_folder(version)), "calls"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, name: str, calls: list[list[Any]]) -> list[Any]:

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from differential import SCRIPT, VERSIONS, Upstream, answer, compare, functions, package_folder, same, shrink, why_not
+from differential import SCRIPT, VERSIONS, Upstream, answer, compare, functions, same, shrink
 
+from harness.capabilities import no_published, published_folder, surroundings
 from harness.codes import Code, Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
-needs_upstream = pytest.mark.skipif(bool(why_not()), reason=why_not() or "upstream is there")
+needs_upstream = pytest.mark.skipif(bool(no_published()), reason=no_published() or "upstream is there")
 
 
 @pytest.mark.slow
@@ -61,12 +62,19 @@ def verdicts(dialect: str, *classifier: str) -> dict[str, str]:
 @pytest.mark.parametrize(("version", "dialect"), VERSIONS.items())
 def test_the_real_code_judges_real_crashes(version: str, dialect: Dialect) -> None:
     """4.5.0 passes all that ours passes; 4.4.6 fails exactly the cases that the fix was made for, as ours does."""
-    real = verdicts(dialect, "--classifier", f"cmd:node {SCRIPT} {package_folder(version)}")
+    real = verdicts(dialect, "--classifier", f"cmd:node {SCRIPT} {published_folder(version)}")
     ours = verdicts(dialect)
     failed = {name for name, verdict in real.items() if verdict == "FAIL"}
     assert {name for name, verdict in ours.items() if verdict == "FAIL"} == failed
     assert len(real) == len(ours) > 30
     assert bool(failed) == (version == "4.4.6")
+
+
+def test_doctor_says_why_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of the skip."""
+    monkeypatch.setattr("harness.capabilities.shutil.which", lambda _: None)
+    found = next(one for one in surroundings() if one.name == "published upstream")
+    assert found.value == f"none ({no_published()})" == "none (node is not installed)"
 
 
 def test_the_script_is_there() -> None:

@@ -16,6 +16,7 @@ import chaos
 import pytest
 
 from harness.campaign import Campaign, decided
+from harness.cli.order import DEFAULT_DIALECT, Order, open_history
 from harness.codes import Dialect
 from harness.evidence import EndedBy
 from harness.exceptions import InfraError, InvalidInputError
@@ -227,6 +228,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     [
         (["run", "--resume", "{h}", "--seed", "3"], "are those of the history"),
         (["run", "--resume", "{h}", "--dialect", "strict"], "are those of the history"),
+        (["run", "--resume", "{h}", "--classifier", "json:dumps"], "are those of the history"),
         (["run", "controls", "--history", "{h}"], "there is a file already"),
         (["run", "--resume", "{h}.no"], "there is no such history"),
         (["run", "--history", "{h}", "--resume", "{h}"], "expected one of them"),
@@ -260,3 +262,12 @@ def test_without_the_lifeline_the_chaos_finds_orphans() -> None:
         if chaos.kill_once(0.05, 3, patience_s=1, leaks=True).orphans:
             return
     pytest.fail("no orphan was found: the chaos proves nothing")
+
+
+def test_who_judged_goes_on_judging(tmp_path: Path) -> None:
+    """A run that a judge of the user's began is not finished by a dialect."""
+    path, asked = tmp_path / "h.sqlite", Order((), None, Dialect.STRICT, None, "judges:ask")
+    with open_history(path, None, asked):
+        pass
+    with open_history(None, path, Order((), None, DEFAULT_DIALECT, None)) as (_, resumed):
+        assert resumed == asked

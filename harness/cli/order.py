@@ -30,6 +30,7 @@ class Order(msgspec.Struct, frozen=True):
     case: str | None
     dialect: Dialect
     seed: int | None
+    classifier: str | None = None
 
 
 @contextmanager
@@ -54,8 +55,9 @@ def _resumed(book: History, now: Order) -> Order:
     if "order" not in header:
         raise InvalidInputError(f"{book.path}: no history of a run")
     then = msgspec.convert(header["order"], Order)
-    if now.scenarios or now.case or now.seed is not None or now.dialect not in (DEFAULT_DIALECT, then.dialect):
-        raise InvalidInputError("--resume: scenarios, case, seed and dialect are those of the history")
+    changed = now.dialect not in (DEFAULT_DIALECT, then.dialect) or now.classifier not in (None, then.classifier)
+    if now.scenarios or now.case or now.seed is not None or changed:
+        raise InvalidInputError("--resume: scenarios, case, seed, dialect and classifier are those of the history")
     if header.get("digest") != digest(then):
         raise InvalidInputError(f"{book.path}: the scenarios have changed since it was begun")
     return then

@@ -82,8 +82,8 @@ def run(
     if only_list:
         _list(select(scenario, case))
         return
-    order = Order(scenario, case, dialect, seed)
-    with open_history(history, resume, order) as (book, asked), foreign(classifier) as judge:
+    order = Order(scenario, case, dialect, seed, classifier)
+    with open_history(history, resume, order) as (book, asked), foreign(asked.classifier) as judge:
         campaign = Campaign(asked.dialect, asked.seed, history=book, foreign=judge)
         code = _run(asked, campaign, jobs or processors(), as_json)
     context.exit(code)

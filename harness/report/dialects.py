@@ -9,20 +9,13 @@ import msgspec
 from harness.classifier import classify
 from harness.codes import Code, Dialect
 from harness.errors import enhance, internal
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
+from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
+from harness.report.cells import DECISIONS, NOT_KILLED, NULL, OUTER, OWN, REFUSED, SENT, because, rules, sweep
 from harness.retry import Decision, Request, RunSettings, Settings, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NULL = FaultRecord("SIGSEGV", "SEGV_MAPERR", 0, 1)
-SENT = FaultRecord("SIGSEGV", "SI_USER", None, 1, sender=7)
-MIB = 1 << 20
-OWN = Memory(limit_bytes=64 * MIB, limited_by="cgroup", peak_cgroup_bytes=64 * MIB, oom_kills=1)
-OUTER = Memory(limit_bytes=64 * MIB, limited_by="cgroup", peak_cgroup_bytes=MIB, oom_kills=1)
-REFUSED = Memory(limit_bytes=64 * MIB, limited_by="cgroup", oom_kills=0, allocation_failures=1)
-NOT_KILLED = Memory(limit_bytes=64 * MIB, limited_by="cgroup", oom_kills=0)
-HELPER = Memory(limit_bytes=64 * MIB, limited_by="cgroup", peak_cgroup_bytes=64 * MIB, oom_kills=1)
 POLICY = {"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}, "randomize": False}
 RUN = RunSettings(3, POLICY, "small-1x")
 
@@ -30,7 +23,7 @@ DEATHS: dict[str, Evidence] = {
     "SIGSEGV at a null address": Evidence(Signaled("SIGSEGV"), fault=NULL),
     "SIGSEGV after a refused allocation": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=REFUSED),
     "SIGSEGV sent by kill(2)": Evidence(Signaled("SIGSEGV"), fault=SENT),
-    "SIGSEGV, a helper was OOM-killed": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=HELPER),
+    "SIGSEGV, a helper was OOM-killed": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=OWN),
     "SIGSEGV in the deadline's window": Evidence(Signaled("SIGSEGV"), ended_by=EndedBy.DEADLINE, fault=NULL),
     "SIGABRT": Evidence(Signaled("SIGABRT")),
     "SIGABRT after a refused allocation": Evidence(Signaled("SIGABRT"), memory=REFUSED),
@@ -119,6 +112,9 @@ QUESTIONS: dict[str, Request] = {
     "out of memory, no attempt left": Request(internal(Code.TASK_PROCESS_OOM_KILLED), 3, RUN),
     "out of memory, machine not known": Request(internal(Code.TASK_PROCESS_OOM_KILLED), 1, RunSettings(3, POLICY)),
     "out of memory, no policy": Request(internal(Code.TASK_PROCESS_OOM_KILLED), 1, RunSettings(3)),
+    "out of memory, no attempt left, with settings of the worker's": Request(
+        internal(Code.TASK_PROCESS_OOM_KILLED), 3, RUN, OWN_RETRY
+    ),
     "a crash before the first attempt": Request(
         internal(Code.TASK_RUN_UNCAUGHT_EXCEPTION), None, RUN, reported_by_platform=True
     ),
@@ -138,63 +134,10 @@ def _told(decision: Decision) -> str:
     return f"{_then(decision)}{method}"
 
 
-REASONS: dict[str, tuple[str, str]] = {
-    "SIGSEGV after a refused allocation": (
-        "A NULL that malloc returned near the limit comes again on a machine of the same size; a larger one helps.",
-        "the count of refused allocations, by the black box",
-    ),
-    "SIGABRT": (
-        "abort(), a failed assertion, a double free: no shortage of memory, as upstream has it (quirk 1).",
-        "no refused allocation and no word of a heap limit",
-    ),
-    "SIGABRT after a refused allocation": (
-        "A program that checks malloc and gives up is out of memory, and a larger machine helps.",
-        "the count of refused allocations, by the black box",
-    ),
-    "SIGBUS after a refused allocation": (
-        "As for SIGSEGV: near the limit a larger machine is the better cure.",
-        "the count of refused allocations, by the black box",
-    ),
-    "SIGKILL, OOM counted at the own limit": (
-        "The kernel's counter says so, and so it is no longer a maybe. What follows is the same.",
-        "memory.oom_kill of the attempt's own cgroup",
-    ),
-    "SIGKILL, OOM counted, own limit not reached": (
-        "The kernel killed for somebody else's limit: a larger machine for this run is the wrong cure.",
-        "the counter, and the peak of the attempt's own cgroup",
-    ),
-    "SIGKILL, no OOM counted": (
-        "An operator's kill -9 or an eviction is no shortage of memory: it follows the policy (quirk 5).",
-        "memory.oom_kill of the attempt's own cgroup, which stood still",
-    ),
-    "SIGSEGV in the deadline's window": (
-        "The wait status outranks intent: a crash is a crash, even if we were about to kill.",
-        "the wait status",
-    ),
-    "SIGKILL by the deadline, OOM counted": (
-        "Either could have been first. It is said to be ambiguous, and treated as a shortage of memory.",
-        "the counter, and our own journalled intent",
-    ),
-    "exit 137, no OOM counted": (
-        "A shell's word for SIGKILL, whose sender is not known: an exit status is no proof of a shortage.",
-        "memory.oom_kill of the attempt's own cgroup, which stood still",
-    ),
-    "exit 139": (
-        "A shell's word for SIGSEGV: the same defect has the same name, whoever reports it (quirk 2).",
-        "the exit status alone; a program may choose 139 itself",
-    ),
-    "exit 1, stderr says OOMErrorHandler": (
-        "A text on stderr is the victim's own, and proves nothing about memory (quirk 6).",
-        "the wait status; no refused allocation, no counter",
-    ),
-    "SIGSEGV, stderr says OOMErrorHandler": (
-        "A text on stderr is the victim's own, and proves nothing about memory (quirk 6).",
-        "the wait status; no refused allocation, no counter",
-    ),
-}
-"""Why strict says otherwise than upstream-4.5, and the evidence that it needs for it. A test holds it complete."""
-
 ASKED = "Each row is a first attempt under a policy of three attempts and a larger machine for want of memory."
+
+
+HEADS = "| reason | evidence it needs |"
 
 
 def why_strict() -> str:
@@ -205,16 +148,53 @@ def why_strict() -> str:
         "Generated by `crash-harness dialects strict --markdown`; a test holds it fresh, and the reasons complete.",
         f"{ASKED} Quirks are numbered as in upstream's specification.",
         "",
-        "| death | upstream-4.5 | strict | reason | evidence it needs |",
+        f"| death | upstream-4.5 | strict {HEADS}",
         "|---|---|---|---|---|",
     ]
     rows = list(compare(Dialect.UPSTREAM_4_5, Dialect.STRICT))
-    for row in rows:
-        if row.differs:
-            reason, needed = REASONS[row.death]
-            lines.append(f"| {row.death} | {row.first} | {row.second} | {reason} | {needed} |")
+    lines += [_line(row.death, row, DEATHS[row.death]) for row in rows if row.differs]
     same = "; ".join(row.death for row in rows if not row.differs)
-    return "\n".join([*lines, "", f"They agree on: {same}.", ""])
+    lines += ["", f"They agree on: {same}.", "", "## Every other cell", ""]
+    lines += [
+        "The two tables of rules, swept over all combinations of what they look at: each pair of rules and answers"
+    ]
+    lines += [
+        f"that differs and is not above, by its plainest example.\n\n| example | rules | upstream-4.5 | strict {HEADS}"
+    ]
+    lines += ["|---|---|---|---|---|---|"]
+    lines += [_line(f"{row.death} | {', '.join(rules(evidence))}", row, evidence) for row, evidence in other_cells()]
+    lines += [
+        "",
+        "## Decisions",
+        "",
+        "Of the same error, under a policy of three attempts; the larger machine is medium-1x.",
+    ]
+    lines += ["", "| question | upstream-4.5 | strict | reason |", "|---|---|---|---|"]
+    lines += [f"| {what} | {first} | {second} | {reason} |" for what, first, second, reason in decisions()]
+    return "\n".join([*lines, ""])
+
+
+def _line(what: str, row: Row, evidence: Evidence) -> str:
+    return f"| {what} | {row.first} | {row.second} | {' | '.join(because(evidence))} |"
+
+
+def other_cells() -> Iterator[tuple[Row, Evidence]]:
+    """Give one example for each pair of rules and answers that differs, of those that no death stands for."""
+    seen = {(rules(DEATHS[row.death]), row.first, row.second) for row in compare(Dialect.UPSTREAM_4_5, Dialect.STRICT)}
+    for words, evidence in sweep():
+        row = Row(words, answer(evidence, Dialect.UPSTREAM_4_5), answer(evidence, Dialect.STRICT))
+        cell = (rules(evidence), row.first, row.second)
+        if row.differs and cell not in seen:
+            seen.add(cell)
+            yield row, evidence
+
+
+def decisions() -> Iterator[tuple[str, str, str, str]]:
+    """Give each request that strict answers otherwise: what it is, both decisions, and why."""
+    for asked in DECISIONS:
+        request = msgspec.structs.replace(asked.request, random=0.5)
+        first, second = decide(request, Dialect.UPSTREAM_4_5), decide(request, Dialect.STRICT)
+        yield asked.what, _told(first), _told(second), asked.reason
 
 
 def legacy() -> str:
@@ -225,6 +205,8 @@ def legacy() -> str:
         "Generated by `crash-harness dialects upstream-v1 --markdown`; a test holds it fresh. Upstream's first engine",
         "ran beside the second until 4.5.4. The fix of SIGSEGV names both paths, but the first never looks a policy",
         "up for a crash that its supervisor reports: there SIGSEGV was not retried before the fix, nor after it.",
+        "Read in its source, not run. Assumed: docker mode, as in 4.5 (on Kubernetes an exit 137 was a maybe); a",
+        "worker that starts its attempts itself; an SDK from 3.1.0 on.",
         f"{ASKED}",
         "",
         "| death | upstream-4.5 | upstream-v1 |",
