@@ -125,8 +125,8 @@ def run_all(
     cases = [(scenario, case) for scenario in scenarios for case in scenario.case]
     with Stop() as stop, ThreadPoolExecutor(jobs) as pool:
         live = msgspec.structs.replace(campaign, stop=stop).live
-        futures = [pool.submit(live, *pair) for pair in cases if title_of(*pair) not in done]
-        try:
+        try:  # Ctrl-C may come while cases are still handed out, and some live already
+            futures = [pool.submit(live, *pair) for pair in cases if title_of(*pair) not in done]
             for future in as_completed(futures):
                 on_result(future.result())
         except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from click.testing import CliRunner, Result
 from harness import supervisor, trial
 from harness.baseline import keeper as gatekeeper
 from harness.baseline.file import load
-from harness.baseline.keeper import Finding, Keeper, Night, check, check_tables, pairs_of
+from harness.baseline.keeper import Finding, Interrupted, Keeper, Night, Unit, check, check_tables, pairs_of
 from harness.baseline.recording import Wanted, make
 from harness.baseline.tables import ask_all
+from harness.campaign import Campaign, run_all
 from harness.classifier import Classification
 from harness.cli.program import program
 from harness.codes import Dialect
@@ -281,6 +282,43 @@ def wait_for_victims(pid: int) -> None:
             if any("hang" in one.cmdline() for one in psutil.Process(pid).children(recursive=True)):
                 return
     raise AssertionError("no victims")
+
+
+def strike(*_: object) -> Any:
+    """Ctrl-C, at this very place."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_units_are_handed_out(race: Path) -> None:
+    """The first hangs already when it comes: it is killed, not waited for."""
+    race.write_text(HANGING)
+    case = load_scenario(race).case[0]
+
+    def units() -> Iterator[Unit]:
+        yield Unit("race[dosed]", case, 0, None)
+        strike()
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        Keeper(Dialect.STRICT, 2).live_all(units(), strike)
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_cases_are_handed_out(race: Path) -> None:
+    """The same of run."""
+
+    class Done:
+        """What is decided already: asked for the second case, it is Ctrl-C."""
+
+        def __contains__(self, title: object) -> bool:
+            return title == "race[also]" and strike()
+
+    race.write_text(HANGING + "\n" + MORE)
+    began = time.monotonic()
+    assert not run_all([load_scenario(race)], Campaign(Dialect.STRICT), 2, strike, Done())
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.usefixtures("race")

@@ -102,8 +102,8 @@ class Keeper(msgspec.Struct, frozen=True):
         """Live units on `jobs` threads; by title and seed. Raises Interrupted."""
         lived: dict[str, Lives] = {}
         with Stop() as stop, ThreadPoolExecutor(self.jobs) as pool:
-            futures = {pool.submit(self.live, unit, stop): unit for unit in units}
-            try:
+            try:  # Ctrl-C may come while units are still handed out, and some live already
+                futures = {pool.submit(self.live, unit, stop): unit for unit in units}
                 for future in as_completed(futures):
                     unit = futures[future]
                     lived.setdefault(unit.title, {})[unit.seed] = future.result()
