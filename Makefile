@@ -60,7 +60,7 @@ compilers: $(STAMP)
 		CC=$$cc CXX=$$cxx $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
 			--config-settings=cmake.define.FAULT_OPTIMISATION=$$level || exit 1; \
 		export PYTHONPATH=$$PWD/build/compilers/$$cc$$level:$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
-		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.victim import extension_path as p; print(p())' && \
+		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.hosts import extension_path as p; print(p())' && \
 			answers=$$($(CURDIR)/$(BIN)/python -S -m harness run --catalogue); status=$$?; \
 			echo "$$answers" | grep -v PASS | tail -n +2; echo "$$answers" | tail -1; exit $$status) || exit 1; \
 		unset PYTHONPATH; \

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import victim
+from harness import hosts
 from harness.exceptions import InfraError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -96,12 +96,12 @@ class _Row(msgspec.Struct):
 
 class _Told(msgspec.Struct):
     rows: list[_Row]
-    unmet: frozenset[str]
+    unmet: str
 
 
 @cache
 def _ask() -> _Told:
-    command = victim.command_line("--catalogue")
+    command = hosts.command_line("--catalogue")
     asked = subprocess.run(command, capture_output=True, timeout=ASKING_S, check=False)  # noqa: S603 -- our own file
     if asked.returncode != 0:
         last = asked.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
@@ -117,7 +117,7 @@ def catalogue() -> Mapping[str, Fault]:
 
 def unmet_needs() -> frozenset[str]:
     """Needs that the extension, as it was built, can't meet. Raises InfraError when it can't be loaded."""
-    return _ask().unmet
+    return frozenset(_ask().unmet.split())
 
 
 def find(name: str, where: str = "fault") -> Fault:

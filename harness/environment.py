@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness.capabilities import surroundings
 from harness.exceptions import InfraError
+from harness.hosts import extension_path, runner_path
 from harness.supervisor import memory_cgroup, supervise
-from harness.victim import extension_path, runner_path
 
 PATIENCE_S = 20.0
 MALLOC = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "PYTHONMALLOC")

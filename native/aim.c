@@ -21,7 +21,13 @@ static int read_mode(const char *word, enum mode *mode) {
     return -1;
 }
 
-/* As the script of the Python host does, a name that the row has not is passed over: the supervisor checks them. */
+static int dial_of(const struct fault *row, const char *name, size_t length) {
+    for (int i = 0; i < PARAMETERS && row->parameters[i].name; i++)
+        if (strlen(row->parameters[i].name) == length && strncmp(row->parameters[i].name, name, length) == 0) return i;
+    return -1;
+}
+
+/* Of a row that is not there nothing is known: that there is none is the answer of fire(). */
 static int read_value(const char *word, const struct fault *row, int64_t values[PARAMETERS]) {
     char *end;
     const char *sign = strchr(word, '=');
@@ -29,10 +35,9 @@ static int read_value(const char *word, const struct fault *row, int64_t values[
     errno = 0;
     int64_t value = strtoll(sign + 1, &end, 10);
     if (*end || errno) return -1;
-    for (int i = 0; row && i < PARAMETERS && row->parameters[i].name; i++) {
-        size_t length = strlen(row->parameters[i].name);
-        if (length == (size_t)(sign - word) && strncmp(row->parameters[i].name, word, length) == 0) values[i] = value;
-    }
+    int dial = row ? dial_of(row, word, (size_t)(sign - word)) : 0;
+    if (dial < 0) return -1;
+    values[dial] = value;
     return 0;
 }
 
@@ -48,3 +53,8 @@ int read_aim(int count, char *const *words, struct aim *aim) {
 }
 
 int fire_at(const struct aim *aim) { return fire(aim->fault, aim->mode, aim->values); }
+
+int fire_words(int count, char *const *words) {
+    struct aim aim;
+    return read_aim(count, words, &aim) == 0 ? fire_at(&aim) : BAD_WORDS;
+}

@@ -97,11 +97,9 @@ static void allow_misalignment(void) {
  * page by then, and raise() would rewrite the siginfo. The signal is blocked here and strikes on return. */
 static void on_crash(int signal_number, siginfo_t *info, void *context) {
     allow_misalignment();
-    int saved = errno;
     if (is_victim()) record(info, context);
     signal(signal_number, SIG_DFL);
     syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), signal_number, info);
-    errno = saved;
 }
 
 /* Pre-faulted: under memory pressure a handler can't wait for a page. NULL when refused. */
@@ -164,12 +162,15 @@ int arm(int fd) {
     return 0;
 }
 
-int share_signal_stack(void) { return set_signal_stack(MAP_SHARED) ? 0 : -1; }
+int share_signal_stack(void) {
+    stack_t own;
+    if (sigaltstack(NULL, &own) != 0 || !set_signal_stack(MAP_SHARED)) return -1;
+    return munmap(own.ss_sp, own.ss_size);
+}
 
 /* Where memory is short the handler must find its pages mapped; elsewhere that costs more than it saves. */
 void rearm(void) {
     *victim = getpid();
-    box->armed = box->counts_allocations = 1;
     stack_t stack;
     if (!box->memory_limited || sigaltstack(NULL, &stack) != 0) return;
     madvise((char *)stack.ss_sp + stack.ss_size - HANDLER_BYTES, HANDLER_BYTES, MADV_POPULATE_WRITE);

@@ -36,14 +36,17 @@ const char *unmet_needs(void) {
 #endif
 }
 
+static int begins(const char *words, const char *word) {
+    while (*word && *words == *word) words++, word++;
+    return *word == '\0' && (*words == '\0' || *words == ' ');
+}
+
 static int lists(const char *words, const char *word) {
-    size_t length = strlen(word);
-    for (const char *at = words; (at = strstr(at, word)) != NULL; at += length) {
-        int starts = at == words || at[-1] == ' ';
-        int ends = at[length] == '\0' || at[length] == ' ';
-        if (starts && ends) return 1;
+    while (*words && !begins(words, word)) {
+        while (*words && *words != ' ') words++;
+        while (*words == ' ') words++;
     }
-    return 0;
+    return *words != '\0';
 }
 
 static int memory_is_limited(const struct box *box) {

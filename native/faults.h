@@ -27,7 +27,8 @@ enum refusal {
     OUT_OF_RANGE = -3,    /* a parameter outside its range */
     NO_MEMORY_LIMIT = -4, /* a memory-hungry fault without a limit in force */
     NOT_OFFERED = -5,     /* the row does not offer this mode */
-    BAD_BOX = -6          /* the descriptor is no box of ours */
+    BAD_BOX = -6,         /* the descriptor is no box of ours */
+    BAD_WORDS = -7        /* the words of a shot mean nothing */
 };
 
 enum { PARAMETERS = 4 };
@@ -95,6 +96,9 @@ const struct fault *fault_row(int index);
 /* Needs, as words, that this build can't meet: it was made without a C++ compiler. */
 const char *unmet_needs(void);
 
+/* The catalogue as JSON on stdout: {"rows": [...], "unmet": "words"}. 0, or -1. */
+int print_catalogue(void);
+
 /* Makes this process a victim: maps the box behind `fd` and installs the crash handlers.
  * 0, or BAD_BOX. */
 int arm(int fd);
@@ -102,11 +106,14 @@ int arm(int fd);
 /* Fires row `index`. Returns DONE or DID_NOT_FIRE if the process lives, or an enum refusal. */
 int fire(int index, enum mode mode, const int64_t *values);
 
+/* The same, read from words: FAULT MODE [NAME=VALUE...]. BAD_WORDS for a mode, a name or a number that is none. */
+int fire_words(int count, char *const *words);
+
 /* Becomes a server of trials on socket `fd` (zygote.c). Returns 0 once the supervisor has hung up, or -1. */
 int serve(int fd);
 
-/* Memory that forks of this process will not have: whole pages from address `start`. 0, or -1. */
-int keep_from_forks(uint64_t start, uint64_t bytes);
+/* Memory that forks of this process will not have: the mapping around `address`. 0, or -1. */
+int keep_from_forks(uint64_t address);
 
 /* Size of struct box, for a check that both sides mean the same page. */
 int box_size(void);

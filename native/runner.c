@@ -7,14 +7,14 @@
  *   runner --fork-limit COUNT              what the kernel alone takes: fork, SIGSEGV, wait; for the benchmark
  *   runner --exec-limit COUNT COMMAND...   the same with vfork and exec of COMMAND
  *
- * The arguments of a shot mean what they mean to the script of the Python host. */
+ * The script of the Python host takes the same. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "aim.h"
+#include "blackbox.h"
 #include "zygote.h"
 
 enum { BOX_FD = 4, SOCKET_FD = 4 };
@@ -22,10 +22,8 @@ enum { BOX_FD = 4, SOCKET_FD = 4 };
 static int complain(const char *text) { return write(STDERR_FILENO, text, strlen(text)) < 0 ? 1 : 2; }
 
 static int fire_once(int count, char **words) {
-    struct aim aim;
-    if (read_aim(count, words, &aim) != 0) return complain("usage: runner FAULT MODE [NAME=VALUE...]\n");
     if (arm(BOX_FD) != 0) return complain("no box on descriptor 4: a victim is started by a supervisor only\n");
-    fire_at(&aim);
+    if (fire_words(count, words) == BAD_WORDS) return complain("usage: runner FAULT MODE [NAME=VALUE...]\n");
     return 0;
 }
 

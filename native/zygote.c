@@ -7,10 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -30,6 +30,8 @@ enum { REQUEST_MAGIC = 0x5a484331, WELCOME_MAGIC = 0x5a484332, TRIAL_MAGIC = 0x5
 enum { BOX_BYTES = 4096, WORDS_BYTES = 512, WORDS = 64, TEXT_BYTES = 4096, KEPT_BYTES = 128, BATCH = 64 };
 enum { BOX_FD = 4, FIRST_FREE_FD = 10, FLUSH_MS = 5 };
 enum intent { INTENT_NONE, INTENT_DEADLINE };
+
+static const uint64_t FOREVER = UINT64_MAX;
 
 /* The first message: how the guard has bounded this process. */
 struct welcome {
@@ -64,6 +66,12 @@ struct trial {
     char text[KEPT_BYTES]; /* the first bytes of what it said on stderr */
 };
 
+/* What is known and not yet sent. No victim has it, so a fork neither copies nor protects its pages. */
+struct batch {
+    uint32_t pending;
+    struct trial trials[BATCH];
+};
+
 struct server {
     int fd;             /* to the supervisor */
     int box_fd, text_fd;
@@ -74,8 +82,8 @@ struct server {
     char *const *command;   /* NULL: fork */
     char *argv[WORDS];      /* command and words, for exec */
     struct aim aim;         /* the same read, for fork */
-    uint32_t pending;
-    struct trial batch[BATCH];
+    sigset_t child_ended;   /* SIGCHLD, blocked in the server */
+    struct batch *batch;
 };
 
 static struct server server;
@@ -92,12 +100,15 @@ static uint64_t now_ns(void) {
 static void leave_server(pid_t parent) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigprocmask(SIG_UNBLOCK, &server.child_ended, NULL);
     if (getppid() != parent) _exit(127);
 }
 
+/* The server has one thread and registers nothing to be called at a fork: the plain one leaves a child that is as
+ * whole, and touches fewer pages. */
 static pid_t start_warm(void) {
     pid_t parent = getpid();
-    pid_t victim = fork();
+    pid_t victim = _Fork();
     if (victim != 0) return victim;
     leave_server(parent);
     syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
@@ -119,10 +130,11 @@ static pid_t start_fresh(void) {
 
 /* 0, or -1 when the supervisor is gone. */
 static int flush(void) {
-    size_t bytes = server.pending * sizeof server.batch[0];
-    if (!server.pending) return 0;
-    server.pending = 0;
-    return send(server.fd, server.batch, bytes, MSG_NOSIGNAL) == (ssize_t)bytes ? 0 : -1;
+    struct batch *batch = server.batch;
+    size_t bytes = batch->pending * sizeof batch->trials[0];
+    if (!batch->pending) return 0;
+    batch->pending = 0;
+    return send(server.fd, batch->trials, bytes, MSG_NOSIGNAL) == (ssize_t)bytes ? 0 : -1;
 }
 
 static void kill_group(pid_t victim, int signal_number) {
@@ -130,40 +142,57 @@ static void kill_group(pid_t victim, int signal_number) {
     kill(victim, signal_number); /* it may have left its group, or not be in it yet */
 }
 
-static int until(uint64_t next_ns) {
-    uint64_t now = now_ns();
-    if (next_ns <= now) return 0;
-    uint64_t left = (next_ns - now + 999999u) / 1000000u;
-    return left > INT_MAX ? INT_MAX : (int)left;
+static void note_usage(struct trial *trial, const struct rusage *usage) {
+    trial->peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024u;
+    trial->cpu_us = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000u +
+                    (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
 }
 
-/* As the guard does: SIGTERM, a grace, SIGKILL, with the victim unreaped. What is known already is not held back
- * while a victim takes its time. Returns the intent. */
-static uint32_t watch(const struct request *request, pid_t victim, int pidfd, uint64_t started_ns) {
-    struct pollfd polled = {.fd = pidfd, .events = POLLIN};
-    uint32_t intent = INTENT_NONE;
-    uint64_t next_ns = request->deadline_ms < 0 ? UINT64_MAX : started_ns + (uint64_t)request->deadline_ms * 1000000u;
-    int ready = server.pending ? poll(&polled, 1, FLUSH_MS) : 0;
-    if (ready == 0) flush();
-    while (ready <= 0) {
-        ready = poll(&polled, 1, next_ns == UINT64_MAX ? -1 : until(next_ns));
-        if (ready != 0) continue;
-        int gently = !intent && request->grace_ms > 0;
-        intent = INTENT_DEADLINE;
-        kill_group(victim, gently ? SIGTERM : SIGKILL);
-        next_ns = gently ? now_ns() + (uint64_t)request->grace_ms * 1000000u : UINT64_MAX;
-    }
-    return intent;
-}
-
-static int reap(pid_t victim, struct trial *trial) {
+/* Waits for the victim's end, and reaps it: 1, or 0 when that time has passed without it, or -1. The signal that
+ * announces an end is blocked, so it can't come between a look and the sleep after it. It may speak of another, or
+ * be the victim's own invention: it only says when to look. */
+static int reap(pid_t victim, struct trial *trial, uint64_t until_ns) {
     struct rusage usage;
-    while (wait4(victim, &trial->wait_status, 0, &usage) != victim)
-        if (errno != EINTR) return -1;
-    trial->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024u;
-    trial->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
-                    (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-    return 0;
+    for (;;) {
+        uint64_t now = now_ns(), left = until_ns > now ? until_ns - now : 0;
+        struct timespec patience = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+        sigtimedwait(&server.child_ended, NULL, until_ns == FOREVER ? NULL : &patience);
+        pid_t reaped = wait4(victim, &trial->wait_status, WNOHANG, &usage);
+        if (reaped == victim) return note_usage(trial, &usage), 1;
+        if (reaped < 0 && errno != EINTR) return -1;
+        if (now_ns() >= until_ns) return 0;
+    }
+}
+
+static uint64_t after(uint64_t start_ns, int64_t span_ms) {
+    return span_ms < 0 ? FOREVER : start_ns + (uint64_t)span_ms * 1000000u;
+}
+
+/* What is known already is not held back while a victim takes its time. */
+static int reap_in_time(const struct request *request, pid_t victim, struct trial *trial) {
+    uint64_t deadline_ns = after(trial->started_ns, request->deadline_ms);
+    uint64_t flush_ns = after(trial->started_ns, FLUSH_MS);
+    if (server.batch->pending && flush_ns < deadline_ns) {
+        int reaped = reap(victim, trial, flush_ns);
+        if (reaped != 0) return reaped;
+    }
+    flush();
+    return reap(victim, trial, deadline_ns);
+}
+
+/* As the guard does: SIGTERM, a grace, SIGKILL, with the victim unreaped. 0, or -1. */
+static int see_it_end(const struct request *request, pid_t victim, struct trial *trial) {
+    int reaped = reap_in_time(request, victim, trial);
+    if (reaped == 0) trial->intent = INTENT_DEADLINE;
+    if (reaped == 0 && request->grace_ms > 0) {
+        kill_group(victim, SIGTERM);
+        reaped = reap(victim, trial, after(now_ns(), request->grace_ms));
+    }
+    if (reaped == 0) {
+        kill_group(victim, SIGKILL);
+        reaped = reap(victim, trial, FOREVER);
+    }
+    return reaped < 0 ? -1 : 0;
 }
 
 /* Orphans come to the subreaper; mostly there is none, and one call says so. */
@@ -195,6 +224,7 @@ static void reset_box(void) {
     memset(server.box, 0, sizeof *server.box);
     server.box->magic = BOX_MAGIC;
     server.box->memory_limited = server.memory_limited;
+    server.box->armed = server.box->counts_allocations = !server.command; /* a fork of an armed process is armed */
 }
 
 /* 0, or -1 when this server can promise nothing any more. */
@@ -203,12 +233,8 @@ static int try_once(const struct request *request, struct trial *trial) {
     trial->started_ns = now_ns();
     pid_t victim = server.command ? start_fresh() : start_warm();
     if (victim < 0) return -1;
-    int pidfd = (int)syscall(SYS_pidfd_open, victim, 0);
-    if (pidfd < 0) return -1;
-    trial->intent = watch(request, victim, pidfd, trial->started_ns);
+    if (see_it_end(request, victim, trial) != 0) return -1;
     trial->ended_ns = now_ns();
-    close(pidfd);
-    if (reap(victim, trial) != 0) return -1;
     trial->survivors = sweep();
     trial->oom_kills = new_oom_kills(trial);
     take_text(trial);
@@ -244,8 +270,8 @@ static int answer(struct request *request) {
             flush();
             return -1;
         }
-        server.batch[server.pending++] = trial; /* not before: the batch may be sent during a trial */
-        if (server.pending == BATCH && flush() != 0) return -1;
+        server.batch->trials[server.batch->pending++] = trial; /* not before: it may be sent during a trial */
+        if (server.batch->pending == BATCH && flush() != 0) return -1;
     }
     return flush();
 }
@@ -283,6 +309,21 @@ static int make_text(void) {
     return close(fd);
 }
 
+static int make_batch(void) {
+    server.batch = mmap(NULL, sizeof *server.batch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (server.batch == MAP_FAILED) return -1;
+    return madvise(server.batch, sizeof *server.batch, MADV_DONTFORK);
+}
+
+/* SIGCHLD tells of ends alone, whatever was inherited. */
+static int await_children(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
+    sigemptyset(&server.child_ended);
+    sigaddset(&server.child_ended, SIGCHLD);
+    if (sigaction(SIGCHLD, &action, NULL) != 0) return -1;
+    return sigprocmask(SIG_BLOCK, &server.child_ended, NULL);
+}
+
 static int be_welcome(void) {
     struct welcome welcome;
     if (recv(server.fd, &welcome, sizeof welcome, 0) != (ssize_t)sizeof welcome) return -1;
@@ -299,6 +340,7 @@ static int serve_all(int fd) {
     struct request request;
     server.fd = lift(fd);
     if (server.fd < 0 || close(fd) != 0 || be_welcome() != 0 || make_box() != 0 || make_text() != 0) return -1;
+    if (make_batch() != 0 || await_children() != 0) return -1;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     for (;;) {
         ssize_t length = recv(server.fd, &request, sizeof request, 0);
@@ -307,7 +349,17 @@ static int serve_all(int fd) {
     }
 }
 
-int keep_from_forks(uint64_t start, uint64_t bytes) { return madvise((void *)(uintptr_t)start, bytes, MADV_DONTFORK); }
+int keep_from_forks(uint64_t address) {
+    char line[PATH_MAX + 128];
+    uint64_t start, end;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    int answer = -1;
+    while (maps && answer != 0 && fgets(line, sizeof line, maps))
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2 && start <= address && address < end)
+            answer = madvise((void *)(uintptr_t)start, end - start, MADV_DONTFORK);
+    if (maps) fclose(maps);
+    return answer;
+}
 
 int serve(int fd) { return serve_all(fd); }
 

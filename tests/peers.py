@@ -2,19 +2,19 @@
 
     python tests/peers.py NAME COUNT
 
-Nothing of the harness is imported: what a process has loaded is what its forks cost.
+Nothing of the harness is imported: what a process has loaded is what its forks cost. All die of a null read in C.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-SUICIDE = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+SUICIDE = "import faulthandler; faulthandler._read_null()"
 
 
 def by_subprocess(count: int) -> None:
@@ -24,7 +24,7 @@ def by_subprocess(count: int) -> None:
 
 
 def _die() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    faulthandler._read_null()  # type: ignore[attr-defined]  # CPython's own means to crash, for its tests
 
 
 def by_multiprocessing(count: int) -> None:
@@ -36,6 +36,14 @@ def by_multiprocessing(count: int) -> None:
         process = context.Process(target=_die)
         process.start()
         process.join()
+
+
+def by_session(count: int) -> None:
+    """The same from a process as large as a test session."""
+    import hypothesis  # noqa: F401, PLC0415 -- as above
+    import pytest  # noqa: F401, PLC0415
+
+    by_multiprocessing(count)
 
 
 def by_executor(count: int) -> None:
@@ -71,9 +79,7 @@ def by_loky(count: int) -> None:
 
 def _pytest(count: int, *options: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        body = "import os, signal\n" + "".join(
-            f"def test_{i}():\n    os.kill(os.getpid(), signal.SIGSEGV)\n" for i in range(count)
-        )
+        body = "".join(f"def test_{i}():\n    {SUICIDE}\n" for i in range(count))
         Path(folder, "test_die.py").write_text(body)
         plain = ["-q", "--no-header", "--tb=no", "-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:crash_harness"]
         command = [sys.executable, "-m", "pytest", *plain, *options, folder]
@@ -93,6 +99,7 @@ def by_xdist(count: int) -> None:
 PEERS = {
     "subprocess": by_subprocess,
     "multiprocessing": by_multiprocessing,
+    "session": by_session,
     "executor": by_executor,
     "pebble": by_pebble,
     "loky": by_loky,

@@ -7,7 +7,7 @@ import sys
 import msgspec
 import pytest
 
-from harness import NotArmed, victim
+from harness import NotArmed, armed, hosts
 from harness.catalogue import Fault, Variant, catalogue, check_parameters, find, read_expects, unmet_needs
 from harness.evidence import Exited, Signaled, spelling
 from harness.exceptions import InvalidInputError
@@ -57,9 +57,9 @@ def test_did_not_fire_is_neither_success_nor_crash() -> None:
 def test_an_unarmed_process_refuses(fault: Fault) -> None:
     """A shot in a process that nobody supervises raises NotArmed, and nothing crashes. Run in a child all the same."""
     program = f"""
-from harness import NotArmed, victim
+from harness import NotArmed, armed, hosts
 try:
-    victim.fire({fault.name!r})
+    armed.fire({fault.name!r})
 except NotArmed as error:
     print(error)
 """
@@ -72,7 +72,7 @@ def test_not_armed_is_public() -> None:
     """Users catch it by its public name."""
     assert issubclass(NotArmed, Exception)
     with pytest.raises(InvalidInputError, match="mode"):
-        victim.fire("never", "gently")
+        armed.fire("never", "gently")
 
 
 def test_a_signal_from_outside_is_recorded_as_sent() -> None:
@@ -97,7 +97,7 @@ def test_a_row_is_well_formed(fault: Fault) -> None:
 
 def test_names_are_unique() -> None:
     """The catalogue by name has as many rows as the extension."""
-    evidence = supervise(victim.command_line("--catalogue"), deadline_s=60)
+    evidence = supervise(hosts.command_line("--catalogue"), deadline_s=60)
     assert len(msgspec.json.decode(evidence.stdout)["rows"]) == len(FAULTS)
 
 

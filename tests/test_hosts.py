@@ -2,16 +2,17 @@
 
 import subprocess
 
+import msgspec
 import pytest
 from likeness import FAULTS, gist
 
 from harness.capabilities import why_not
 from harness.catalogue import Fault
-from harness.evidence import Exited
+from harness.evidence import Exited, Host
 from harness.exceptions import InfraError
+from harness.hosts import runner_path
 from harness.rollcall import limits_for
 from harness.supervisor import Shot, supervise
-from harness.victim import runner_path
 
 
 @pytest.mark.slow
@@ -35,20 +36,22 @@ def test_parameters_reach_the_native_host() -> None:
     assert evidence.fault.address == 8
 
 
+@pytest.mark.parametrize("host", ["native", "python"])
 @pytest.mark.parametrize(
     ("shot", "reason"),
     [
-        (Shot("no_such_fault", host="native"), "no such fault"),
-        (Shot("null_read", "wild", host="native"), "does not offer"),
-        (Shot("null_read", "forced", {"offset": 1 << 40}, "native"), "outside its range"),
-        (Shot("null_read", "gently", host="native"), "never fired"),
+        (Shot("no_such_fault"), "no such fault"),
+        (Shot("null_read", "wild"), "does not offer"),
+        (Shot("null_read", "forced", {"offset": 1 << 40}), "outside its range"),
+        (Shot("null_read", "gently"), "never fired.*usage"),
+        (Shot("null_read", "forced", {"ofset": 1}), "never fired.*usage"),
     ],
-    ids=["fault", "tier", "range", "mode"],
+    ids=["fault", "tier", "range", "mode", "parameter"],
 )
-def test_the_native_host_refuses_in_words(shot: Shot, reason: str) -> None:
+def test_a_host_refuses_in_words(shot: Shot, reason: str, host: Host) -> None:
     """What the catalogue does not offer is INFRA, with the reason."""
     with pytest.raises(InfraError, match=reason):
-        supervise(shot, deadline_s=30)
+        supervise(msgspec.structs.replace(shot, host=host), deadline_s=30)
 
 
 def test_an_unarmed_runner_fires_nothing() -> None:

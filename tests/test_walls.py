@@ -34,6 +34,8 @@ ROWS = [
     ["exceptions"],
     ["evidence", "codes", "statistics"],
     ["victim", "job", "answerer"],
+    ["hosts"],
+    ["armed"],
     ["supervisor", "catalogue", "truncation", "policy", "tally"],
     ["findings"],
     ["capabilities", "errors", "signature"],

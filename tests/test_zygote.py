@@ -1,7 +1,9 @@
 """Zygotes: the same evidence as from supervise(), trial by trial, and nothing that survives them."""
 
+import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -12,10 +14,10 @@ from harness.capabilities import why_not
 from harness.catalogue import Fault
 from harness.evidence import EndedBy, Exited, Host, Signaled, Start, Witness
 from harness.exceptions import InfraError, InvalidInputError
+from harness.hosts import runner_path
 from harness.rollcall import limits_for
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, supervise
 from harness.supervisor.zygote import HEAD, TRIAL_BYTES
-from harness.victim import runner_path
 
 MIB = 1 << 20
 HOSTS: list[Host] = ["native", "python"]
@@ -79,6 +81,28 @@ def test_a_deadline_is_each_trials_own(start: Start) -> None:
             assert (evidence.termination, evidence.ended_by) == (Signaled("SIGKILL"), EndedBy.DEADLINE)
             assert evidence.duration_s is not None
             assert 0.15 <= evidence.duration_s < 5
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_false_tidings_put_no_deadline_off(start: Start) -> None:
+    """The server waits for SIGCHLD, and a victim may send it without end; what a victim blocks is its own affair."""
+    with Zygote("native", start) as zygote:
+        trials = zygote.fire(Shot("hang"), 2, 0.5, 0.2)
+        next(trials)
+        server, victim = sorted(
+            (one for one in psutil.Process().children(recursive=True) if one.name() == "runner"),
+            key=lambda one: one.pid,
+        )
+        status = Path(f"/proc/{victim.pid}/status").read_text()
+        assert re.findall(r"SigBlk:\s*0+\n", status)
+        with ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(next, trials)
+            while not ended.done():
+                server.send_signal(signal.SIGCHLD)
+        evidence = ended.result().evidence()
+    assert (evidence.termination, evidence.ended_by) == (Signaled("SIGKILL"), EndedBy.DEADLINE)
+    assert evidence.duration_s is not None
+    assert 0.7 <= evidence.duration_s < 5
 
 
 def test_trials_come_lazily() -> None:

@@ -25,10 +25,10 @@ from unittest import mock
 from harness.capabilities import why_not
 from harness.catalogue import Fault, catalogue, find
 from harness.evidence import Evidence, Exited, FaultRecord
+from harness.hosts import runner_path
 from harness.rollcall import DEADLINE_S, HANG_S, limits_for
 from harness.signature import address_class
 from harness.supervisor import Shot, box, process, supervise
-from harness.victim import runner_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

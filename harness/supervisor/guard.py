@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from harness.exceptions import InfraError
+from harness.hosts import extension_path
 from harness.job import CHANNEL_FD
-from harness.victim import BOX_FD, extension_path
+from harness.victim import BOX_FD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

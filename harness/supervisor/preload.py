@@ -9,9 +9,9 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.hosts import extension_path
 from harness.supervisor.elf import find_program, read_program
 from harness.supervisor.guard import guard_path
-from harness.victim import extension_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

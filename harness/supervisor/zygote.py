@@ -12,13 +12,13 @@ import msgspec
 
 from harness.evidence import EndedBy, Evidence, Host, Memory, Signaled, Start, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
+from harness.hosts import MODES, zygote_command
 from harness.supervisor import box
 from harness.supervisor.guard import Guard, Report
 from harness.supervisor.ladder import Containment, Wanted, contain, process_options
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 from harness.supervisor.process import GRACE_S, INTENTS, Shot, allocation_failures, decode_status, milliseconds
-from harness.victim import MODES, zygote_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
