@@ -241,6 +241,8 @@ def test_a_stall_can_stand_for_an_oom() -> None:
     moved = after(begun(moving), "stall", rules, random=0.5).state
     assert moved.settings is not None
     assert (moved.settings.machine_preset, moved.retry_at_ms) == ("large-1x", 1000)
+    told = names(after(begun(moving), "stall", rules, random=0.5))
+    assert told == ["runAttemptFailed", "runAttemptFailed", "runRetryScheduled"], "once as forced, once as OOM"
     assert after(begun(), "stall", rules).state.status == "CRASHED"
 
 
@@ -259,22 +261,42 @@ def test_a_worker_that_never_begins_uses_no_attempt() -> None:
     assert again(requeued.state).attempt == 1
 
 
-@pytest.mark.parametrize("place", ["queued", "soon"])
-def test_cancel_while_waiting_is_final(place: str) -> None:
+@pytest.mark.parametrize("place", ["new", "requeued"])
+def test_cancel_in_the_queue_is_final(place: str) -> None:
     """At once, with the reason."""
-    state = create() if place == "queued" else failed(begun(), THROWN, retry=Settings(5, 5)).state
+    state = create() if place == "new" else failed(begun()).state
     taken = after(state, "cancel", reason="enough")
     assert (taken.state.status, taken.state.is_final, names(taken)) == ("CANCELED", True, ["runCancelled"])
     assert taken.state.error == TaskError("STRING_ERROR", raw="enough")
+    assert taken.state.retry_at_ms is None
+
+
+def places() -> dict[str, State]:
+    """Where a worker has the run."""
+    return {
+        "taken": after(create(), "dequeue", task=MANY).state,
+        "executing": begun(),
+        "blocked": after(begun(), "wait").state,
+        "between two attempts": failed(begun(), THROWN, retry=Settings(5, 5)).state,
+    }
 
 
 @pytest.mark.parametrize("report", [Completion(), Completion(SEGV), None])
-def test_cancel_during_an_execution_has_to_be_confirmed(report: Completion | None) -> None:
-    """The run is CANCELED at once; whatever the worker reports, or that its heartbeat ends, it is never retried."""
-    taken = after(begun(), "cancel")
-    assert (taken.state.status, taken.state.execution) == ("CANCELED", Execution.PENDING_CANCEL)
+@pytest.mark.parametrize("place", places())
+def test_cancel_where_a_worker_has_it_must_be_confirmed(place: str, report: Completion | None) -> None:
+    """CANCELED at once, told when it is over; whatever the worker reports, or that its heartbeat ends: no retry."""
+    taken = after(places()[place], "cancel")
+    assert (taken.state.status, taken.state.execution, names(taken)) == ("CANCELED", Execution.PENDING_CANCEL, [])
+    assert taken.state.error == TaskError("STRING_ERROR", raw="Canceled by user")
     ended = after(taken.state, "complete", completion=report) if report else after(taken.state, "stall")
-    assert (ended.state.status, ended.state.is_final, names(ended)) == ("CANCELED", True, [])
+    assert (ended.state.status, ended.state.is_final, names(ended)) == ("CANCELED", True, ["runCancelled"])
+    assert ended.state.error == taken.state.error
+
+
+def test_a_second_cancel_changes_nothing() -> None:
+    """Its worker is told again; reason and snapshot are the first one's."""
+    pending = after(begun(), "cancel", reason="first").state
+    assert after(pending, "cancel", reason="second") == Step(pending)
 
 
 def test_a_worker_that_says_cancelled_cancels() -> None:
@@ -322,6 +344,16 @@ def test_an_oom_ignores_the_runs_max_attempts() -> None:
     assert failed(begun(moving), OOM).state.execution is Execution.QUEUED
     once = Task(1, {"maxAttempts": 1, "outOfMemory": {"machine": "large-1x"}})
     assert failed(begun(once), OOM).state.is_final
+
+
+def test_an_attempt_that_failed_is_told_of_only_where_upstream_does() -> None:
+    """Not for a plain retry, not where the run fails; yes for an OOM that is retried, in place or elsewhere."""
+    near = internal(Code.TASK_PROCESS_MAYBE_OOM_KILLED)
+    assert names(failed(begun())) == ["runRetryScheduled"]
+    assert names(failed(begun(), OOM)) == ["runFailed"]
+    in_place = failed(begun(), near, Rules(Dialect.STRICT))
+    assert (in_place.state.execution, in_place.events[1].machine) == (Execution.QUEUED, None)
+    assert names(in_place) == ["runAttemptFailed", "runRetryScheduled"]
 
 
 def test_before_the_fix_a_segfault_was_final() -> None:
