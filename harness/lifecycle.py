@@ -252,9 +252,15 @@ def _retried(state: State, decision: Decision, rules: Rules, *, forced: bool) ->
     long = rules.warm_start_ms is not None and settings.delay >= rules.warm_start_ms
     if not (forced or decision.method is Method.QUEUE or long):
         text = "Attempt failed with a short delay, starting a new attempt"
-        return Step(_snapshot(state, Execution.RETRYING_SOON, text, retry_at_ms=settings.timestamp), (scheduled,))
+        soon = {"status": _waiting(state, rules, RUNNING), "retry_at_ms": settings.timestamp}
+        return Step(_snapshot(state, Execution.RETRYING_SOON, text, **soon), (scheduled,))
     queued = _requeue(state, "Requeued the run after a failure", rules, counts=forced or rules.crashes_count)
     return Step(_due(queued.state, settings.timestamp), (scheduled, *queued.events))
+
+
+def _waiting(state: State, rules: Rules, status: str) -> str:
+    """The first engine has a status of its own for a run that waits for another attempt (upstream §14e)."""
+    return WAITING_V1 if rules.dialect is Dialect.UPSTREAM_V1 and state.attempt else status
 
 
 def _due(state: State, retry_at_ms: float) -> State:
@@ -266,8 +272,8 @@ def _requeue(state: State, description: str, rules: Rules, *, counts: bool) -> S
     requeues = state.requeues + 1 if counts else 0
     if counts and requeues >= rules.requeue_limit:
         return _failed(state, internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES, None), rules)
-    status = WAITING_V1 if rules.dialect is Dialect.UPSTREAM_V1 else PENDING
-    return Step(_snapshot(state, Execution.QUEUED, description, status=status, requeues=requeues))
+    named = {"status": _waiting(state, rules, PENDING), "requeues": requeues}
+    return Step(_snapshot(state, Execution.QUEUED, description, **named))
 
 
 def _stall(state: State, given: Input, rules: Rules) -> Step:
