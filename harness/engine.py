@@ -177,7 +177,7 @@ class Engine(msgspec.Struct, frozen=True):
             number, machine = course.start(self._task())
             if course.state.is_final:  # refused: there were too many
                 break
-            attempt, completion, random = self._live(execute(number, machine), number, machine)
+            attempt, completion, random = self._live(execute(number, machine), number, course.settings)
             attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
             if observe:
                 observe(attempt)
@@ -189,13 +189,12 @@ class Engine(msgspec.Struct, frozen=True):
     def _task(self) -> Task:
         return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
 
-    def _live(self, life: Life, number: int, machine: str) -> tuple[Attempt, Completion, float | None]:
+    def _live(self, life: Life, number: int, settings: RunSettings) -> tuple[Attempt, Completion, float | None]:
         """Classify a life; where it failed, say what its worker reports, and draw for the decision."""
-        attempt, thrown = self.classify(life, number, machine)
+        attempt, thrown = self.classify(life, number, settings.machine_preset or DEFAULT_PRESET)
         if attempt.error is None:
             return attempt, Completion(), None
-        random, settings = self.random(), RunSettings(self.policy.max_attempts, self.policy.retry, machine)
-        now = round(self.clock.now_ms)
+        random, now = self.random(), round(self.clock.now_ms)
         own = worker_settings(thrown, settings, number, now, random) if thrown else None
         return attempt, Completion(attempt.error, own), random
 
@@ -211,10 +210,10 @@ class Engine(msgspec.Struct, frozen=True):
 
     def judge(self, life: Life, number: int, machine: str) -> Attempt:
         """Classify a life, and decide what would follow if it failed: one attempt, outside a run."""
-        attempt, completion, random = self._live(life, number, machine)
+        settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
+        attempt, completion, random = self._live(life, number, settings)
         if completion.error is None:
             return attempt
-        settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
         now = round(self.clock.now_ms)
         request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
         return _decided(attempt, self._judge().decide(request))
@@ -255,8 +254,12 @@ class _Course:
         if self.state.execution is Execution.QUEUED:
             self._step(Input("dequeue", self.state.snapshot, task=task))
         self._step(Input("start", self.state.snapshot))
-        machine = self.state.settings.machine_preset if self.state.settings else None
-        return self.state.attempt or 1, machine or DEFAULT_PRESET
+        return self.state.attempt or 1, self.settings.machine_preset or DEFAULT_PRESET
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the first dequeue fixed."""
+        return self.state.settings or RunSettings()
 
     def complete(self, attempt: Attempt, completion: Completion, now_ms: float, random: float | None) -> Attempt:
         """Report an attempt, and keep it with its decision."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.evidence import EndedBy
 
 APPLICATION: Final = 0x43485354  # "CHST"
-VERSION: Final = 2
+VERSION: Final = 3
 BALLAST_BYTES: Final = 256 * 1024  # given back on the first full disk, so that the end can still be journalled
 SCHEMA: Final = f"""
 PRAGMA application_id = {APPLICATION};
@@ -43,6 +43,7 @@ CREATE TABLE trials (
 );
 CREATE UNIQUE INDEX once_an_attempt ON events (session, title, attempt, kind) WHERE kind IN ('started', 'finished');
 CREATE UNIQUE INDEX once_a_case ON events (title, kind) WHERE kind IN ('decided', 'header');
+CREATE UNIQUE INDEX once_a_step ON events (title, attempt) WHERE kind = 'step';
 """
 
 
@@ -172,8 +173,16 @@ class History:
         return [msgspec.convert(event.body, Saved) for event in self.events("step") if event.title == title]
 
     def save(self, title: str, saved: Saved) -> None:
-        """Keep a step: nothing of the run goes on before it is committed."""
-        self.write("step", title, saved.state.snapshot, saved)
+        """Keep a step: nothing of the run goes on before it is committed.
+
+        Of two processes that go on with one run, the first to save a step has it; to the other it is InfraError.
+        """
+        try:
+            self.write("step", title, saved.state.snapshot, saved)
+        except InfraError as error:
+            if isinstance(error.__cause__, sqlite3.IntegrityError):
+                raise InfraError(f"{self.path}: another process goes on with {title!r}") from error
+            raise
 
     def elapsed_s(self) -> float:
         """Seconds for which its sessions wrote, the present one left out."""

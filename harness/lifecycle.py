@@ -211,13 +211,13 @@ def _charge(state: State, completion: Completion, rules: Rules) -> State:
 
 
 def _fail_attempt(state: State, given: Input, rules: Rules, *, forced: bool = False) -> Step:
-    """Decide, and do it. A forced requeue tells of the failed attempt whatever is decided."""
+    """Decide, and do it. A forced requeue tells of the failed attempt whatever is decided; so does an OOM's retry."""
     error = given.completion.error
     if error is None:
         raise InvalidInputError("a failed attempt has an error")
     request = Request(error, state.attempt, state.settings, given.completion.retry, forced, given.now_ms, given.random)
     decision = rules.judge.decide(request) if rules.judge else decide(request, rules.dialect)
-    told = (Event("runAttemptFailed", state.attempt),) if forced or _was_moved(decision) else ()
+    told = (Event("runAttemptFailed", state.attempt),) * (forced + _is_retried_oom(decision))
     if decision.outcome is Outcome.CANCEL_RUN:
         ended = _cancelled(state, error)
     elif decision.outcome is Outcome.FAIL_RUN:
@@ -227,8 +227,8 @@ def _fail_attempt(state: State, given: Input, rules: Rules, *, forced: bool = Fa
     return Step(ended.state, told + ended.events, decision)
 
 
-def _was_moved(decision: Decision) -> bool:
-    return decision.outcome is Outcome.RETRY and isinstance(decision.machine, str)
+def _is_retried_oom(decision: Decision) -> bool:
+    return decision.outcome is Outcome.RETRY and decision.was_oom_error is True
 
 
 def _failed(state: State, error: TaskError, rules: Rules) -> Step:
@@ -252,9 +252,15 @@ def _retried(state: State, decision: Decision, rules: Rules, *, forced: bool) ->
     long = rules.warm_start_ms is not None and settings.delay >= rules.warm_start_ms
     if not (forced or decision.method is Method.QUEUE or long):
         text = "Attempt failed with a short delay, starting a new attempt"
-        return Step(_snapshot(state, Execution.RETRYING_SOON, text, retry_at_ms=settings.timestamp), (scheduled,))
+        soon = {"status": _waiting(state, rules, RUNNING), "retry_at_ms": settings.timestamp}
+        return Step(_snapshot(state, Execution.RETRYING_SOON, text, **soon), (scheduled,))
     queued = _requeue(state, "Requeued the run after a failure", rules, counts=forced or rules.crashes_count)
     return Step(_due(queued.state, settings.timestamp), (scheduled, *queued.events))
+
+
+def _waiting(state: State, rules: Rules, status: str) -> str:
+    """The first engine has a status of its own for a run that waits for another attempt (upstream §14e)."""
+    return WAITING_V1 if rules.dialect is Dialect.UPSTREAM_V1 and state.attempt else status
 
 
 def _due(state: State, retry_at_ms: float) -> State:
@@ -266,8 +272,8 @@ def _requeue(state: State, description: str, rules: Rules, *, counts: bool) -> S
     requeues = state.requeues + 1 if counts else 0
     if counts and requeues >= rules.requeue_limit:
         return _failed(state, internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES, None), rules)
-    status = WAITING_V1 if rules.dialect is Dialect.UPSTREAM_V1 else PENDING
-    return Step(_snapshot(state, Execution.QUEUED, description, status=status, requeues=requeues))
+    named = {"status": _waiting(state, rules, PENDING), "requeues": requeues}
+    return Step(_snapshot(state, Execution.QUEUED, description, **named))
 
 
 def _stall(state: State, given: Input, rules: Rules) -> Step:
@@ -287,24 +293,35 @@ def _stall_pending(state: State, _: Input, rules: Rules) -> Step:
 
 
 def _cancel(state: State, given: Input, _: Rules) -> Step:
-    """At once for the run; an execution that is under way has to confirm, or is given up when its heartbeat ends."""
-    error = TaskError("STRING_ERROR", raw=given.reason or "Canceled by user")
-    if state.execution in {Execution.QUEUED, Execution.RETRYING_SOON}:
-        return _cancelled(state, error)
-    named = {"status": str(Status.CANCELED), "error": error, "retry_at_ms": None}
-    waiting = _snapshot(state, Execution.PENDING_CANCEL, "Run was cancelled", **named)
-    return Step(waiting, (Event("runCancelled", state.attempt, str(Status.CANCELED)),))
+    """Nothing executes, so it is over at once."""
+    return _cancelled(state, _asked(given))
 
 
-def _cancelled(state: State, error: TaskError) -> Step:
+def _cancel_execution(state: State, given: Input, _: Rules) -> Step:
+    """CANCELED at once; it is over when the worker has confirmed, or is given up because its heartbeat ended."""
+    named = {"status": str(Status.CANCELED), "error": _asked(given), "retry_at_ms": None}
+    return Step(_snapshot(state, Execution.PENDING_CANCEL, "Run was cancelled", **named))
+
+
+def _cancel_again(state: State, _: Input, __: Rules) -> Step:
+    """The worker is told once more; the run is as it was."""
+    return Step(state)
+
+
+def _asked(given: Input) -> TaskError:
+    return TaskError("STRING_ERROR", raw=given.reason or "Canceled by user")
+
+
+def _cancelled(state: State, error: TaskError | None) -> Step:
+    """Children and whoever listens are told here, at the end, and not when the worker is asked to stop."""
     named = {"status": str(Status.CANCELED), "error": error, "retry_at_ms": None}
-    ended = _snapshot(state, Execution.FINISHED, "Run was cancelled", **named)
+    ended = _snapshot(state, Execution.FINISHED, "Run was cancelled, not finished", **named)
     return Step(ended, (Event("runCancelled", state.attempt, str(Status.CANCELED)),))
 
 
 def _confirm(state: State, _: Input, __: Rules) -> Step:
     """Whatever the worker reports of a cancelled run, or that it reports nothing: it stays cancelled."""
-    return Step(_snapshot(state, Execution.FINISHED, "Run was cancelled and finished"))
+    return _cancelled(state, state.error)
 
 
 def _wait(state: State, _: Input, __: Rules) -> Step:
@@ -340,10 +357,11 @@ ACTIONS: Final[dict[str, dict[Execution, Action]]] = {
     "cancel": _NEVER
     | {
         Execution.QUEUED: _cancel,
-        Execution.PENDING_EXECUTING: _cancel,
-        Execution.EXECUTING: _cancel,
-        Execution.EXECUTING_WITH_WAITPOINTS: _cancel,
-        Execution.RETRYING_SOON: _cancel,
+        Execution.PENDING_EXECUTING: _cancel_execution,
+        Execution.EXECUTING: _cancel_execution,
+        Execution.EXECUTING_WITH_WAITPOINTS: _cancel_execution,
+        Execution.RETRYING_SOON: _cancel_execution,  # upstream's EXECUTING: its worker sleeps
+        Execution.PENDING_CANCEL: _cancel_again,
     },
 }
 """What each input does in each place; no cell is empty."""

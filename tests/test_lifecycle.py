@@ -10,6 +10,7 @@ from harness.errors import TaskError, internal
 from harness.lifecycle import (
     ACTIONS,
     MOST_USAGE_MS,
+    STALL_DELAY_MS,
     Completion,
     Execution,
     Input,
@@ -20,6 +21,7 @@ from harness.lifecycle import (
     Task,
     create,
     step,
+    wait_ms,
 )
 from harness.retry import MAX_ATTEMPTS, Settings
 
@@ -69,6 +71,84 @@ def test_every_step_is_a_new_snapshot() -> None:
     for kind in ("dequeue", "start", "wait", "continue", "complete"):
         states.append(after(states[-1], kind, task=MANY).state)
     assert [b.snapshot - a.snapshot for a, b in pairwise(states)] == [1] * 5
+
+
+LONG_WAY: list[tuple[str, dict[str, object], tuple[str, str, str]]] = [
+    ("dequeue", {"task": MANY}, ("PENDING_EXECUTING", "PENDING", "Run was dequeued for execution")),
+    ("stall", {}, ("QUEUED", "PENDING", "Run was PENDING_EXECUTING for too long")),
+    ("dequeue", {"task": MANY}, ("PENDING_EXECUTING", "PENDING", "Run was dequeued for execution")),
+    ("start", {}, ("EXECUTING", "EXECUTING", "Attempt created, starting execution")),
+    ("complete", {"completion": Completion(SEGV)}, ("QUEUED", "PENDING", "Requeued the run after a failure")),
+    ("dequeue", {}, ("PENDING_EXECUTING", "PENDING", "Run was dequeued for execution")),
+    ("start", {}, ("EXECUTING", "EXECUTING", "Attempt created, starting execution")),
+    ("wait", {}, ("EXECUTING_WITH_WAITPOINTS", "EXECUTING", "Run is blocked by a waitpoint")),
+    ("continue", {}, ("EXECUTING", "EXECUTING", "Run was continued")),
+    (
+        "complete",
+        {"completion": Completion(THROWN, Settings(5, 5))},
+        ("RETRYING_SOON", "EXECUTING", "Attempt failed with a short delay, starting a new attempt"),
+    ),
+    ("start", {}, ("EXECUTING", "EXECUTING", "Attempt created, starting execution")),
+]
+ENDS: list[tuple[list[tuple[str, dict[str, object]]], tuple[str, str, str]]] = [
+    ([("complete", {})], ("FINISHED", "COMPLETED_SUCCESSFULLY", "Task completed successfully")),
+    ([("complete", {"completion": Completion(OOM)})], ("FINISHED", "CRASHED", "Run failed")),
+    ([("cancel", {})], ("PENDING_CANCEL", "CANCELED", "Run was cancelled")),
+    ([("cancel", {}), ("complete", {})], ("FINISHED", "CANCELED", "Run was cancelled, not finished")),
+]
+
+
+@pytest.mark.parametrize(("inputs", "expected"), ENDS)
+def test_each_snapshot_says_what_happened(
+    inputs: list[tuple[str, dict[str, object]]], expected: tuple[str, str, str]
+) -> None:
+    """Execution status, run status and description, all the long way and at each end of it."""
+    state = create()
+    for kind, members, seen in LONG_WAY:
+        state = after(state, kind, **members).state
+        assert (state.execution, state.status, state.description) == seen
+    for kind, members in inputs:
+        state = after(state, kind, **members).state
+    assert (state.execution, state.status, state.description) == expected
+
+
+def test_the_defaults_are_upstreams() -> None:
+    """30 s for a warm start, 12 requeues, 250 ms after a stall, usage up to 2,147,483,647 ms, and nothing has a price."""
+    assert (RULES.warm_start_ms, RULES.requeue_limit, STALL_DELAY_MS, MOST_USAGE_MS) == (30_000, 12, 250, 2_147_483_647)
+    assert (RULES.cents("large-2x", 1e9), RULES.base_cents, RULES.crashes_count, RULES.stall_is_oom) == (
+        0,
+        0,
+        False,
+        False,
+    )
+
+
+def test_a_time_to_retry_is_there_while_the_run_waits() -> None:
+    """In the queue or with its worker; gone when the attempt starts, and when the run ends otherwise."""
+    for waiting in (failed(begun()).state, failed(begun(), THROWN, retry=Settings(5, 5)).state):
+        assert waiting.retry_at_ms
+        assert again(waiting).retry_at_ms is None
+        assert after(waiting, "cancel").state.retry_at_ms is None
+    last = after(failed(begun(Task(9, POLICY))).state, "dequeue").state
+    assert last.retry_at_ms
+    assert (
+        step(msgspec.structs.replace(last, attempt=250), Input("start", last.snapshot), RULES).state.retry_at_ms is None
+    )
+
+
+@pytest.mark.parametrize(("at", "wait"), [(None, 0), (float("nan"), 0), (900, 0), (1000, 0), (1500, 500)])
+def test_the_wait_until_a_retry(at: float | None, wait: float) -> None:
+    """At 1,000 ms: what is left of it, and never less than nothing."""
+    assert wait_ms(State(retry_at_ms=at), 1000) == wait
+
+
+def test_the_first_engine_says_that_it_waits() -> None:
+    """RETRYING_AFTER_FAILURE, in the queue and with the worker; a run that has not failed is PENDING."""
+    rules = Rules(Dialect.UPSTREAM_V1)
+    near, far = (failed(begun(), THROWN, rules, retry=Settings(delay, delay)).state for delay in (5, 30_000))
+    assert (near.execution, far.execution) == (Execution.RETRYING_SOON, Execution.QUEUED)
+    assert near.status == far.status == "RETRYING_AFTER_FAILURE"
+    assert after(after(create(), "dequeue", task=MANY).state, "stall", rules).state.status == "PENDING"
 
 
 def test_a_stale_snapshot_is_refused() -> None:
@@ -241,6 +321,8 @@ def test_a_stall_can_stand_for_an_oom() -> None:
     moved = after(begun(moving), "stall", rules, random=0.5).state
     assert moved.settings is not None
     assert (moved.settings.machine_preset, moved.retry_at_ms) == ("large-1x", 1000)
+    told = names(after(begun(moving), "stall", rules, random=0.5))
+    assert told == ["runAttemptFailed", "runAttemptFailed", "runRetryScheduled"], "once as forced, once as OOM"
     assert after(begun(), "stall", rules).state.status == "CRASHED"
 
 
@@ -251,6 +333,20 @@ def test_a_stall_while_waiting_has_a_code_of_its_own() -> None:
     assert ended.error == internal(Code.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS)
 
 
+def test_an_attempt_can_end_while_it_is_blocked() -> None:
+    """What blocks it is cleared first, and the failure decided as any other."""
+    taken = failed(after(begun(), "wait").state)
+    assert (taken.state.execution, names(taken)) == (Execution.QUEUED, ["runRetryScheduled"])
+
+
+def test_a_worker_can_die_in_its_sleep() -> None:
+    """Between two attempts the heartbeat counts too: the attempt that failed has failed again, and is requeued."""
+    asleep = failed(begun(), THROWN, retry=Settings(5, 5)).state
+    taken = after(asleep, "stall", now_ms=1000.0)
+    assert names(taken) == ["runAttemptFailed", "runRetryScheduled"]
+    assert (taken.state.execution, taken.state.attempt, taken.state.retry_at_ms) == (Execution.QUEUED, 1, 1250)
+
+
 def test_a_worker_that_never_begins_uses_no_attempt() -> None:
     """Back to the queue, and the next one starts attempt 1."""
     taken = after(create(), "dequeue", task=MANY)
@@ -259,22 +355,42 @@ def test_a_worker_that_never_begins_uses_no_attempt() -> None:
     assert again(requeued.state).attempt == 1
 
 
-@pytest.mark.parametrize("place", ["queued", "soon"])
-def test_cancel_while_waiting_is_final(place: str) -> None:
+@pytest.mark.parametrize("place", ["new", "requeued"])
+def test_cancel_in_the_queue_is_final(place: str) -> None:
     """At once, with the reason."""
-    state = create() if place == "queued" else failed(begun(), THROWN, retry=Settings(5, 5)).state
+    state = create() if place == "new" else failed(begun()).state
     taken = after(state, "cancel", reason="enough")
     assert (taken.state.status, taken.state.is_final, names(taken)) == ("CANCELED", True, ["runCancelled"])
     assert taken.state.error == TaskError("STRING_ERROR", raw="enough")
+    assert taken.state.retry_at_ms is None
+
+
+def places() -> dict[str, State]:
+    """Where a worker has the run."""
+    return {
+        "taken": after(create(), "dequeue", task=MANY).state,
+        "executing": begun(),
+        "blocked": after(begun(), "wait").state,
+        "between two attempts": failed(begun(), THROWN, retry=Settings(5, 5)).state,
+    }
 
 
 @pytest.mark.parametrize("report", [Completion(), Completion(SEGV), None])
-def test_cancel_during_an_execution_has_to_be_confirmed(report: Completion | None) -> None:
-    """The run is CANCELED at once; whatever the worker reports, or that its heartbeat ends, it is never retried."""
-    taken = after(begun(), "cancel")
-    assert (taken.state.status, taken.state.execution) == ("CANCELED", Execution.PENDING_CANCEL)
+@pytest.mark.parametrize("place", places())
+def test_cancel_where_a_worker_has_it_must_be_confirmed(place: str, report: Completion | None) -> None:
+    """CANCELED at once, told when it is over; whatever the worker reports, or that its heartbeat ends: no retry."""
+    taken = after(places()[place], "cancel")
+    assert (taken.state.status, taken.state.execution, names(taken)) == ("CANCELED", Execution.PENDING_CANCEL, [])
+    assert taken.state.error == TaskError("STRING_ERROR", raw="Canceled by user")
     ended = after(taken.state, "complete", completion=report) if report else after(taken.state, "stall")
-    assert (ended.state.status, ended.state.is_final, names(ended)) == ("CANCELED", True, [])
+    assert (ended.state.status, ended.state.is_final, names(ended)) == ("CANCELED", True, ["runCancelled"])
+    assert ended.state.error == taken.state.error
+
+
+def test_a_second_cancel_changes_nothing() -> None:
+    """Its worker is told again; reason and snapshot are the first one's."""
+    pending = after(begun(), "cancel", reason="first").state
+    assert after(pending, "cancel", reason="second") == Step(pending)
 
 
 def test_a_worker_that_says_cancelled_cancels() -> None:
@@ -322,6 +438,16 @@ def test_an_oom_ignores_the_runs_max_attempts() -> None:
     assert failed(begun(moving), OOM).state.execution is Execution.QUEUED
     once = Task(1, {"maxAttempts": 1, "outOfMemory": {"machine": "large-1x"}})
     assert failed(begun(once), OOM).state.is_final
+
+
+def test_an_attempt_that_failed_is_told_of_only_where_upstream_does() -> None:
+    """Not for a plain retry, not where the run fails; yes for an OOM that is retried, in place or elsewhere."""
+    near = internal(Code.TASK_PROCESS_MAYBE_OOM_KILLED)
+    assert names(failed(begun())) == ["runRetryScheduled"]
+    assert names(failed(begun(), OOM)) == ["runFailed"]
+    in_place = failed(begun(), near, Rules(Dialect.STRICT))
+    assert (in_place.state.execution, in_place.events[1].machine) == (Execution.QUEUED, None)
+    assert names(in_place) == ["runAttemptFailed", "runRetryScheduled"]
 
 
 def test_before_the_fix_a_segfault_was_final() -> None:

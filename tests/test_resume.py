@@ -1,0 +1,222 @@
+"""Runs killed at every step and taken up again, in one process: the journal is a list, the kill an exception."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from harness.codes import Dialect
+from harness.engine import Engine, Life, Policy, Run, Saved
+from harness.errors import TaskError
+from harness.evidence import Evidence, Exited, Memory, Signaled
+from harness.exceptions import InfraError
+from harness.history import History
+from harness.lifecycle import Execution
+
+SEGV, DONE = Life(Evidence(Signaled("SIGSEGV"))), Life(Evidence(Exited(0)))
+OOM = Life(Evidence(Signaled("SIGKILL"), memory=Memory(oom_kills=1)))
+THROWN = Life(DONE.evidence, thrown=TaskError("BUILT_IN_ERROR", name="Error", message="broken", stack_trace=""))
+RETRY = {"maxAttempts": 3, "randomize": False}
+THREE = Policy(3, RETRY)
+MOVING = Policy(3, RETRY | {"outOfMemory": {"machine": "large-1x"}})
+FINAL = {"runSucceeded", "runFailed"}
+AT_REST = {Execution.QUEUED, Execution.RETRYING_SOON, Execution.FINISHED}  # nothing was under way
+
+
+class Killed(BaseException):
+    """SIGKILL."""
+
+
+class Kill(NamedTuple):
+    """At save number `save` of a process, before it is committed or after. Number 0 is never."""
+
+    save: int
+    committed: bool
+
+
+NEVER = Kill(0, committed=False)
+
+
+class World(NamedTuple):
+    """What survives a kill: the journal, and what has been lived where."""
+
+    journal: list[bytes]
+    lived: list[tuple[int, str]]
+
+
+class Script(NamedTuple):
+    """A policy, and how attempt 1, 2, … ends; the last end is for ever."""
+
+    policy: Policy
+    ends: tuple[Life, ...]
+
+
+SCRIPTS = {
+    "succeeds": Script(THREE, (DONE,)),
+    "crashes": Script(THREE, (SEGV,)),
+    "flaky": Script(THREE, (SEGV, SEGV, DONE)),
+    "moves": Script(MOVING, (OOM, SEGV, DONE)),
+    "moves in vain": Script(MOVING, (SEGV, OOM)),
+    "throws": Script(THREE, (THROWN, SEGV, THROWN)),
+    "has no policy": Script(Policy(), (SEGV,)),
+}
+
+
+def go_on(script: Script, world: World, kill: Kill = NEVER) -> Run:
+    """Let a process take the run up, and die as planned. Raises Killed."""
+    saves = 0
+
+    def execute(number: int, machine: str) -> Life:
+        world.lived.append((number, machine))
+        return script.ends[min(number, len(script.ends)) - 1]
+
+    def save(saved: Saved) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == kill.save and not kill.committed:
+            raise Killed
+        world.journal.append(msgspec.json.encode(saved))
+        if saves == kill.save:
+            raise Killed
+
+    engine = Engine(script.policy, Dialect.UPSTREAM_4_5, lambda: 0.5)
+    return engine.run(execute, save=save, saved=steps(world))
+
+
+def steps(world: World) -> list[Saved]:
+    """What the journal has."""
+    return [msgspec.json.decode(line, type=Saved) for line in world.journal]
+
+
+def killed(script: Script, kills: tuple[Kill, ...]) -> tuple[Run, World, bool]:
+    """Die as often as planned, then live to the end; whether each of the kills struck."""
+    world, struck = World([], []), 0
+    for kill in kills:
+        try:
+            go_on(script, world, kill)
+        except Killed:
+            struck += 1
+    return go_on(script, world), world, struck == len(kills)
+
+
+def whole(script: Script) -> tuple[Run, World]:
+    """The run that nobody kills."""
+    run, world, _ = killed(script, ())
+    return run, world
+
+
+def kills(script: Script) -> Iterator[Kill]:
+    """Every step of the run, before its commit and after."""
+    return (Kill(number + 1, commit) for number, commit in product(range(len(whole(script)[1].journal)), (False, True)))
+
+
+def check(script: Script, run: Run, world: World, times: int) -> None:
+    """What holds however often it was killed."""
+    numbers = [number for number, _ in world.lived]
+    assert len(set(numbers)) == len(numbers), "no attempt twice"
+    assert len(numbers) <= (script.policy.max_attempts or 1), "no more than the maximum"
+    started = [event.attempt for event in run.events if event.name == "runAttemptStarted"]
+    assert started == list(range(1, len(started) + 1)), "none left out"
+    assert len(started) <= (script.policy.max_attempts or 1), "no more than the maximum"
+    finished = [attempt.number for attempt in run.attempts]
+    assert set(finished) <= set(numbers) <= set(started), "none lost"
+    assert len(started) - len(finished) <= times, "a kill costs one attempt at most"
+    assert sum(event.name in FINAL for event in run.events) == 1, "one end"
+    assert [one.state.snapshot for one in steps(world)] == list(range(2, len(world.journal) + 2)), "every step, once"
+    changes = [one for one, (_, machine) in enumerate(world.lived[1:]) if machine != world.lived[one][1]]
+    assert len(changes) <= 1, "one move, for good"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_killed_at_each_step(name: str) -> None:
+    """One kill at every step, before and after its commit; a run that was at rest goes on as if nothing had been."""
+    script = SCRIPTS[name]
+    expected, _ = whole(script)
+    for kill in kills(script):
+        run, world, struck = killed(script, (kill,))
+        assert struck
+        check(script, run, world, 1)
+        committed = steps(world)[: kill.save if kill.committed else kill.save - 1]
+        if not committed or committed[-1].state.execution in AT_REST:
+            assert run == expected
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_killed_at_each_two_steps(name: str) -> None:
+    """A second kill at every step of what was left by the first."""
+    script = SCRIPTS[name]
+    for first, second in product(kills(script), kills(script)):
+        run, world, _ = killed(script, (first, second))
+        check(script, run, world, 2)
+
+
+def test_a_machine_outlives_a_kill() -> None:
+    """An OOM moved the run; what takes it up lives on the larger machine, crash or no crash."""
+    script = SCRIPTS["moves"]
+    for kill in kills(script):
+        _, world, _ = killed(script, (kill,))
+        if any(event.machine for one in steps(world) for event in one.events):
+            assert {machine for number, machine in world.lived if number > 1} == {"large-1x"}
+
+
+@pytest.mark.parametrize("other", [Policy(9, {"maxAttempts": 9}), Policy()], ids=["more", "none"])
+@pytest.mark.parametrize("end", [SEGV, THROWN], ids=["crash", "throw"])
+def test_a_policy_outlives_a_kill(end: Life, other: Policy) -> None:
+    """What the first dequeue fixed rules the run, whatever the process that takes it up was told."""
+    world, script = World([], []), Script(THREE, (end,))
+    with pytest.raises(Killed):
+        go_on(script, world, Kill(3, committed=True))
+    run = go_on(Script(other, (end,)), world)
+    assert [attempt.number for attempt in run.attempts] == [1, 2, 3]
+
+
+def test_a_run_that_ended_is_read_and_not_lived() -> None:
+    """Nothing is saved, nothing executed."""
+    run, world = whole(SCRIPTS["flaky"])
+    before = World(list(world.journal), list(world.lived))
+    assert (go_on(SCRIPTS["flaky"], world), world) == (run, before)
+
+
+def keep(book: History) -> Callable[[Saved], None]:
+    """Save in a real history."""
+    return lambda saved: book.save("run", saved)
+
+
+def test_two_processes_do_not_live_one_run_twice(tmp_path: Path) -> None:
+    """Both have read the same journal: the first to save has the run, the other stops before it executes anything."""
+    lived: list[int] = []
+
+    def execute(number: int, _: str) -> Life:
+        lived.append(number)
+        return SEGV
+
+    engine = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5)
+    with History(tmp_path / "h") as one, History(tmp_path / "h") as other:
+        read = other.steps("run")
+        engine.run(execute, save=keep(one), saved=one.steps("run"))
+        with pytest.raises(InfraError, match="another process goes on with 'run'"):
+            engine.run(execute, save=keep(other), saved=read)
+    assert lived == [1, 2, 3]
+
+
+def test_a_process_that_was_given_up_can_not_report(tmp_path: Path) -> None:
+    """It lives on, but another took its run up: what it says of its attempt is refused, as a stale snapshot is."""
+    engine, lived = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5), []
+    with History(tmp_path / "h") as one, History(tmp_path / "h") as other:
+
+        def succeed(number: int, _: str) -> Life:
+            lived.append(number)
+            return DONE
+
+        def overtaken(number: int, _: str) -> Life:
+            lived.append(number)
+            engine.run(succeed, save=keep(other), saved=other.steps("run"))
+            return SEGV
+
+        with pytest.raises(InfraError, match="another process"):
+            engine.run(overtaken, save=keep(one))
+        assert one.steps("run")[-1].state.status == "COMPLETED_SUCCESSFULLY"
+    assert lived == [1, 2]
