@@ -19,10 +19,11 @@ import msgspec
 
 from harness import answerer
 from harness.classifier import Classification
-from harness.errors import TaskError, parse_error
+from harness.errors import TaskError, UnexpectedError, parse_error
 from harness.exceptions import InvalidInputError, JudgeError
 from harness.policy import PRESETS
 from harness.request import Decision, Outcome, Request, RunNotFoundError, Settings
+from harness.retry import MIDDLE
 from harness.supervisor.dialogue import PATIENCE_S, Dialogue, DialogueError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_BYTES = 400
-LONGEST_MS = 2**53
+LONGEST_MS = 2**62  # a policy can ask for as much; 250 of them are still a number
 
 
 class Foreign:
@@ -45,13 +46,16 @@ class Foreign:
 
     def classify(self, evidence: Evidence) -> Classification:
         """Classify one attempt. Raises JudgeError with the evidence that it failed on."""
-        return self._ask("classify", msgspec.json.encode(evidence), Classification, _check_classification)
+        return self._ask("classify", evidence, Classification, _check_classification)
 
     def decide(self, request: Request) -> Decision:
-        """Answer a request. Raises JudgeError as above, RunNotFoundError where it says so."""
-        return self._ask("decide", msgspec.json.encode(request), Decision, _check_decision)
+        """Answer a request; no draw is the middle one. Raises JudgeError as above, and what upstream raises."""
+        if request.random is None:
+            request = msgspec.structs.replace(request, random=MIDDLE)
+        return self._ask("decide", request, Decision, _check_decision)
 
-    def _ask(self, kind: str, question: bytes, shape: type[T], check: Callable[[T], None]) -> T:
+    def _ask(self, kind: str, asked: Evidence | Request, shape: type[T], check: Callable[[T], None]) -> T:
+        question = msgspec.json.encode(asked)
         try:
             answer = self._answer(kind, question)
         except DialogueError as error:
@@ -66,17 +70,22 @@ class Foreign:
             shown = answer[:SHOWN_BYTES].decode(errors="replace")
             raise self._failed(kind, question, f"answers nonsense: {error}: {shown}") from error
         if made is None:
-            raise self._raised(kind, question, raised)
+            raise _upstreams(asked, str(raised)) or self._failed(kind, question, f"raises {raised}")
         return made
-
-    def _raised(self, kind: str, question: bytes, raised: object) -> Exception:
-        """Where upstream throws, an answer says so; a run that is needed and absent is upstream's 404."""
-        if kind == "decide" and raised == "Run not found" and msgspec.json.decode(question, type=Request).run is None:
-            return RunNotFoundError(raised)
-        return self._failed(kind, question, f"raises {raised}")
 
     def _failed(self, kind: str, question: bytes, why: str) -> JudgeError:
         return JudgeError(f"{self.name}: {kind}: {why}; asked: {question.decode(errors='replace')}")
+
+
+def _upstreams(asked: Evidence | Request, raised: str) -> Exception | None:
+    """Return what upstream would raise here too: for an error that its schema refuses, or a run that is not there."""
+    if not isinstance(asked, Request):
+        return None
+    try:
+        _check_error(asked.error)
+    except ValueError:
+        return UnexpectedError(raised.removeprefix(str(UnexpectedError(""))))
+    return RunNotFoundError(raised) if raised == "Run not found" and asked.run is None else None
 
 
 def _check_classification(made: Classification) -> None:

@@ -4,16 +4,19 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
 
+from harness.baseline.questions import evidences, requests
 from harness.campaign import Campaign
 from harness.classifier import classify
 from harness.codes import Dialect
+from harness.errors import UnexpectedError
 from harness.evidence import Evidence, Signaled
 from harness.exceptions import InvalidInputError, JudgeError
 from harness.foreign import Foreign, foreign
@@ -60,6 +63,29 @@ def test_a_judge_is_believed(spec: str) -> None:
         assert judge is not None
         assert judge.classify(SEGV) == OURS.classify(SEGV)
         assert judge.decide(request()) == OURS.decide(request())
+
+
+def told(ask: Callable[[], object]) -> object:
+    """An answer, or what was raised in its place, as JSON has it."""
+    try:
+        return msgspec.to_builtins(ask())
+    except (UnexpectedError, RunNotFoundError) as error:
+        return repr(error)
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_a_dialect_answers_as_it_does() -> None:
+    """All fixed questions of the gate: malformed errors, absent runs and draws, delays beyond 2^53."""
+    differing = []
+    with foreign(f"cmd:sh -c 'exec {sys.executable} -m harness $0 --dialect strict'") as judge:
+        assert judge is not None
+        for name, request in requests().items():
+            if told(partial(judge.decide, request)) != told(partial(OURS.decide, request)):
+                differing.append(name)
+        for name, evidence in evidences().items():
+            if told(partial(judge.classify, evidence)) != told(partial(OURS.classify, evidence)):
+                differing.append(name)
+    assert differing == []
 
 
 @pytest.mark.parametrize(
