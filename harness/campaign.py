@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,10 +19,13 @@ from harness.supervisor import Stop
 from harness.trial import run_case, seed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from harness.history import History
     from harness.judge import Judge
+
+T = TypeVar("T")
+LOOK_UP_S = 0.5
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -111,6 +114,17 @@ def decided(history: History) -> list[Result]:
     return [msgspec.convert(event.body, Result) for event in history.events("decided")]
 
 
+def as_they_end(futures: Iterable[Future[T]]) -> Iterator[Future[T]]:
+    """Yield futures as they end.
+
+    Looks up twice a second: a Ctrl-C that comes just before a wait for a lock does not interrupt it.
+    """
+    left = set(futures)
+    while left:
+        ended, left = wait(left, LOOK_UP_S, FIRST_COMPLETED)
+        yield from ended
+
+
 def run_all(
     scenarios: Sequence[Scenario],
     campaign: Campaign,
@@ -127,7 +141,7 @@ def run_all(
         live = msgspec.structs.replace(campaign, stop=stop).live
         try:  # Ctrl-C may come while cases are still handed out, and some live already
             futures = [pool.submit(live, *pair) for pair in cases if title_of(*pair) not in done]
-            for future in as_completed(futures):
+            for future in as_they_end(futures):
                 on_result(future.result())
         except KeyboardInterrupt:
             stop.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
@@ -22,7 +22,7 @@ from harness.baseline.entries import (
 from harness.baseline.nightly import alarm, first_watch, second_watch, strangers, trouble
 from harness.baseline.nightly import conclude as conclude_night
 from harness.baseline.tables import Tables, ask_all
-from harness.campaign import title_of
+from harness.campaign import as_they_end, title_of
 from harness.capabilities import why_not
 from harness.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Keeper
 from harness.errors import UnexpectedError
@@ -104,7 +104,7 @@ class Keeper(msgspec.Struct, frozen=True):
         with Stop() as stop, ThreadPoolExecutor(self.jobs) as pool:
             try:  # Ctrl-C may come while units are still handed out, and some live already
                 futures = {pool.submit(self.live, unit, stop): unit for unit in units}
-                for future in as_completed(futures):
+                for future in as_they_end(futures):
                     unit = futures[future]
                     lived.setdefault(unit.title, {})[unit.seed] = future.result()
                     on_unit(unit)
