@@ -21,7 +21,15 @@ from harness.codes import (
     find_code,
 )
 from harness.exceptions import InvalidInputError
-from harness.truncation import first_units, mend_pairs, truncate_message, truncate_raw_json, truncate_stack
+from harness.truncation import (
+    MAX_FINAL_UNITS,
+    MAX_NAME_UNITS,
+    first_units,
+    mend_pairs,
+    truncate_message,
+    truncate_raw_json,
+    truncate_stack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -307,6 +315,20 @@ def sanitize(error: TaskError) -> TaskError:
             known = _if_set(truncate_message, message), _if_set(truncate_stack, stack)
             return TaskError(error.type, error.code, UNSET, *known)
     raise UnexpectedError(_UNKNOWN_TYPE)
+
+
+def final_cut(error: TaskError) -> TaskError:
+    """What a run that has failed for good keeps of a sanitized BUILT_IN error: 1,024 and 16,384 units (upstream §7)."""
+    if error.type != Kind.BUILT_IN:
+        return error
+    name, message = _cut(error.name, MAX_NAME_UNITS), _cut(error.message, MAX_FINAL_UNITS)
+    return msgspec.structs.replace(
+        error, name=name, message=message, stack_trace=_cut(error.stack_trace, MAX_FINAL_UNITS)
+    )
+
+
+def _cut(text: str | UnsetType, units: int) -> str | UnsetType:
+    return UNSET if text is UNSET else first_units(text, units)
 
 
 def well_formed(error: TaskError) -> TaskError:

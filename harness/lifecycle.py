@@ -14,7 +14,7 @@ import msgspec
 
 from harness import legacy
 from harness.codes import Code, Dialect, Status
-from harness.errors import TaskError, final_status, internal, sanitize
+from harness.errors import TaskError, final_cut, final_status, internal, sanitize
 from harness.exceptions import InvalidInputError
 from harness.judge import Judge  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.policy import DEFAULT_PRESET, PRESETS
@@ -235,9 +235,8 @@ def _failed(state: State, error: TaskError, rules: Rules) -> Step:
     """The status is that of the raw error; what is stored is the raw error, bounded, not the enhanced one."""
     legacy_engine = rules.dialect is Dialect.UPSTREAM_V1
     status = legacy.final_status(error) if legacy_engine else final_status(error, rules.environment)
-    ended = _snapshot(
-        state, Execution.FINISHED, "Run failed", status=str(status), error=sanitize(error), retry_at_ms=None
-    )
+    kept = final_cut(sanitize(error))
+    ended = _snapshot(state, Execution.FINISHED, "Run failed", status=str(status), error=kept, retry_at_ms=None)
     return Step(ended, (Event("runFailed", state.attempt, str(status)),))
 
 

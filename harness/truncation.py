@@ -14,6 +14,7 @@ MAX_LINE_UNITS = 1_024
 MAX_FRAMES = 50
 KEPT_TOP_FRAMES = 5
 KEPT_BOTTOM_FRAMES = 45
+MAX_NAME_UNITS, MAX_FINAL_UNITS = 1_024, 16_384  # once a run has failed for good
 
 _MARK = "...[truncated]"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")

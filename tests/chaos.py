@@ -104,6 +104,17 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def what(pid: int) -> str:
+    """What a process is, what it waits for, and whose child it is: for whoever has to find out why it is there."""
+    told = {}
+    for name in ("cmdline", "stat", "wchan", "stack", "cgroup"):
+        try:
+            told[name] = Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ").strip()
+        except OSError as error:
+            told[name] = str(error)
+    return f"{pid} {told}"
+
+
 def stale_cgroups() -> list[str]:
     """Cgroups whose guard, named by its pid, is gone: others on this machine may have living ones."""
     found = memory_cgroup()
@@ -132,6 +143,8 @@ def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, leak
             driver.wait()
         _wait_for(lambda: not marked(mark) and not stale_cgroups(), patience_s)
         orphans, left = marked(mark), stale_cgroups()
+        if not leaks:
+            sys.stderr.writelines(f"left behind by {mark}: {what(pid)}\n" for pid in orphans)
         if leaks:
             _let_go(folder, mark)
         return _counts(folder, len(orphans), len(left))

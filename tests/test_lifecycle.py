@@ -120,6 +120,17 @@ def test_the_defaults_are_upstreams() -> None:
     assert not RULES.stall_is_oom
 
 
+def test_what_is_kept_of_a_final_error_is_bounded() -> None:
+    """A built-in error's name at 1,024 units and its stack at 16,384, behind the usual cuts; others by those."""
+    huge = TaskError("BUILT_IN_ERROR", msgspec.UNSET, "N" * 2000, "m" * 2000, "\n".join(["x" * 1000] * 40))
+    kept = failed(begun(), huge).state.error
+    assert kept is not None
+    assert (kept.name, kept.message) == ("N" * 1024, "m" * 1000 + "...[truncated]")
+    assert kept.stack_trace == str(huge.stack_trace)[:16_384]
+    text = failed(begun(), TaskError("STRING_ERROR", raw="r" * 2000)).state.error
+    assert text == TaskError("STRING_ERROR", raw="r" * 1000 + "...[truncated]")
+
+
 def test_a_time_to_retry_is_there_while_the_run_waits() -> None:
     """In the queue or with its worker; gone when the attempt starts, and when the run ends otherwise."""
     for waiting in (failed(begun()).state, failed(begun(), THROWN, retry=Settings(5, 5)).state):
