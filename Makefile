@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := pyproject.toml $(wildcard native/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test lint check docs witness chaos bench differential compilers clean
+.PHONY: run test lint check docs witness chaos bench differential compilers cgroup2 clean
 
 run: $(STAMP)
 	$(BIN)/crash-harness run
@@ -46,6 +46,10 @@ chaos: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python tests/bench.py --rounds 5 --million --write docs/performance.md $(ARGS)
+
+# The supervisor under cgroup version 2; needs Debian's user-mode-linux.
+cgroup2: $(STAMP)
+	tests/cgroup2.sh
 
 # Our dialects against the published upstream package, 200,000 random calls of each function; needs Node and npm.
 differential: $(STAMP)

@@ -44,8 +44,10 @@ def _cgroup() -> Capability:
 def _hugetlb() -> Capability:
     """The pool must be there and hold nothing: a page in it would be given."""
     lines = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
-    pages = lines.get("HugePages_Total", "no").strip()
-    missing = "" if pages == "0" else f"the pool of huge pages has {pages} pages, and 0 are needed"
+    pages = lines.get("HugePages_Total", "").strip()
+    if not pages:
+        return Capability("empty_hugetlb", "none", "the kernel has no pool of huge pages")
+    missing = "" if pages == "0" else f"the pool of huge pages holds {pages} of them: it must be empty"
     return Capability("empty_hugetlb", f"{pages} pages", missing)
 
 

@@ -75,6 +75,10 @@ int pids_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_
     return create(cgroup, place, "pids.max", processes);
 }
 
+int cgroup_limit_processes(const struct cgroup *cgroup, uint64_t processes) {
+    return write_number(cgroup, "pids.max", processes);
+}
+
 static int join(const struct cgroup *cgroup) {
     return cgroup->version ? write_number(cgroup, "cgroup.procs", 0) : 0;
 }

@@ -26,6 +26,9 @@ int memory_cgroup_create(struct cgroup *cgroup, const struct place *place, uint6
 /* With a limit on processes and threads. 0, or -1 with errno. */
 int pids_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t processes);
 
+/* The same limit on a cgroup that is there. 0, or -1 with errno. */
+int cgroup_limit_processes(const struct cgroup *cgroup, uint64_t processes);
+
 /* Moves the calling process in. 0, or -1 with errno. */
 int cgroups_join(const struct cgroups *cgroups);
 

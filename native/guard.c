@@ -69,7 +69,7 @@ struct order {
     uint64_t data_bytes, address_bytes, cgroup_bytes;
     uint64_t processes, core_bytes;
     pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
-    int cgroup_version, keeps_box, keeps_channel, own_namespace;
+    int cgroup_version, pids_version, keeps_box, keeps_channel, own_namespace;
     const char *cgroup_parent, *pids_parent;
     const char *directory; /* where the victim works; NULL: here */
     const char *preload; /* the library that carries the box into a foreign command */
@@ -265,6 +265,7 @@ static const struct option options[] = {
     {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
     {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
+    {"pids-version", required_argument, NULL, 'R'},
     {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
     {"channel", no_argument, NULL, 'h'},
     {"core-bytes", required_argument, NULL, 'c'},     {"directory", required_argument, NULL, 'C'},
@@ -283,6 +284,7 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'V': order->cgroup_version = (int)strtol(optarg, NULL, 10); break;
         case 'P': order->cgroup_parent = optarg; break;
         case 'Q': order->pids_parent = optarg; break;
+        case 'R': order->pids_version = (int)strtol(optarg, NULL, 10); break;
         case 'p': order->processes = strtoull(optarg, NULL, 10); break;
         case 'b': order->keeps_box = 1; break;
         case 'L': order->preload = optarg; break;
@@ -309,11 +311,14 @@ static void settle(const struct order *order) {
     fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
 }
 
+/* Version 1 has a tree for each limit. In version 2 there is one tree, and a process is in one place of it. */
 static int create_cgroups(const struct order *order, struct cgroups *cgroups) {
     struct place memory = {order->cgroup_version, order->cgroup_parent, order->tag};
-    struct place pids = {1, order->pids_parent, order->tag};
+    struct place pids = {order->pids_version, order->pids_parent, order->tag};
     if (memory.version && memory_cgroup_create(&cgroups->memory, &memory, order->cgroup_bytes) != 0) return -1;
-    return pids.parent && order->processes ? pids_cgroup_create(&cgroups->pids, &pids, order->processes) : 0;
+    if (!pids.version) return 0;
+    if (pids.version == 2 && memory.version == 2) return cgroup_limit_processes(&cgroups->memory, order->processes);
+    return pids_cgroup_create(&cgroups->pids, &pids, order->processes);
 }
 
 static struct failure guard(const struct order *order, struct report *report) {

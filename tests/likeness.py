@@ -1,7 +1,11 @@
 """What two deaths of one fault must have in common, whatever carried it and however it was started."""
 
+import sys
+from functools import cache
+
 from harness.catalogue import catalogue
 from harness.evidence import Evidence
+from harness.supervisor import supervise
 
 NULL_PAGES = 0x10000
 FAULTS = [fault for fault in catalogue().values() if fault.kind != "racy"]
@@ -13,3 +17,10 @@ def gist(evidence: Evidence) -> tuple[object, ...]:
     near_null = fault and fault.address is not None and fault.address < NULL_PAGES
     record = fault and (fault.signal, fault.code, fault.address if near_null else fault.address is not None)
     return evidence.termination, evidence.ended_by, evidence.witness, record, bool(evidence.memory.oom_kills)
+
+
+@cache
+def moment_s() -> float:
+    """A deadline by which an interpreter has begun its work: half a second, or more on a machine that is slower."""
+    starts = [supervise([sys.executable, "-c", ""], deadline_s=60).duration_s or 0 for _ in range(2)]
+    return max(0.5, 6 * max(starts))

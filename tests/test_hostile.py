@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from likeness import moment_s
 
 from harness.evidence import EndedBy, Exited, Signaled, Termination
 from harness.exceptions import InfraError
@@ -16,7 +17,7 @@ from harness.supervisor.ladder import Wanted
 
 pytestmark = pytest.mark.slow
 
-DEADLINE_S, GRACE_S = 1.0, 0.3
+DEADLINE_S, GRACE_S = 2 * moment_s(), 0.3
 MARK = f"HOSTILE_{os.getpid()}"
 RUNGS: list[Wanted] = ["namespace", "bare"] if containment().namespace else ["bare"]
 MIB = 1 << 20

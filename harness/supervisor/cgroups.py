@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEMORY_FILES = {1: "memory.limit_in_bytes", 2: "memory.max"}
-PIDS_FILES = {1: "pids.max"}
+PIDS_FILES = {1: "pids.max", 2: "pids.max"}
 PROBE_LIMIT = 1 << 20  # large enough for a memory limit, small enough for a number of processes
 
 
@@ -68,13 +68,18 @@ def candidates(mount: Mount, own: str) -> list[Path]:
 
 
 def try_parent(parent: Path, limit_file: str) -> str:
-    """Make a cgroup, set a limit, remove it. The empty string, or what went wrong."""
+    """Make a cgroup, set a limit, remove it. The empty string, or what went wrong.
+
+    In version 2 a folder has the files of those controllers only that the folder above it gives to its children.
+    """
     probe = parent / f"crash-harness-probe-{os.getpid()}"
     try:
         probe.mkdir()
     except OSError as error:
         return f"{parent}: {error.strerror}"
     try:
+        if not (probe / limit_file).exists():
+            return f"{parent}: no {limit_file} below it: cgroup.subtree_control does not name the controller"
         (probe / limit_file).write_text(str(PROBE_LIMIT))
     except OSError as error:
         return f"{parent}: {limit_file}: {error.strerror}"
@@ -112,5 +117,5 @@ def memory_cgroup() -> Cgroup:
 
 @cache
 def pids_cgroup() -> Cgroup:
-    """Where attempts get a limit on processes: a version 1 hierarchy only."""
+    """Where attempts get a limit on processes."""
     return _look(PIDS_FILES, "pids")

@@ -72,7 +72,7 @@ def process_options(processes: int | None) -> list[str]:
         return []
     options, found = ["--processes", str(processes)], pids_cgroup()
     if found.version:
-        return [*options, "--pids-parent", found.parent]
+        return [*options, "--pids-version", str(found.version), "--pids-parent", found.parent]
     if os.geteuid() == 0:
         raise InfraError(f"processes: root can be bounded by a pids cgroup only: {found.reason}")
     return options
