@@ -369,6 +369,15 @@ def test_cgroup_mounts_are_read() -> None:
     assert own_paths("4:memory:/a\n0::/docker/x/b\n1:cpu:/c") == {1: "/a", 2: "/docker/x/b"}
 
 
+def test_a_controller_that_is_not_given_on_says_why(tmp_path: Path) -> None:
+    """In version 2 the files of a controller are there only where the folder above names it; a plain folder has none."""
+    mounted = f"31 23 0:27 / {tmp_path} rw - cgroup2 cgroup2 rw"
+    found = find(mounted, "0::/", MEMORY_FILES, "memory")
+    assert found.version == 0
+    assert found.reason == f"{tmp_path}: no memory.max below it: cgroup.subtree_control does not name the controller"
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_cgroup_says_why() -> None:
     """Without a hierarchy, or without the right to use it, there is a reason to quote."""
     assert find("", "", MEMORY_FILES, "memory").reason == "no memory cgroup is mounted"
