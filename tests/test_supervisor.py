@@ -370,7 +370,7 @@ def test_cgroup_mounts_are_read() -> None:
 
 
 def test_a_controller_that_is_not_given_on_says_why(tmp_path: Path) -> None:
-    """In version 2 the files of a controller are there only where the folder above names it; a plain folder has none."""
+    """In version 2 a controller has files only where the folder above names it; a plain folder has none."""
     mounted = f"31 23 0:27 / {tmp_path} rw - cgroup2 cgroup2 rw"
     found = find(mounted, "0::/", MEMORY_FILES, "memory")
     assert found.version == 0
