@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from harness.hosts import extension_path
 from harness.supervisor.elf import find_program, read_program
-from harness.supervisor.guard import guard_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +65,8 @@ def _is_elf(path: Path) -> bool:
 
 
 def _own_loader() -> str:
-    program = read_program(Path(guard_path()))
+    """The one that started this interpreter: the library was compiled for the same."""
+    program = read_program(Path("/proc/self/exe"))
     return Path(program.loader).name if program and program.loader else ""
 
 
