@@ -45,7 +45,6 @@ def main(path: str, folder: str, *words: str) -> int:
     if words == ("--catalogue",):
         return int(native.lib.print_catalogue())
     if words == ("--zygote",):
-        native.lib.keep_from_forks(id(type))  # the interpreter's static data: no fork goes back into it
         return int(native.lib.serve(BOX_FD) != 0)
     if native.lib.arm(BOX_FD) != 0:
         sys.stderr.write("no box on descriptor 4: a victim is started by a supervisor only\n")

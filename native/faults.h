@@ -112,8 +112,5 @@ int fire_words(int count, char *const *words);
 /* Becomes a server of trials on socket `fd` (zygote.c). Returns 0 once the supervisor has hung up, or -1. */
 int serve(int fd);
 
-/* Memory that forks of this process will not have: the mapping around `address`. 0, or -1. */
-int keep_from_forks(uint64_t address);
-
 /* Size of struct box, for a check that both sides mean the same page. */
 int box_size(void);

@@ -4,9 +4,7 @@
  * twin is supervisor/zygote.py. */
 #include "zygote.h"
 
-#include <inttypes.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -130,19 +128,10 @@ static int serve_all(int fd) {
     }
 }
 
-int keep_from_forks(uint64_t address) {
-    char line[PATH_MAX + 128];
-    uint64_t start, end;
-    FILE *maps = fopen("/proc/self/maps", "re");
-    int answer = -1;
-    while (maps && answer != 0 && fgets(line, sizeof line, maps))
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2 && start <= address && address < end)
-            answer = madvise((void *)(uintptr_t)start, end - start, MADV_DONTFORK);
-    if (maps) fclose(maps);
-    return answer;
+int serve(int fd) {
+    settle();
+    return serve_all(fd);
 }
-
-int serve(int fd) { return serve_all(fd); }
 
 int serve_fresh(int fd, char *const *command) {
     server.command = command;

@@ -135,6 +135,18 @@ def test_a_refused_shot_is_no_verdict() -> None:
             list(zygote.fire(Shot("null_read", "gently"), 1))
 
 
+def test_a_fork_of_an_interpreter_copies_little_of_it() -> None:
+    """What the interpreter wrote is a file's by then, private to each victim, and none of it was lost."""
+    with Zygote("python") as zygote:
+        assert [trial.evidence().termination for trial in zygote.fire(Shot("abort"), 3, 60)] == [
+            Signaled("SIGABRT")
+        ] * 3
+        (interpreter,) = (one for one in psutil.Process().children(recursive=True) if "python" in one.name())
+        maps = interpreter.memory_maps(grouped=True)
+    settled = next(one for one in maps if "settled" in one.path)
+    assert settled.size > MIB > 2 * sum(one.anonymous for one in maps)
+
+
 def test_a_zygote_that_dies_is_no_crash() -> None:
     """Trials that it did not answer have no verdict; those that it did keep theirs; the next call has a new one."""
     with Zygote() as zygote:
