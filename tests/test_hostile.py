@@ -18,6 +18,7 @@ from harness.supervisor.ladder import Wanted
 pytestmark = pytest.mark.slow
 
 DEADLINE_S, GRACE_S = 2 * moment_s(), 0.3
+SECOND_S = 2 * moment_s()  # one, or more on a machine that is slower
 MARK = f"HOSTILE_{os.getpid()}"
 RUNGS: list[Wanted] = ["namespace", "bare"] if containment().namespace else ["bare"]
 MIB = 1 << 20
@@ -113,7 +114,7 @@ def test_a_hostile_victim_ends_in_time(program: str, termination: Termination, e
         grace_s=GRACE_S,
         containment=rung,
     )
-    assert time.monotonic() - started < DEADLINE_S + GRACE_S + 1
+    assert time.monotonic() - started < DEADLINE_S + GRACE_S + SECOND_S
     assert (evidence.termination, evidence.ended_by) == (termination, ended_by)
     assert max(len(evidence.stdout), len(evidence.stderr)) <= 64 * 1024
 

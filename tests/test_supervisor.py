@@ -114,7 +114,7 @@ def test_intents_are_journalled_before_the_signals_are_sent() -> None:
 
 def test_a_stopped_victim_is_ended_too() -> None:
     """SIGSTOP does not outlast the deadline."""
-    evidence = supervise(["sh", "-c", "kill -STOP $$"], deadline_s=0.1, grace_s=0.1)
+    evidence = supervise(["sh", "-c", "kill -STOP $$"], deadline_s=moment_s(), grace_s=0.1)
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGKILL"), EndedBy.DEADLINE)
 
 
@@ -283,7 +283,9 @@ def test_a_guard_killed_by_its_victim_is_a_lost_status() -> None:
 def test_a_guard_stopped_by_its_victim_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a namespace a victim can stop its guard: it is let go on, and the deadline is kept, if late."""
     monkeypatch.setattr("harness.supervisor.process.PATIENCE_S", 0.5)
-    evidence = supervise(["sh", "-c", "kill -STOP $PPID; sleep 60"], deadline_s=0.2, grace_s=0.1, containment="bare")
+    evidence = supervise(
+        ["sh", "-c", "kill -STOP $PPID; sleep 60"], deadline_s=moment_s(), grace_s=0.1, containment="bare"
+    )
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGTERM"), EndedBy.DEADLINE)
 
 
