@@ -4,7 +4,8 @@
 #   make cgroup2
 #
 # It needs no rights. Its root is this machine's, read-only; what it has to say comes back through one folder.
-# Two tests are left out: it does not randomise addresses, and what MADV_DONTFORK keeps out of a fork stays mapped there.
+# Three tests are left out: it does not randomise addresses, and what MADV_DONTFORK keeps out of a fork stays mapped
+# there, so a victim that asks for new memory may be given the server's.
 set -eu
 project=$(cd "$(dirname "$0")/.." && pwd)
 

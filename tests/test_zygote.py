@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from likeness import FAULTS, gist
+from likeness import FAULTS, gist, moment_s
 
 from harness.capabilities import why_not
 from harness.catalogue import Fault
@@ -40,7 +40,7 @@ def test_a_warm_victim_ends_as_a_fresh_one(fault: Fault, host: Host) -> None:
     """Every fault without a race, three times in a row: the trials are alike, and like a supervised attempt."""
     if reason := why_not(fault.needs):
         pytest.skip(reason)
-    deadline_s = 0.3 if fault.kind == "hang" else 60
+    deadline_s = moment_s() if fault.kind == "hang" else 60
     alone = supervise(Shot(fault.name, host=host), limits_for(fault), deadline_s, grace_s=0.1)
     with Zygote(host, "warm", limits_for(fault)) as zygote:
         seen = [trial.evidence() for trial in zygote.fire(Shot(fault.name), 3, deadline_s, 0.1)]
