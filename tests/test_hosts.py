@@ -4,7 +4,7 @@ import subprocess
 
 import msgspec
 import pytest
-from likeness import FAULTS, gist
+from likeness import FAULTS, gist, moment_s
 
 from harness.capabilities import why_not
 from harness.catalogue import Fault
@@ -21,7 +21,7 @@ def test_hosts_agree(fault: Fault) -> None:
     """Termination, intent, witness, signal, code and class of address are those of the fault, not of the host."""
     if reason := why_not(fault.needs):
         pytest.skip(reason)
-    deadline_s = 0.5 if fault.kind == "hang" else 60
+    deadline_s = moment_s() if fault.kind == "hang" else 60
     python = supervise(Shot(fault.name), limits_for(fault), deadline_s, grace_s=0.2)
     native = supervise(Shot(fault.name, host="native"), limits_for(fault), deadline_s, grace_s=0.2)
     assert gist(native) == gist(python)
