@@ -20,6 +20,7 @@ from harness.engine import Engine, Life, Policy
 from harness.errors import TaskError, enhance
 from harness.evidence import Evidence, Host, Start, spelling
 from harness.findings import Stopping  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.interrupt import uninterrupted
 from harness.scenario import Case  # noqa: TC001 -- as above
 from harness.supervisor import Command, Limits, Shot, Stop, Zygote, supervise
 from harness.tally import Tally, Trial
@@ -251,17 +252,18 @@ def conduct(
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
-    Every group is journalled before it counts; what Ctrl-C cuts off is not. `foreign` is asked in the dialects' place,
-    if there is one. Raises InfraError when the harness could not do its part.
+    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `foreign` is
+    asked in the dialects' place, if there is one. Raises InfraError when the harness could not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
     with Stop() as stop, closing(Gunnery(experiment.jobs, stop, foreign)) as gunnery:
         try:
             for group in _groups(experiment, gunnery, progress, history):
-                if history:
-                    history.write_trials(group)
-                progress.add(group)
+                with uninterrupted():
+                    if history:
+                        history.write_trials(group)
+                    progress.add(group)
                 progress.elapsed_s = before + time.monotonic() - began
                 if observe:
                     observe(progress)

@@ -152,8 +152,10 @@ static void become_victim(const struct order *order, const struct cgroups *cgrou
 
 /* --- the guard's side --- */
 
-/* Returns the victim's pid once its exec has succeeded; -1 with the failure filled in. */
-static pid_t start_victim(const struct order *order, const struct cgroups *cgroups, struct failure *failure) {
+/* Returns the victim's pid; -1 with the failure filled in. What fails in the child, its exec for one, is told through
+ * `pipe_fd`, to be read once it has ended: until then it is watched like any other. */
+static pid_t start_victim(const struct order *order, const struct cgroups *cgroups, int *pipe_fd,
+                          struct failure *failure) {
     int ends[2];
     pid_t guard = getpid();
     *failure = (struct failure){STEP_FORK, 0};
@@ -162,12 +164,8 @@ static pid_t start_victim(const struct order *order, const struct cgroups *cgrou
     if (victim == 0) become_victim(order, cgroups, guard, ends[1]);
     failure->error = errno;
     close(ends[1]);
-    if (victim < 0) return -1;
-    int failed = read(ends[0], failure, sizeof *failure) == (ssize_t)sizeof *failure;
-    close(ends[0]);
-    if (!failed) return victim;
-    waitpid(victim, NULL, 0);
-    return -1;
+    *pipe_fd = ends[0];
+    return victim;
 }
 
 static void kill_group(pid_t victim, int signal_number) {
@@ -241,13 +239,15 @@ static int open_pidfd(pid_t victim, struct failure *failure) {
 
 static struct failure attend(const struct order *order, const struct cgroups *cgroups, struct report *report) {
     struct failure failure;
+    int pipe_fd = -1;
     report->started_ns = now_ns();
-    report->victim = start_victim(order, cgroups, &failure);
+    report->victim = start_victim(order, cgroups, &pipe_fd, &failure);
     int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
     if (pidfd < 0) return failure;
     report->intent = watch(order, cgroups, pidfd, report);
     report->ended_ns = now_ns();
     if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
+    if (read(pipe_fd, &failure, sizeof failure) == (ssize_t)sizeof failure) return failure;
     report->survivors = kill_survivors(order->own_namespace);
     report->oom_kills = cgroup_oom_kills(&cgroups->memory);
     report->cgroup_peak_bytes = cgroup_peak_bytes(&cgroups->memory);

@@ -231,6 +231,23 @@ def trials_in(path: Path) -> int:
         return 0
 
 
+def test_ctrl_c_does_not_come_between_journal_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group in the history is in the answer too, wherever the signal falls."""
+    write_trials = History.write_trials
+
+    def write_and_interrupt(book: History, group: list[Trial]) -> None:
+        write_trials(book, group)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(History, "write_trials", write_and_interrupt)
+    experiment = Experiment("test", (dosed(),), Stopping(trials=10 * GROUP))
+    progress = Progress.begin(experiment)
+    with History(tmp_path / "h") as book:
+        conduct(experiment, progress, book)
+    assert (progress.ended, progress.tallies["dosed"].trials, trials_in(tmp_path / "h")) == (INTERRUPTED, GROUP, GROUP)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_counted(tmp_path: Path) -> None:
     """It ends at once with 130 and the answer so far; nothing is left running."""

@@ -1,7 +1,9 @@
 """supervise(): limits, deadlines, evidence and containment, with real processes."""
 
+import fcntl
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +118,20 @@ def test_a_stopped_victim_is_ended_too() -> None:
     """SIGSTOP does not outlast the deadline."""
     evidence = supervise(["sh", "-c", "kill -STOP $$"], deadline_s=moment_s(), grace_s=0.1)
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGKILL"), EndedBy.DEADLINE)
+
+
+def test_a_program_that_cannot_start_in_time_is_ended_too(tmp_path: Path) -> None:
+    """The deadline counts from the fork, not from an exec that hangs: here another's lease on the file holds it up."""
+    program = shutil.copy("/bin/true", tmp_path)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel asks for the lease
+    leased = os.open(program, os.O_RDONLY)
+    try:
+        fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        evidence = supervise([program], deadline_s=0.1, grace_s=30, black_box=False)
+    finally:
+        os.close(leased)
+        signal.signal(signal.SIGIO, before)
+    assert (evidence.termination, evidence.ended_by) == (Signaled("SIGTERM"), EndedBy.DEADLINE)
 
 
 def test_a_crash_in_the_deadlines_window_is_a_crash() -> None:
