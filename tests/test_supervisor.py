@@ -122,7 +122,7 @@ def test_a_stopped_victim_is_ended_too() -> None:
 
 def test_a_program_that_cannot_start_in_time_is_ended_too(tmp_path: Path) -> None:
     """The deadline counts from the fork, not from an exec that hangs: here another's lease on the file holds it up."""
-    program = shutil.copy("/bin/true", tmp_path)
+    program = str(shutil.copy("/bin/true", tmp_path))
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel asks for the lease
     leased = os.open(program, os.O_RDONLY)
     try:
