@@ -117,6 +117,18 @@ def test_what_was_recorded_passes() -> None:
 
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
+def test_what_this_machine_can_neither_record_nor_run_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A baseline that was recorded here is green here; where it could be recorded, a case without an entry fails."""
+    with monkeypatch.context() as here:
+        here.setattr("harness.baseline.recording.why_not", lambda _: "not here")
+        record()
+    assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "FAIL"}
+    monkeypatch.setattr("harness.baseline.keeper.why_not", lambda _: "not here")
+    assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "SKIP"}
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
 def test_the_version_before_the_fix_fails() -> None:
     """The known-bad control: the gate must catch it, in the tables and in the runs."""
     record()

@@ -183,6 +183,8 @@ def _deviates(entry: Entry, runs: Lives, seed: int) -> tuple[str, ...]:
 def _unfit(entry: Entry | None, title: str, case: Case) -> Finding | None:
     """Answer for a case that can't be compared."""
     if entry is None:
+        if missing := why_not(case.needs()):  # nor could it be recorded here
+            return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,)))
         reason = "it is not in the baseline: record it"
         return Finding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
     if changed := changed_conditions(entry, case):
