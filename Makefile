@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-SOURCES := pyproject.toml $(wildcard native/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
+SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
 .PHONY: run test lint check docs witness chaos bench differential compilers cgroup2 clean
 
@@ -64,7 +64,7 @@ compilers: $(STAMP)
 		CC=$$cc CXX=$$cxx $(BIN)/python -m pip install --quiet --no-deps --target build/compilers/$$cc$$level --upgrade . \
 			--config-settings=cmake.define.FAULT_OPTIMISATION=$$level || exit 1; \
 		export PYTHONPATH=$$PWD/build/compilers/$$cc$$level:$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
-		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.hosts import extension_path as p; print(p())' && \
+		(cd / && $(CURDIR)/$(BIN)/python -S -c 'from harness.supervisor.launch import extension_path as p; print(p())' && \
 			answers=$$($(CURDIR)/$(BIN)/python -S -m harness run --catalogue); status=$$?; \
 			echo "$$answers" | grep -v PASS | tail -n +2; echo "$$answers" | tail -1; exit $$status) || exit 1; \
 		unset PYTHONPATH; \

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from harness.campaign import Result
     from harness.evidence import Evidence
-    from harness.scenario import Case, Scenario
+    from harness.scenarios.campaign import Result
+    from harness.scenarios.schema import Case, Scenario
     from harness.supervisor import Limits
 
 DEADLINE_S = 30.0
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an unknown dialect before anything runs."""
-    from harness.codes import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+    from harness.wire.codes import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
 
     name, known = config.getoption("--crash-dialect"), [dialect.value for dialect in Dialect]
     if name not in known:
@@ -48,7 +48,7 @@ class ScenarioFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """Load the file; a mistake in it is one line, not a traceback."""
         from harness.exceptions import InvalidInputError  # noqa: PLC0415
-        from harness.scenario import load  # noqa: PLC0415
+        from harness.scenarios.schema import load  # noqa: PLC0415
 
         try:
             scenario = load(self.path)
@@ -75,9 +75,9 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Live the case; anything but PASS and SKIP is a failure."""
-        from harness.campaign import Campaign  # noqa: PLC0415
-        from harness.codes import Dialect  # noqa: PLC0415
-        from harness.gate import Verdict  # noqa: PLC0415
+        from harness.scenarios.campaign import Campaign  # noqa: PLC0415
+        from harness.scenarios.verdict import Verdict  # noqa: PLC0415
+        from harness.wire.codes import Dialect  # noqa: PLC0415
 
         dialect = Dialect(self.config.getoption("--crash-dialect"))
         campaign = Campaign(dialect, self.config.getoption("--crash-seed"))
@@ -112,7 +112,7 @@ def explain(result: Result) -> str:
 @pytest.fixture
 def fire_fault() -> Callable[..., Evidence]:
     """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; also mode, limits, deadline_s."""
-    from harness.catalogue import check_parameters, find  # noqa: PLC0415
+    from harness.faults.catalogue import check_parameters, find  # noqa: PLC0415
     from harness.supervisor import Limits, Shot, supervise  # noqa: PLC0415
 
     def fire(
@@ -151,10 +151,10 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
 
     `case` may be left out where there is one only; `dialect` and `seed` are options.
     """
-    from harness.campaign import Campaign  # noqa: PLC0415
-    from harness.codes import Dialect  # noqa: PLC0415
     from harness.exceptions import InvalidInputError  # noqa: PLC0415
-    from harness.selection import select  # noqa: PLC0415
+    from harness.scenarios.campaign import Campaign  # noqa: PLC0415
+    from harness.scenarios.select import select  # noqa: PLC0415
+    from harness.wire.codes import Dialect  # noqa: PLC0415
 
     default = request.config.getoption("--crash-dialect")
 

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
-from harness.classifier import classify
-from harness.codes import Dialect
-from harness.hosts import host_command, runner_path
-from harness.retry import Request, RunSettings, decide
+from harness.dialects.retry import Request, RunSettings, decide
+from harness.dialects.rules import classify
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, process, supervise
+from harness.supervisor.launch import host_command, runner_path
 from harness.supervisor.zygote import HEAD
+from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.history import History
+from harness.journal import History
 from harness.supervisor import Command, Limits, memory_cgroup, process, supervise
 from harness.supervisor.guard import Guard
 

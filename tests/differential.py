@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 from msgspec import UNSET
 
-from harness.capabilities import PUBLISHED, published_folder
-from harness.codes import Code, Dialect
-from harness.errors import (
+from harness.machine import PUBLISHED, published_folder
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import (
     TaskError,
     UnexpectedError,
     enhance,
@@ -37,7 +37,7 @@ from harness.errors import (
     parse_error,
     sanitize,
 )
-from harness.policy import PRESETS, RetryPolicy, next_delay_ms, parse_options
+from harness.wire.policy import PRESETS, RetryPolicy, next_delay_ms, parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,11 +9,13 @@ import msgspec
 import mutants
 import pytest
 
-from harness import errors, lifecycle, retry
-from harness.codes import CODES, DIFFERENCES, Code, Dialect
-from harness.lifecycle import Event, Execution, Input, Rules, State, Step, step
-from harness.policy import PRESETS
-from harness.retry import Decision, Outcome, Request, RunSettings, Settings, decide
+from harness.dialects import retry
+from harness.dialects.retry import Decision, Outcome, Request, RunSettings, Settings, decide
+from harness.engine import lifecycle
+from harness.engine.lifecycle import Event, Execution, Input, Rules, State, Step, step
+from harness.wire import errors
+from harness.wire.codes import CODES, DIFFERENCES, Code, Dialect
+from harness.wire.policy import PRESETS
 
 FINAL_EVENTS = {"runSucceeded", "runFailed", "runCancelled"}
 

@@ -11,10 +11,10 @@ def ask(kind: str, question: dict[str, Any]) -> Any:
     """Answer as strict does."""
     import msgspec  # noqa: PLC0415 -- the others need nothing
 
-    from harness.codes import Dialect  # noqa: PLC0415 -- as above
+    from harness.dialects.protocol import BuiltIn  # noqa: PLC0415 -- as above
     from harness.evidence import Evidence  # noqa: PLC0415 -- as above
-    from harness.judge import BuiltIn  # noqa: PLC0415 -- as above
-    from harness.request import Request  # noqa: PLC0415 -- as above
+    from harness.wire.codes import Dialect  # noqa: PLC0415 -- as above
+    from harness.wire.request import Request  # noqa: PLC0415 -- as above
 
     strict = BuiltIn(Dialect.STRICT)
     if kind == "classify":

@@ -3,8 +3,8 @@
 import sys
 from functools import cache
 
-from harness.catalogue import catalogue
 from harness.evidence import Evidence
+from harness.faults.catalogue import catalogue
 from harness.supervisor import supervise
 
 NULL_PAGES = 0x10000

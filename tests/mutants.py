@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from harness import classifier, codes, errors, legacy, policy, retry, signature, truncation
-from harness.classifier import Rule
-from harness.codes import Code, CodeRow, Dialect, Status
-from harness.errors import internal
+from harness import evidence as signature
+from harness.dialects import retry
+from harness.dialects import rules as classifier
+from harness.dialects import v1 as legacy
+from harness.dialects.retry import Decision, Method, Outcome, Request, Settings
+from harness.dialects.rules import Rule
 from harness.evidence import Exited
-from harness.retry import Decision, Method, Outcome, Request, Settings
+from harness.wire import codes, errors, policy, truncation
+from harness.wire.codes import Code, CodeRow, Dialect, Status
+from harness.wire.errors import internal
 
 UPSTREAM = (Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5)
 EVERY = tuple(Dialect)

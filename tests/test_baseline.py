@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.baseline.entries import (
+from harness.dialects.protocol import BuiltIn
+from harness.engine.loop import Engine, Life, Policy, Run
+from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
+from harness.exceptions import InfraError, InvalidInputError
+from harness.gate.entries import (
     Baseline,
     Entry,
     Outcome,
@@ -25,17 +29,13 @@ from harness.baseline.entries import (
     record_wild,
     see,
 )
-from harness.baseline.file import load, save, text
-from harness.baseline.tables import ask_all
-from harness.baseline.tomlwriter import document
-from harness.codes import Dialect
-from harness.engine import Engine, Life, Policy, Run
-from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
-from harness.exceptions import InfraError, InvalidInputError
-from harness.gate import Verdict
-from harness.judge import BuiltIn
-from harness.scenario import Case, shipped
-from harness.scenario import load as load_scenario
+from harness.gate.file import load, save, text
+from harness.gate.tables import ask_all
+from harness.gate.tomlwriter import document
+from harness.scenarios.schema import Case, shipped
+from harness.scenarios.schema import load as load_scenario
+from harness.scenarios.verdict import Verdict
+from harness.wire.codes import Dialect
 
 SOURCE = Provenance(0, 0, "c0ffee", dirty=False, environment="ab")
 FORCED, SAFE = Life(Evidence(Signaled("SIGSEGV")), injected="forced"), Life(Evidence(Exited(0)), injected="safe")

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pytest
 from conftest import Compile
 
-from harness.classifier import classify
-from harness.codes import Dialect
+from harness.dialects.rules import classify
 from harness.evidence import Evidence, Exited, FaultRecord, Signaled
 from harness.supervisor import Limits, box, containment, preload, supervise
 from harness.supervisor.elf import read_program
+from harness.wire.codes import Dialect
 
 MIB = 1 << 20
 LIMITS = Limits(memory_bytes=256 * MIB, data_bytes=48 * MIB)

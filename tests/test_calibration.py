@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from harness import calibration
-from harness.calibration import LARGEST, Tried, calibrate, variant
-from harness.catalogue import find
 from harness.exceptions import InvalidInputError
+from harness.experiments import calibration
+from harness.experiments.calibration import LARGEST, Tried, calibrate, variant
+from harness.faults.catalogue import find
 
 RACE = find("torn_publish")
 

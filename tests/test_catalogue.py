@@ -7,11 +7,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.capabilities import why_not
-from harness.catalogue import catalogue
-from harness.gate import Verdict
+from harness.faults.catalogue import catalogue
+from harness.machine import why_not
 from harness.report.catalogue import page
-from harness.rollcall import Answer, call_all
+from harness.scenarios.rollcall import Answer, call_all
+from harness.scenarios.verdict import Verdict
 from harness.supervisor import memory_cgroup
 from harness.supervisor.cgroups import pids_cgroup
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.classifier import RULES, classify
-from harness.codes import Code, Dialect
-from harness.errors import is_oom
+from harness.dialects.rules import RULES, classify
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import is_oom
 
 UPSTREAM = Dialect.UPSTREAM_4_5
 STRICT = Dialect.STRICT

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.classifier import classify
-from harness.codes import Code, Dialect
+from harness.dialects.rules import classify
 from harness.evidence import EndedBy, Evidence, Exited, Signaled
 from harness.supervisor import Limits, memory_cgroup, supervise
+from harness.wire.codes import Code, Dialect
 
 MIB = 1 << 20
 NULL_PAGES = 64 * 1024

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import legacy
-from harness.classifier import RULES
-from harness.codes import Code, Dialect
-from harness.errors import TaskError, internal
+from harness.dialects import v1 as legacy
+from harness.dialects.rules import RULES
 from harness.report.cells import OVERRULED, OWN_RULE, because, rules, sweep
 from harness.report.dialects import DEATHS, answer, compare, decisions, why_strict
 from harness.report.dialects import legacy as legacy_page
-from harness.request import Branch, Method, Outcome, Request, RunSettings, Settings
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import TaskError, internal
+from harness.wire.request import Branch, Method, Outcome, Request, RunSettings, Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
 POLICY = {"maxAttempts": 3, "randomize": False}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from differential import SCRIPT, VERSIONS, Upstream, answer, compare, functions, same, shrink
 
-from harness.capabilities import no_published, published_folder, surroundings
-from harness.codes import Code, Dialect
+from harness.machine import no_published, published_folder, surroundings
+from harness.wire.codes import Code, Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
 needs_upstream = pytest.mark.skipif(bool(no_published()), reason=no_published() or "upstream is there")
@@ -72,7 +72,7 @@ def test_the_real_code_judges_real_crashes(version: str, dialect: Dialect) -> No
 
 def test_doctor_says_why_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the words of the skip."""
-    monkeypatch.setattr("harness.capabilities.shutil.which", lambda _: None)
+    monkeypatch.setattr("harness.machine.shutil.which", lambda _: None)
     found = next(one for one in surroundings() if one.name == "published upstream")
     assert found.value == f"none ({no_published()})" == "none (node is not installed)"
 

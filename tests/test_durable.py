@@ -10,8 +10,8 @@ import pytest
 
 import harness
 from harness import Policy
-from harness.history import History
-from harness.lifecycle import Execution
+from harness.engine.lifecycle import Execution
+from harness.journal import History
 
 PROGRAM = [sys.executable, "-m", "harness"]
 MAX_ATTEMPTS = 3
@@ -20,10 +20,10 @@ MAX_ATTEMPTS = 3
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from harness.codes import Dialect
-from harness.engine import Engine, Life, Policy
+from harness.wire.codes import Dialect
+from harness.engine.loop import Engine, Life, Policy
 from harness.evidence import Evidence, Signaled
-from harness.history import History
+from harness.journal import History
 
 folder, fatal, when = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 saves = 0

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.codes import Dialect
-from harness.engine import Attempt, Engine, Life, Policy, Run, VirtualClock
+from harness.dialects.protocol import BuiltIn
+from harness.engine.loop import Attempt, Engine, Life, Policy, Run, VirtualClock
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
-from harness.judge import BuiltIn
-from harness.request import Branch, Decision, Outcome, Request, Settings
+from harness.wire.codes import Dialect
+from harness.wire.request import Branch, Decision, Outcome, Request, Settings
 
 SEGV = Evidence(Signaled("SIGSEGV"))
 DONE = Evidence(Exited(0))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.codes import CANNED, CODES, DIFFERENCES, Code, CodeRow, Dialect, Status
-from harness.errors import (
+from harness.wire.codes import CANNED, CODES, DIFFERENCES, Code, CodeRow, Dialect, Status
+from harness.wire.errors import (
     Kind,
     TaskError,
     UnexpectedError,
@@ -26,7 +26,7 @@ from harness.errors import (
     sanitize,
     well_formed,
 )
-from harness.truncation import truncate_message, truncate_stack
+from harness.wire.truncation import truncate_message, truncate_stack
 
 NON_ZERO = Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE
 OOM = Code.TASK_PROCESS_OOM_KILLED

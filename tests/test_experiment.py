@@ -11,14 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.codes import Dialect
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiment import BLOCK_TRIALS, GROUP, INTERRUPTED, Experiment, Progress, Variant, conduct, resume
-from harness.findings import Stopping, differ, find
-from harness.history import History
-from harness.scenario import load, shipped
-from harness.statistics import SequentialTest, clopper_pearson
-from harness.tally import Tally, Trial
+from harness.experiments.conduct import BLOCK_TRIALS, GROUP, INTERRUPTED, Experiment, Progress, Variant, conduct, resume
+from harness.experiments.findings import Stopping, differ, find
+from harness.experiments.statistics import SequentialTest, clopper_pearson
+from harness.experiments.tally import Tally, Trial
+from harness.journal import History
+from harness.scenarios.schema import load, shipped
+from harness.wire.codes import Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
 DOSE = 0.3

@@ -7,13 +7,15 @@ import sys
 import msgspec
 import pytest
 
-from harness import NotArmed, armed, hosts
-from harness.catalogue import Fault, Variant, catalogue, check_parameters, find, read_expects, unmet_needs
+from harness import NotArmed
 from harness.evidence import Exited, Signaled, spelling
 from harness.exceptions import InvalidInputError
-from harness.gate import Verdict
-from harness.rollcall import MODES, call
+from harness.faults import fire as armed
+from harness.faults.catalogue import Fault, Variant, catalogue, check_parameters, find, read_expects, unmet_needs
+from harness.scenarios.rollcall import MODES, call
+from harness.scenarios.verdict import Verdict
 from harness.supervisor import Limits, Shot, supervise
+from harness.supervisor import launch as hosts
 
 FAULTS = list(catalogue().values())
 MIB = 1 << 20
@@ -57,7 +59,9 @@ def test_did_not_fire_is_neither_success_nor_crash() -> None:
 def test_an_unarmed_process_refuses(fault: Fault) -> None:
     """A shot in a process that nobody supervises raises NotArmed, and nothing crashes. Run in a child all the same."""
     program = f"""
-from harness import NotArmed, armed, hosts
+from harness import NotArmed
+from harness.faults import fire as armed
+from harness.supervisor import launch as hosts
 try:
     armed.fire({fault.name!r})
 except NotArmed as error:

@@ -12,19 +12,19 @@ import msgspec
 import psutil
 import pytest
 
-from harness.baseline.questions import evidences, requests
-from harness.campaign import Campaign
-from harness.classifier import classify
-from harness.codes import Dialect
-from harness.errors import UnexpectedError
+from harness.dialects.custom import Foreign, foreign
+from harness.dialects.protocol import BuiltIn
+from harness.dialects.rules import classify
 from harness.evidence import Evidence, Signaled
 from harness.exceptions import InvalidInputError, JudgeError
-from harness.foreign import Foreign, foreign
-from harness.gate import Verdict
-from harness.judge import BuiltIn
-from harness.request import Request, RunNotFoundError, RunSettings
-from harness.scenario import load, shipped
+from harness.gate.questions import evidences, requests
+from harness.scenarios.campaign import Campaign
+from harness.scenarios.schema import load, shipped
+from harness.scenarios.verdict import Verdict
 from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError
+from harness.wire.codes import Dialect
+from harness.wire.errors import UnexpectedError
+from harness.wire.request import Request, RunNotFoundError, RunSettings
 
 SEGV = Evidence(Signaled("SIGSEGV"))
 OURS = BuiltIn(Dialect.STRICT)
@@ -167,7 +167,7 @@ def test_a_judge_that_hangs_is_given_up() -> None:
 @pytest.mark.slow
 def test_a_function_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a program: it is one."""
-    monkeypatch.setattr("harness.foreign.PATIENCE_S", 2.0)
+    monkeypatch.setattr("harness.dialects.custom.PATIENCE_S", 2.0)
     with foreign("judges:hang") as judge:
         assert judge is not None
         with pytest.raises(JudgeError, match="no answer within 2 s"):

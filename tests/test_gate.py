@@ -2,12 +2,12 @@
 
 import pytest
 
-from harness.codes import Code, Dialect
-from harness.engine import Engine, Life, Policy, Run
+from harness.dialects.retry import Branch
+from harness.engine.loop import Engine, Life, Policy, Run
 from harness.evidence import Evidence, Exited, Signaled, Witness
-from harness.gate import Verdict, exit_code, judge
-from harness.retry import Branch
-from harness.scenario import Expectation, ExpectedAttempt
+from harness.scenarios.schema import Expectation, ExpectedAttempt
+from harness.scenarios.verdict import Verdict, exit_code, judge
+from harness.wire.codes import Code, Dialect
 
 CRASH = ExpectedAttempt("SIGSEGV", Code.TASK_PROCESS_SIGSEGV)
 DONE = ExpectedAttempt("exited 0")

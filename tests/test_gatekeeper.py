@@ -15,26 +15,27 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import supervisor, trial
-from harness.baseline import keeper as gatekeeper
-from harness.baseline.file import load
-from harness.baseline.keeper import Finding, Interrupted, Keeper, Night, Unit, check, check_tables, pairs_of
-from harness.baseline.recording import Wanted, make
-from harness.baseline.tables import ask_all
-from harness.campaign import Campaign, run_all
-from harness.classifier import Classification
+from harness import supervisor
 from harness.cli.program import program
-from harness.codes import Dialect
-from harness.engine import Run
-from harness.errors import UnexpectedError, internal
+from harness.dialects.protocol import BuiltIn, Guarded
+from harness.dialects.retry import Decision, Request
+from harness.dialects.rules import Classification
+from harness.engine.loop import Run
 from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
-from harness.gate import Verdict
-from harness.judge import BuiltIn, Guarded
-from harness.retry import Decision, Request
-from harness.scenario import load as load_scenario
-from harness.scenario import shipped
-from harness.selection import select
+from harness.gate import keeper as gatekeeper
+from harness.gate.file import load
+from harness.gate.keeper import Finding, Interrupted, Keeper, Night, Unit, check, check_tables, pairs_of
+from harness.gate.recording import Wanted, make
+from harness.gate.tables import ask_all
+from harness.scenarios import live as trial
+from harness.scenarios.campaign import Campaign, run_all
+from harness.scenarios.schema import load as load_scenario
+from harness.scenarios.schema import shipped
+from harness.scenarios.select import select
+from harness.scenarios.verdict import Verdict
+from harness.wire.codes import Dialect
+from harness.wire.errors import UnexpectedError, internal
 
 SCENARIO = """\
 claim = "A race is retried."
@@ -120,10 +121,10 @@ def test_what_was_recorded_passes() -> None:
 def test_what_this_machine_can_neither_record_nor_run_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A baseline that was recorded here is green here; where it could be recorded, a case without an entry fails."""
     with monkeypatch.context() as here:
-        here.setattr("harness.baseline.recording.why_not", lambda _: "not here")
+        here.setattr("harness.gate.recording.why_not", lambda _: "not here")
         record()
     assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "FAIL"}
-    monkeypatch.setattr("harness.baseline.keeper.why_not", lambda _: "not here")
+    monkeypatch.setattr("harness.gate.keeper.why_not", lambda _: "not here")
     assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "SKIP"}
 
 

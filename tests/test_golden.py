@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from harness.codes import Code, Dialect
-from harness.errors import (
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import (
     TaskError,
     UnexpectedError,
     enhance,
@@ -26,8 +26,8 @@ from harness.errors import (
     parse_error,
     sanitize,
 )
-from harness.policy import DEFAULTS, RetryPolicy, next_delay_ms, parse_options, parse_policy
-from harness.truncation import truncate_message, truncate_stack
+from harness.wire.policy import DEFAULTS, RetryPolicy, next_delay_ms, parse_options, parse_policy
+from harness.wire.truncation import truncate_message, truncate_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,14 +15,14 @@ from typing import Any
 import chaos
 import pytest
 
-from harness.campaign import Campaign, decided
 from harness.cli.order import DEFAULT_DIALECT, Order, open_history
-from harness.codes import Dialect
 from harness.evidence import EndedBy
 from harness.exceptions import InfraError, InvalidInputError
-from harness.gate import Verdict
-from harness.history import APPLICATION, VERSION, History
-from harness.scenario import Scenario, load, shipped
+from harness.journal import APPLICATION, VERSION, History
+from harness.scenarios.campaign import Campaign, decided
+from harness.scenarios.schema import Scenario, load, shipped
+from harness.scenarios.verdict import Verdict
+from harness.wire.codes import Dialect
 
 CONTROLS = load(shipped() / "controls.toml")
 FLAKY = load(shipped() / "bad-host.toml")
@@ -171,7 +171,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from harness.exceptions import InfraError
-from harness.history import History
+from harness.journal import History
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 history = History(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 from likeness import FAULTS, gist, moment_s
 
-from harness.capabilities import why_not
-from harness.catalogue import Fault
 from harness.evidence import Exited, Host
 from harness.exceptions import InfraError
-from harness.hosts import runner_path
-from harness.rollcall import limits_for
+from harness.faults.catalogue import Fault
+from harness.machine import why_not
+from harness.scenarios.rollcall import limits_for
 from harness.supervisor import Shot, supervise
+from harness.supervisor.launch import runner_path
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 import harness
-from harness import Dialect, Fault, InfraError, InvalidInputError, Limits, Policy, Run, job
-from harness.job import CHANNEL_BYTES, CHANNEL_FD
+from harness import Dialect, Fault, InfraError, InvalidInputError, Limits, Policy, Run
+from harness.child import function as job
+from harness.child.function import CHANNEL_BYTES, CHANNEL_FD
 from harness.supervisor import channel
 
 THREE = Policy(3, {"maxAttempts": 3, "minTimeoutInMs": 10, "factor": 1, "randomize": False})

@@ -5,9 +5,8 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from harness.codes import Code, Dialect
-from harness.errors import TaskError, internal
-from harness.lifecycle import (
+from harness.dialects.retry import MAX_ATTEMPTS, Settings
+from harness.engine.lifecycle import (
     ACTIONS,
     MOST_USAGE_MS,
     STALL_DELAY_MS,
@@ -23,7 +22,8 @@ from harness.lifecycle import (
     step,
     wait_ms,
 )
-from harness.retry import MAX_ATTEMPTS, Settings
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import TaskError, internal
 
 SEGV = internal(Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, "Process exited with code -1 after signal SIGSEGV.")
 OOM = internal(Code.TASK_PROCESS_OOM_KILLED)

@@ -26,14 +26,25 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from harness import lifecycle, retry
-from harness.codes import Code, Dialect
-from harness.engine import Engine, Life, Policy, Run
-from harness.errors import TaskError, enhance, internal, is_looked_up, is_retriable
+from harness.dialects import retry
+from harness.dialects.retry import Outcome, Request, RunSettings, Settings
+from harness.engine import lifecycle
+from harness.engine.lifecycle import (
+    ACTIONS,
+    Completion,
+    Event,
+    Execution,
+    Input,
+    Rules,
+    StaleSnapshotError,
+    Task,
+    create,
+)
+from harness.engine.loop import Engine, Life, Policy, Run
 from harness.evidence import Evidence, Exited, Memory, Signaled
-from harness.lifecycle import ACTIONS, Completion, Event, Execution, Input, Rules, StaleSnapshotError, Task, create
-from harness.policy import PRESETS, parse_policy
-from harness.retry import Outcome, Request, RunSettings, Settings
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import TaskError, enhance, internal, is_looked_up, is_retriable
+from harness.wire.policy import PRESETS, parse_policy
 
 EXAMPLES = int(os.environ.get("LIFECYCLE_EXAMPLES", "100"))
 NON_ZERO = Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE

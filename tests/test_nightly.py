@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from test_baseline import entry_of
 
-from harness.baseline.entries import Entry
-from harness.baseline.nightly import ALIKE_TRIALS, alarm, conclude, first_watch, second_watch, strangers, trouble
-from harness.gate import Judgement, Verdict
-from harness.statistics import SequentialTest, fixed_trials
-from harness.tally import Outcome, Tally
+from harness.experiments.statistics import SequentialTest, fixed_trials
+from harness.experiments.tally import Outcome, Tally
+from harness.gate.entries import Entry
+from harness.gate.nights import ALIKE_TRIALS, alarm, conclude, first_watch, second_watch, strangers, trouble
+from harness.scenarios.verdict import Judgement, Verdict
 
 GROUP = 10
 

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
-from harness.catalogue import Fault, catalogue
-from harness.signature import signature
-from harness.statistics import Sums, overdispersion
+from harness.engine.draw import draw
+from harness.evidence import signature
+from harness.experiments.statistics import Sums, overdispersion
+from harness.faults.catalogue import Fault, catalogue
 from harness.supervisor import Shot, Zygote
-from harness.trial import draw
 
 RACES = [fault for fault in catalogue().values() if fault.kind == "racy"]
 GROUPS, SIZE, DOSE, DEADLINE_S = int(os.environ.get("RACE_GROUPS", "20")), 10, 0.3, 60

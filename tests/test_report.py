@@ -12,10 +12,10 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from harness.codes import Dialect
-from harness.dossier import MOST_POINTS, Confusion, Curve, Dossier, read
-from harness.history import History
+from harness.journal import History
 from harness.report import html, junit, markdown
+from harness.report.reader import MOST_POINTS, Confusion, Curve, Dossier, read
+from harness.wire.codes import Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
 EVIL = "</pre><script>alert(1)</script>\x07|`'\""

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from harness.codes import Dialect
-from harness.engine import Engine, Life, Policy, Run, Saved
-from harness.errors import TaskError
+from harness.engine.lifecycle import Execution
+from harness.engine.loop import Engine, Life, Policy, Run, Saved
 from harness.evidence import Evidence, Exited, Memory, Signaled
 from harness.exceptions import InfraError
-from harness.history import History
-from harness.lifecycle import Execution
+from harness.journal import History
+from harness.wire.codes import Dialect
+from harness.wire.errors import TaskError
 
 SEGV, DONE = Life(Evidence(Signaled("SIGSEGV"))), Life(Evidence(Exited(0)))
 OOM = Life(Evidence(Signaled("SIGKILL"), memory=Memory(oom_kills=1)))

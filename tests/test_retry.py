@@ -13,18 +13,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from harness.codes import Code, Dialect
-from harness.errors import Kind, TaskError, UnexpectedError, enhance, error_of_exit, internal
-from harness.policy import (
-    DEFAULTS,
-    PRESETS,
-    RetryPolicy,
-    memory_bytes,
-    next_delay_ms,
-    parse_options,
-    parse_policy,
-)
-from harness.retry import (
+from harness.dialects.retry import (
     Branch,
     Decision,
     Method,
@@ -34,6 +23,17 @@ from harness.retry import (
     RunSettings,
     Settings,
     decide,
+)
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import Kind, TaskError, UnexpectedError, enhance, error_of_exit, internal
+from harness.wire.policy import (
+    DEFAULTS,
+    PRESETS,
+    RetryPolicy,
+    memory_bytes,
+    next_delay_ms,
+    parse_options,
+    parse_policy,
 )
 
 NOW = Dialect.UPSTREAM_4_5

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
-from harness.scenario import Scenario, load, load_all, shipped
+from harness.scenarios.schema import Scenario, load, load_all, shipped
+from harness.wire.codes import Dialect
 
 GOOD = """
 claim = "A crash is a crash."

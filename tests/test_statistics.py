@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from harness.exceptions import InvalidInputError
-from harness.statistics import (
+from harness.experiments.statistics import (
     SequentialTest,
     Sums,
     all_fail,

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from mutants import Mutant, mutants
 
-from harness.baseline.keeper import check_tables
-from harness.baseline.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
-from harness.baseline.tables import Tables, ask_all
-from harness.codes import CODES, Code, Dialect
-from harness.errors import TaskError, internal, sanitize
+from harness.dialects.protocol import BuiltIn
+from harness.dialects.retry import Request, RunSettings
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.exceptions import HarnessError
-from harness.gate import Verdict
-from harness.judge import BuiltIn
-from harness.retry import Request, RunSettings
+from harness.gate.keeper import check_tables
+from harness.gate.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
+from harness.gate.tables import Tables, ask_all
+from harness.scenarios.verdict import Verdict
+from harness.wire.codes import CODES, Code, Dialect
+from harness.wire.errors import TaskError, internal, sanitize
 
 ENDINGS = ("max-duration", "cancelled", "cleanup")
 OTHER_SIGNALS = ("killed", "sigterm", "sent-segv", "sent-signal")

@@ -11,9 +11,12 @@ HARNESS = Path(__file__).parent.parent / "harness"
 MODULES = sorted(HARNESS.rglob("*.py"))
 
 PURE = [
-    *("codes", "truncation", "errors", "policy", "classifier", "retry", "gate", "engine", "evidence", "signature"),
-    *("statistics", "tally", "findings", "lifecycle", "request", "legacy"),
-    *("judge", "baseline/questions", "baseline/tables", "baseline/entries", "baseline/nightly", "baseline/tomlwriter"),
+    "evidence",
+    *(f"wire/{name}" for name in ("codes", "truncation", "errors", "policy", "request")),
+    *(f"dialects/{name}" for name in ("protocol", "retry", "rules", "v1")),
+    *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
+    *(f"experiments/{name}" for name in ("statistics", "tally", "findings")),
+    *(f"gate/{name}" for name in ("entries", "nights", "questions", "tables", "tomlwriter")),
 ]
 WORLD = {
     "os",
@@ -29,33 +32,6 @@ WORLD = {
     "tempfile",
 }
 
-# Data walks one way: a module imports only from rows above its own.
-ROWS = [
-    ["exceptions", "interrupt"],
-    ["evidence", "codes", "statistics"],
-    ["victim", "job", "answerer"],
-    ["hosts"],
-    ["armed"],
-    ["supervisor", "catalogue", "truncation", "policy", "tally"],
-    ["findings"],
-    ["capabilities", "errors", "signature"],
-    ["request"],
-    ["legacy"],
-    ["classifier", "retry"],
-    ["judge"],
-    ["foreign", "lifecycle"],
-    ["engine", "scenario"],
-    ["trial", "gate", "history", "selection"],
-    ["jobs"],
-    ["campaign", "rollcall", "experiment", "environment"],
-    ["baseline", "calibration"],
-    ["dossier"],
-    ["report"],
-    ["cli", "pytest_plugin"],
-    ["__main__"],
-]
-
-
 def imports(path: Path) -> list[str]:
     """Names of all modules that a file imports, wherever in it."""
     names: list[str] = []
@@ -67,15 +43,9 @@ def imports(path: Path) -> list[str]:
     return names
 
 
-def room(dotted: str) -> str | None:
-    """The room of this package that an import enters."""
-    parts = dotted.split(".")
-    return parts[1] if parts[0] == "harness" and len(parts) > 1 else None
-
-
 def test_only_victim_names_the_extension() -> None:
-    """No module but victim.py mentions the extension."""
-    assert [path.name for path in MODULES if "_native" in path.read_text()] == ["victim.py"]
+    """No module but the child's mentions the extension."""
+    assert [path.name for path in MODULES if "_native" in path.read_text()] == ["fault.py"]
 
 
 def test_the_supervising_process_never_loads_the_crashing_code() -> None:
@@ -85,7 +55,7 @@ import importlib, pathlib, pkgutil, harness
 for found in pkgutil.walk_packages(harness.__path__, "harness."):
     if not found.name.endswith(("__main__", "_native", "libcrashbox")):
         importlib.import_module(found.name)
-from harness.catalogue import catalogue
+from harness.faults.catalogue import catalogue
 from harness.supervisor import Shot, supervise
 assert len(catalogue()) > 10
 assert str(supervise(Shot("null_read"), deadline_s=30).termination) == "SIGSEGV"
@@ -100,16 +70,3 @@ def test_the_core_touches_no_clock_process_or_file(name: str) -> None:
     """The pure modules import nothing that reaches the world."""
     entered = {one.split(".")[0] for one in imports(HARNESS / f"{name}.py")}
     assert not entered & WORLD
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HARNESS)))
-def test_data_walks_one_way(path: Path) -> None:
-    """A module imports from rows above its own, or from its own room."""
-    own = path.relative_to(HARNESS).parts[0].removesuffix(".py")
-    row_of = {name: row for row, names in enumerate(ROWS) for name in names}
-    if own == "__init__":
-        return
-    assert own in row_of, f"{own} has no row: give it one"
-    for entered in filter(None, map(room, imports(path))):
-        known = entered if entered in row_of else None  # a name from harness/__init__ is no room
-        assert known is None or known == own or row_of[known] < row_of[own], f"{own} imports {entered}"

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from witness import LOOKS, Look, ask, ask_for_words, ask_ptrace, looks_for, missing
 
-from harness.capabilities import why_not
-from harness.catalogue import catalogue, find
+from harness.faults.catalogue import catalogue, find
+from harness.machine import why_not
 
 KINDS = {
     "ptrace": "null_read",

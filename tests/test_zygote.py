@@ -10,13 +10,13 @@ import psutil
 import pytest
 from likeness import FAULTS, gist, moment_s
 
-from harness.capabilities import why_not
-from harness.catalogue import Fault
 from harness.evidence import EndedBy, Exited, Host, Signaled, Start, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.hosts import runner_path
-from harness.rollcall import limits_for
+from harness.faults.catalogue import Fault
+from harness.machine import why_not
+from harness.scenarios.rollcall import limits_for
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, supervise
+from harness.supervisor.launch import runner_path
 from harness.supervisor.zygote import HEAD, TRIAL_BYTES
 
 MIB = 1 << 20

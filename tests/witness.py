@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
-from harness.capabilities import why_not
-from harness.catalogue import Fault, catalogue, find
-from harness.evidence import Evidence, Exited, FaultRecord
-from harness.hosts import runner_path
-from harness.rollcall import DEADLINE_S, HANG_S, limits_for
-from harness.signature import address_class
+from harness.evidence import Evidence, Exited, FaultRecord, address_class
+from harness.faults.catalogue import Fault, catalogue, find
+from harness.machine import why_not
+from harness.scenarios.rollcall import DEADLINE_S, HANG_S, limits_for
 from harness.supervisor import Shot, box, process, supervise
+from harness.supervisor.launch import runner_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

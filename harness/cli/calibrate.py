@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from harness.calibration import DIAL, Tried, calibrate, check
-from harness.catalogue import find
 from harness.cli.options import common, emit_pretty
 from harness.evidence import Host, Start
+from harness.experiments.calibration import DIAL, Tried, calibrate, check
+from harness.faults.catalogue import find
 from harness.report.experiment import fact_lines
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
+    from harness.wire.codes import Dialect
 
 
 @click.command("calibrate", epilog="Example: crash-harness calibrate torn_publish --target .3")

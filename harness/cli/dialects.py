@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.options import common, emit_pretty
-from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
 from harness.report.dialects import PAGES, compare
 from harness.report.terminal import console
+from harness.wire.codes import Dialect
 
 NAMES = [dialect.value for dialect in Dialect]
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.capabilities import Capability, capabilities, surroundings, why_not
 from harness.cli.options import common, emit_pretty
 from harness.exceptions import InfraError
+from harness.machine import Capability, capabilities, surroundings, why_not
 from harness.report.words import counted, evidence_line
-from harness.scenario import load_all, shipped
+from harness.scenarios.schema import load_all, shipped
 from harness.supervisor import Shot, supervise
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
+    from harness.wire.codes import Dialect
 
 PROOF_S = 30.0
 

@@ -15,17 +15,17 @@ import click
 import msgspec
 
 from harness.cli.options import common, emit, size
-from harness.engine import Attempt, Engine, Life, Policy, Run
-from harness.history import History
-from harness.lifecycle import SUCCEEDED
-from harness.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, refuse_unknown
+from harness.engine.draw import draw
+from harness.engine.lifecycle import SUCCEEDED
+from harness.engine.loop import Attempt, Engine, Life, Policy, Run
+from harness.journal import History
 from harness.report.words import attempt_line, counted
 from harness.supervisor import Command, Limits, supervise
-from harness.trial import draw
+from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, refuse_unknown
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
     from harness.supervisor.limits import MemoryBy
+    from harness.wire.codes import Dialect
 
 
 LONGEST_SLEEP_S = 86400.0

@@ -12,26 +12,25 @@ import click
 import msgspec
 from rich.markup import escape
 
-from harness.campaign import processors, title_of
-from harness.capabilities import why_not
 from harness.cli.options import common, emit_pretty, size
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
-from harness.environment import environment
 from harness.evidence import Host, Start
 from harness.exceptions import InvalidInputError
-from harness.experiment import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
-from harness.findings import TARGET, Stopping, differ, find
-from harness.history import History
+from harness.experiments.conduct import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
+from harness.experiments.findings import TARGET, Stopping, differ, find
+from harness.experiments.statistics import SequentialTest
+from harness.journal import History
+from harness.machine import environment, why_not
 from harness.report.experiment import finding_lines, progress_line
 from harness.report.terminal import console, progress
-from harness.scenario import Case, Scenario, check_victim
-from harness.selection import select
-from harness.statistics import SequentialTest
+from harness.scenarios.campaign import processors, title_of
+from harness.scenarios.schema import Case, Scenario, check_victim
+from harness.scenarios.select import select
 from harness.supervisor import Limits
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
     from harness.supervisor.limits import MemoryBy
+    from harness.wire.codes import Dialect
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130

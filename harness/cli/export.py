@@ -10,10 +10,10 @@ import msgspec
 
 from harness.cli.options import common, emit
 from harness.exceptions import InvalidInputError
-from harness.history import History
+from harness.journal import History
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
+    from harness.wire.codes import Dialect
 
 
 @click.command(epilog="Example: crash-harness export runs.sqlite > runs.jsonl")

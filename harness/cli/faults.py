@@ -8,14 +8,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.capabilities import why_not
-from harness.catalogue import Fault, catalogue, find
 from harness.cli.options import common, emit_pretty
+from harness.faults.catalogue import Fault, catalogue, find
+from harness.machine import why_not
 from harness.report.catalogue import page
 from harness.report.terminal import console
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
+    from harness.wire.codes import Dialect
 
 
 @click.command(epilog="Example: crash-harness faults torn_publish")

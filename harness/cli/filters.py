@@ -9,18 +9,18 @@ from typing import IO, TYPE_CHECKING
 import click
 import msgspec
 
-from harness.classifier import classify
 from harness.cli.options import common, emit
-from harness.errors import UnexpectedError
+from harness.dialects.retry import Request, RunNotFoundError, decide
+from harness.dialects.rules import classify
+from harness.engine.draw import draw
 from harness.evidence import Evidence
 from harness.exceptions import InvalidInputError
-from harness.retry import Request, RunNotFoundError, decide
-from harness.trial import draw
+from harness.wire.errors import UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.codes import Dialect
+    from harness.wire.codes import Dialect
 
 
 def _source(_: click.Context, __: click.Parameter, value: str) -> IO[bytes]:

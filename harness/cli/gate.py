@@ -12,26 +12,26 @@ import msgspec
 from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.baseline.file import load, save
-from harness.baseline.keeper import Finding, Keeper, Night, Pair, check, pairs_of
-from harness.baseline.recording import SEEDS, Wanted, make
-from harness.campaign import processors
 from harness.cli.options import classifier, common, emit_pretty
-from harness.codes import Dialect
+from harness.dialects.custom import foreign
 from harness.exceptions import InvalidInputError
-from harness.foreign import foreign
-from harness.gate import exit_code
+from harness.gate.file import load, save
+from harness.gate.keeper import Finding, Keeper, Night, Pair, check, pairs_of
+from harness.gate.recording import SEEDS, Wanted, make
 from harness.report.gate import finding_lines, summary
 from harness.report.terminal import console, progress
-from harness.selection import select
+from harness.scenarios.campaign import processors
+from harness.scenarios.select import select
+from harness.scenarios.verdict import exit_code
+from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.progress import Progress, TaskID
 
-    from harness.baseline.entries import Baseline
-    from harness.baseline.keeper import Unit
+    from harness.gate.entries import Baseline
+    from harness.gate.keeper import Unit
 
 RANDOM_BYTES = 4
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
 from harness.supervisor import parse_bytes
+from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.capabilities import surroundings
-from harness.codes import Dialect
 from harness.exceptions import InvalidInputError
-from harness.history import History
-from harness.selection import select
+from harness.journal import History
+from harness.machine import surroundings
+from harness.scenarios.select import select
+from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

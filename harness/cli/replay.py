@@ -11,13 +11,13 @@ import msgspec
 from harness.cli.options import common, emit_pretty
 from harness.cli.order import NO_HISTORY
 from harness.exceptions import InvalidInputError
-from harness.experiment import Experiment, Gunner, Variant
-from harness.gate import Verdict, exit_code
-from harness.history import History
+from harness.experiments.conduct import Experiment, Gunner, Variant
+from harness.journal import History
+from harness.scenarios.verdict import Verdict, exit_code
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
-    from harness.tally import Trial
+    from harness.experiments.tally import Trial
+    from harness.wire.codes import Dialect
 
 COMPARED = ("injected", "ended", "code", "cause", "branch", "si_code")
 

@@ -11,16 +11,16 @@ from rich.markup import escape
 
 from harness.cli.options import common, emit_pretty
 from harness.cli.order import NO_HISTORY
-from harness.dossier import Dossier, read
 from harness.exceptions import InvalidInputError
-from harness.gate import exit_code
-from harness.history import History
+from harness.journal import History
 from harness.report import html, junit, markdown
 from harness.report.experiment import finding_lines_of
+from harness.report.reader import Dossier, read
 from harness.report.terminal import console, reasons, summary, table
+from harness.scenarios.verdict import exit_code
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
+    from harness.wire.codes import Dialect
 
 
 @click.command(epilog="Example: crash-harness report runs.sqlite --html report.html --junit junit.xml")

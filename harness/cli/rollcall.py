@@ -7,12 +7,12 @@ from collections import Counter
 from rich.markup import escape
 from rich.table import Table
 
-from harness.catalogue import catalogue
 from harness.cli.options import emit_pretty
-from harness.gate import Verdict, exit_code
+from harness.faults.catalogue import catalogue
 from harness.report.terminal import STYLES, console, progress
 from harness.report.words import counted
-from harness.rollcall import Answer, call_all
+from harness.scenarios.rollcall import Answer, call_all
+from harness.scenarios.verdict import Verdict, exit_code
 
 INTERRUPTED = 130
 

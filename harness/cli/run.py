@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from harness.campaign import Campaign, Result, decided, processors, run_all, title_of
 from harness.cli.options import classifier, common, emit_pretty
 from harness.cli.order import Order, open_history
 from harness.cli.rollcall import roll_call
+from harness.dialects.custom import foreign
 from harness.exceptions import InvalidInputError
-from harness.foreign import foreign
-from harness.gate import exit_code, observed
 from harness.report import words
 from harness.report.terminal import console, plain_line, progress, reasons, summary, table
-from harness.selection import select
+from harness.scenarios.campaign import Campaign, Result, decided, processors, run_all, title_of
+from harness.scenarios.select import select
+from harness.scenarios.verdict import exit_code, observed
 
 if TYPE_CHECKING:
-    from harness.codes import Dialect
-    from harness.scenario import Scenario
+    from harness.scenarios.schema import Scenario
+    from harness.wire.codes import Dialect
 
 INTERRUPTED = 130
 

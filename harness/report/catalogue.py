@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.catalogue import Fault
+    from harness.faults.catalogue import Fault
 
 HEAD = """\
 # The faults

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from harness.classifier import OOM_TEXTS, classify
-from harness.codes import Code, Dialect
-from harness.errors import TaskError, internal
+from harness.dialects.retry import Request, RunSettings, Settings
+from harness.dialects.rules import OOM_TEXTS, classify
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
-from harness.retry import Request, RunSettings, Settings
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import TaskError, internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from harness.exceptions import InvalidInputError
-from harness.statistics import wilson
+from harness.experiments.statistics import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.dossier import Curve
-    from harness.findings import Wait
+    from harness.experiments.findings import Wait
+    from harness.report.reader import Curve
 
 BLUE, ORANGE, GREY = "#1f4e79", "#b35806", "#b8c7d9"
 LEAST_EXPECTED = 0.5

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.classifier import classify
-from harness.codes import Code, Dialect
-from harness.errors import enhance, internal
+from harness.dialects.retry import Decision, Request, RunSettings, Settings, decide
+from harness.dialects.rules import classify
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
 from harness.report.cells import DECISIONS, NOT_KILLED, NULL, OUTER, OWN, REFUSED, SENT, because, rules, sweep
-from harness.retry import Decision, Request, RunSettings, Settings, decide
+from harness.wire.codes import Code, Dialect
+from harness.wire.errors import enhance, internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.statistics import wilson
+from harness.experiments.statistics import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.experiment import Experiment, Progress
-    from harness.findings import Difference, Finding
-    from harness.statistics import Interval, Overdispersion
+    from harness.experiments.conduct import Experiment, Progress
+    from harness.experiments.findings import Difference, Finding
+    from harness.experiments.statistics import Interval, Overdispersion
 
 NOTEWORTHY = 0.05
 SHOWN_WAITS = 5

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from harness.gate import Verdict
+from harness.experiments.statistics import wilson
 from harness.report import words
-from harness.statistics import wilson
+from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.baseline.keeper import Finding
+    from harness.gate.keeper import Finding
 
 SHOWN = 12  # reasons of a finding; --json has them all
 

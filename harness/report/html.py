@@ -14,9 +14,9 @@ from harness.report.experiment import fact_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from harness.campaign import Result
-    from harness.dossier import Confusion, Curve, Dossier
-    from harness.findings import Finding
+    from harness.experiments.findings import Finding
+    from harness.report.reader import Confusion, Curve, Dossier
+    from harness.scenarios.campaign import Result
 
 STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #111; }

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from harness.gate import Verdict
 from harness.report.experiment import finding_lines_of
+from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
-    from harness.campaign import Result
-    from harness.dossier import Dossier, Told
+    from harness.report.reader import Dossier, Told
+    from harness.scenarios.campaign import Result
 
 NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ELEMENTS = {Verdict.FAIL: "failure", Verdict.INFRA: "error", Verdict.UNKNOWN: "skipped", Verdict.SKIP: "skipped"}

@@ -11,7 +11,7 @@ from harness.report.experiment import finding_lines_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.dossier import Dossier
+    from harness.report.reader import Dossier
 
 
 def _cell(text: object) -> str:

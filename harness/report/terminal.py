@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from harness.gate import Verdict
 from harness.report import words
+from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.campaign import Result
+    from harness.scenarios.campaign import Result
 
 PLAIN_WIDTH = 240
 STYLES = {

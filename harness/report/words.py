@@ -7,14 +7,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.evidence import spelling
-from harness.gate import observed
+from harness.scenarios.verdict import observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.campaign import Result
-    from harness.engine import Attempt, Run
+    from harness.engine.loop import Attempt, Run
     from harness.evidence import Evidence
+    from harness.scenarios.campaign import Result
 
 
 def folded(words: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import job
+from harness.child import function
 from harness.exceptions import InfraError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 def command() -> tuple[str, ...]:
     """Return the command of a victim that calls a function."""
-    return sys.executable, "-P", job.__file__
+    return sys.executable, "-P", function.__file__
 
 
 @contextmanager
@@ -42,17 +42,19 @@ def open_channel(module: str, name: str, args: Sequence[object], kwargs: Mapping
     """Yield the descriptor that asks for one call. Raises InvalidInputError for arguments that JSON can't hold."""
     asked = {"path": sys.path, "module": module, "name": name, "args": list(args), "kwargs": dict(kwargs)}
     try:
-        request = job.pack(msgspec.json.encode(asked))
+        request = function.pack(msgspec.json.encode(asked))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise InvalidInputError(f"arguments of {module}:{name}: {error}") from error
-    if len(request) > job.CHANNEL_BYTES:
-        raise InvalidInputError(f"arguments of {module}:{name}: {len(request)} bytes, of which {job.CHANNEL_BYTES} fit")
+    if len(request) > function.CHANNEL_BYTES:
+        raise InvalidInputError(
+            f"arguments of {module}:{name}: {len(request)} bytes, of which {function.CHANNEL_BYTES} fit"
+        )
     try:
         fd = os.memfd_create("crash-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError as error:
         raise InfraError(f"the channel can't be made: {error.strerror}") from error
     try:
-        os.ftruncate(fd, job.CHANNEL_BYTES)
+        os.ftruncate(fd, function.CHANNEL_BYTES)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         os.pwrite(fd, request, 0)
         yield fd
@@ -62,7 +64,7 @@ def open_channel(module: str, name: str, args: Sequence[object], kwargs: Mapping
 
 def answer(fd: int) -> Answer | None:
     """Read what came back; None where it is no whole answer. Never raises for what a victim wrote there."""
-    payload = job.unpack(os.pread(fd, job.CHANNEL_BYTES, 0))
+    payload = function.unpack(os.pread(fd, function.CHANNEL_BYTES, 0))
     try:
         return msgspec.json.decode(payload, type=_Answered).checked() if payload else None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from harness.child.fault import BOX_FD
+from harness.child.function import CHANNEL_FD
 from harness.exceptions import InfraError
-from harness.hosts import extension_path
-from harness.job import CHANNEL_FD
-from harness.victim import BOX_FD
+from harness.supervisor.launch import extension_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

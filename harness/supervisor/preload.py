@@ -9,8 +9,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.hosts import extension_path
 from harness.supervisor.elf import find_program, read_program
+from harness.supervisor.launch import extension_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,11 +13,11 @@ import msgspec
 
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Host, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.hosts import host_command, shot_words
 from harness.supervisor import box, preload
 from harness.supervisor.backtrace import CoreTrap
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
+from harness.supervisor.launch import host_command, shot_words
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 

@@ -1,4 +1,4 @@
-"""Many trials of one shot, cheaply: a small process, below a guard, that starts a victim a trial (native/zygote.c)."""
+"""Many trials of one shot, cheaply: a small process, below a guard, that starts a victim a trial."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import msgspec
 
 from harness.evidence import EndedBy, Evidence, Host, Memory, Signaled, Start, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.hosts import MODES, zygote_command
 from harness.supervisor import box
 from harness.supervisor.guard import Guard, Report
 from harness.supervisor.ladder import Containment, Wanted, contain, process_options
+from harness.supervisor.launch import MODES, zygote_command
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 from harness.supervisor.process import GRACE_S, INTENTS, Shot, allocation_failures, decode_status, milliseconds

@@ -1,0 +1,1 @@
+"""Programs that run inside another process, by path. They import nothing of harness."""

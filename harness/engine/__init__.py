@@ -1,0 +1,1 @@
+"""The attempt loop and the life of a run."""

@@ -1,0 +1,274 @@
+"""The attempt loop: runs a task until the dialect says stop. Processes, clock and random are handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable  # noqa: TC003 -- msgspec reads the annotations of Engine
+from typing import Final, Protocol
+
+import msgspec
+
+from harness.dialects.protocol import BuiltIn, Judge
+from harness.dialects.retry import Decision, Request, RunSettings, worker_settings
+from harness.dialects.rules import Classification
+from harness.engine.lifecycle import (
+    SUCCEEDED,
+    Completion,
+    Event,
+    Execution,
+    Input,
+    Rules,
+    State,
+    Task,
+    create,
+    step,
+    wait_ms,
+)
+from harness.evidence import Evidence, spelling
+from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.wire.errors import TaskError, enhance
+from harness.wire.policy import DEFAULT_PRESET
+
+DID_NOT_FIRE: Final = "DID_NOT_FIRE"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What the user asked for. `retry` is upstream's lockedRetryConfig, as JSON gives it, or None for no policy."""
+
+    max_attempts: int | None = None
+    retry: object = None
+    machine: str = "small-1x"
+
+
+class Life(msgspec.Struct, frozen=True):
+    """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild").
+
+    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead.
+    """
+
+    evidence: Evidence
+    host: str | None = None
+    injected: str | None = None
+    value: object = None
+    thrown: TaskError | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One process life and everything that was made of it. `error` is raw, `enhanced` what the decision looked at."""
+
+    number: int
+    machine: str
+    evidence: Evidence
+    error: TaskError | None
+    rule: str
+    cause: str
+    enhanced: TaskError | None = None
+    decision: Decision | None = None
+    host: str | None = None
+    injected: str | None = None
+    value: object = None
+
+    def __str__(self) -> str:
+        """How it ended, what it was called, and what followed."""
+        seen = spelling(self.evidence)
+        if self.error is None or self.decision is None:
+            return f"attempt {self.number} on {self.machine}: {seen}"
+        error = self.enhanced or self.error
+        called = error.code if isinstance(error.code, str) else f"{error.name}: {error.message}"
+        then = f"{self.decision.outcome} ({self.decision.branch})"
+        wait = f" in {self.delay_ms:g} ms" if self.delay_ms is not None else ""
+        return f"attempt {self.number} on {self.machine}: {seen}; {self.cause}; {called}; {then}{wait}"
+
+    @property
+    def delay_ms(self) -> float | None:
+        """Milliseconds until the next attempt; None when there is none."""
+        settings = self.decision.settings if self.decision else None
+        return settings.delay if settings else None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """All attempts of one task, with its final status."""
+
+    status: str
+    attempts: tuple[Attempt, ...]
+    events: tuple[Event, ...] = ()
+
+    def __str__(self) -> str:
+        """The decision trail, a line an attempt, and the status."""
+        return "\n".join([*map(str, self.attempts), self.status])
+
+    @property
+    def value(self) -> object:
+        """What the function returned in the end; None for jobs that return nothing, or that failed."""
+        return self.attempts[-1].value if self.status == SUCCEEDED else None
+
+    @property
+    def is_flaky(self) -> bool:
+        """Whether it succeeded after at least one failed attempt."""
+        return self.status == SUCCEEDED and len(self.attempts) > 1
+
+
+class Clock(Protocol):
+    """Milliseconds since some epoch, and how to let them pass."""
+
+    @property
+    def now_ms(self) -> float:
+        """Milliseconds since the epoch."""
+
+    def wait_ms(self, delay_ms: float) -> None:
+        """Let time pass."""
+
+
+class VirtualClock:
+    """Milliseconds that pass only when waited for: delays are computed and recorded, not slept."""
+
+    def __init__(self) -> None:
+        self._now_ms = 0.0
+
+    @property
+    def now_ms(self) -> float:
+        """Milliseconds since the run began."""
+        return self._now_ms
+
+    def wait_ms(self, delay_ms: float) -> None:
+        """Let time pass."""
+        self._now_ms += delay_ms
+
+
+class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of a run as a journal keeps it: the state after it, what was emitted, and the attempt that ended."""
+
+    state: State
+    events: tuple[Event, ...] = ()
+    attempt: Attempt | None = None
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
+
+    `foreign` is asked in the dialect's place, if there is one.
+    """
+
+    policy: Policy
+    dialect: Dialect
+    random: Callable[[], float]
+    clock: Clock = msgspec.field(default_factory=VirtualClock)
+    foreign: Judge | None = None
+    rules: Rules | None = None
+
+    def run(
+        self,
+        execute: Callable[[int, str], Life],
+        observe: Callable[[Attempt], object] | None = None,
+        *,
+        save: Callable[[Saved], object] | None = None,
+        saved: Iterable[Saved] = (),
+    ) -> Run:
+        """Execute attempts 1, 2, … until there is a final status.
+
+        `execute(number, machine)` lives one process life; `observe` sees each attempt as it ends. `save` gets each
+        step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
+        was under way then has ended without a word: to the engine it has stalled.
+        """
+        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        course = _Course(rules, save, list(saved))
+        course.recover(round(self.clock.now_ms), self.random)
+        while not course.state.is_final:
+            self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
+            number, machine = course.start(self._task())
+            if course.state.is_final:  # refused: there were too many
+                break
+            attempt, completion, random = self._live(execute(number, machine), number, course.settings)
+            attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
+            if observe:
+                observe(attempt)
+        return course.result()
+
+    def _judge(self) -> Judge:
+        return self.foreign or BuiltIn(self.dialect)
+
+    def _task(self) -> Task:
+        return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
+
+    def _live(self, life: Life, number: int, settings: RunSettings) -> tuple[Attempt, Completion, float | None]:
+        """Classify a life; where it failed, say what its worker reports, and draw for the decision."""
+        attempt, thrown = self.classify(life, number, settings.machine_preset or DEFAULT_PRESET)
+        if attempt.error is None:
+            return attempt, Completion(), None
+        random, now = self.random(), round(self.clock.now_ms)
+        own = worker_settings(thrown, settings, number, now, random) if thrown else None
+        return attempt, Completion(attempt.error, own), random
+
+    def classify(self, life: Life, number: int, machine: str) -> tuple[Attempt, TaskError | None]:
+        """Return the attempt without a decision, and the error thrown; the wait status outranks what was said."""
+        found = self._judge().classify(life.evidence)
+        thrown = life.thrown if found.error is None else None
+        if thrown:
+            found = Classification(thrown, "thrown", "exception")
+        enhanced = enhance(found.error, self.dialect) if found.error else None
+        lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
+        return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown
+
+    def judge(self, life: Life, number: int, machine: str) -> Attempt:
+        """Classify a life, and decide what would follow if it failed: one attempt, outside a run."""
+        settings = RunSettings(self.policy.max_attempts, self.policy.retry, machine)
+        attempt, completion, random = self._live(life, number, settings)
+        if completion.error is None:
+            return attempt
+        now = round(self.clock.now_ms)
+        request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
+        return _decided(attempt, self._judge().decide(request))
+
+
+def _decided(attempt: Attempt, decision: Decision) -> Attempt:
+    """A judge may have looked at another error than our own enhancer gives."""
+    return msgspec.structs.replace(attempt, decision=decision, enhanced=decision.enhanced or attempt.enhanced)
+
+
+class _Course:
+    """A run under way: its state, and all that led to it."""
+
+    def __init__(self, rules: Rules, save: Callable[[Saved], object] | None, saved: list[Saved]) -> None:
+        self._rules, self._save = rules, save
+        self.state = saved[-1].state if saved else create()
+        self._events = [event for one in saved for event in one.events]
+        self._attempts = [one.attempt for one in saved if one.attempt]
+
+    def _step(self, given: Input, attempt: Attempt | None = None) -> Attempt | None:
+        """Nothing follows from a step that is not saved."""
+        taken = step(self.state, given, self._rules)
+        if attempt and taken.decision:
+            attempt = _decided(attempt, taken.decision)
+        if self._save:
+            self._save(Saved(taken.state, taken.events, attempt))
+        self.state = taken.state
+        self._events += taken.events
+        return attempt
+
+    def recover(self, now_ms: float, random: Callable[[], float]) -> None:
+        """An attempt or a dequeue that was under way when the journal ends has stalled."""
+        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING}:
+            self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
+
+    def start(self, task: Task) -> tuple[int, str]:
+        """Dequeue if need be, and begin the next attempt: its number, and its machine."""
+        if self.state.execution is Execution.QUEUED:
+            self._step(Input("dequeue", self.state.snapshot, task=task))
+        self._step(Input("start", self.state.snapshot))
+        return self.state.attempt or 1, self.settings.machine_preset or DEFAULT_PRESET
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the first dequeue fixed."""
+        return self.state.settings or RunSettings()
+
+    def complete(self, attempt: Attempt, completion: Completion, now_ms: float, random: float | None) -> Attempt:
+        """Report an attempt, and keep it with its decision."""
+        given = Input("complete", self.state.snapshot, completion=completion, now_ms=now_ms, random=random)
+        attempt = self._step(given, attempt) or attempt
+        self._attempts.append(attempt)
+        return attempt
+
+    def result(self) -> Run:
+        """Return the run; one whose fault did not fire has proved nothing, whatever its exit status."""
+        unfired = bool(self._attempts) and self._attempts[-1].rule == "did-not-fire" and self.state.status == SUCCEEDED
+        return Run(DID_NOT_FIRE if unfired else self.state.status, tuple(self._attempts), tuple(self._events))

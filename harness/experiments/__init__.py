@@ -1,0 +1,1 @@
+"""Many trials of one thing: rates, intervals, independence, advice."""

@@ -1,0 +1,1 @@
+"""The catalogue of faults as Python sees it, and how one is fired."""

@@ -1,0 +1,166 @@
+"""Records a baseline: never from a failing run, unless it was accepted with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from harness.exceptions import InvalidInputError
+from harness.gate.entries import (
+    VERSION,
+    Baseline,
+    Entry,
+    Environment,
+    Fact,
+    Provenance,
+    ends_by_design,
+    keep,
+    record,
+    record_wild,
+)
+from harness.gate.keeper import CONTROLS, Finding, Unit, by_seeds, controls
+from harness.gate.tables import ask_all, digest
+from harness.machine import environment, why_not
+from harness.scenarios.campaign import is_exact
+from harness.scenarios.live import seed_of
+from harness.scenarios.verdict import Judgement, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from harness.gate.keeper import Keeper, Lives, Pair
+    from harness.scenarios.schema import Case
+
+REPETITIONS = 3  # of what is exact, or merely sampled
+SEEDS = 20
+ENVIRONMENT_BYTES = 4
+
+
+class Wanted(NamedTuple):
+    """What is to be recorded: cases by title, how many seeds a dosed one has, from where; accepted ids with reasons."""
+
+    scenarios: tuple[str, ...]
+    pairs: Mapping[str, Pair]
+    size: int = SEEDS
+    seed: int | None = None
+    accepted: Mapping[str, str] = {}
+
+
+class Recorded(NamedTuple):
+    """The new baseline, or None where something stands against it; and what was found of each case."""
+
+    baseline: Baseline | None
+    findings: list[Finding]
+
+
+def provenance() -> tuple[Provenance, Environment]:
+    """Return where and from what this is recorded; n and x are a case's own."""
+    facts = environment()
+    commit, _, dirty = facts.pop("commit").partition(" ")
+    listed = tuple(Fact(name, value) for name, value in sorted(facts.items()))
+    place = Environment(digest(listed, ENVIRONMENT_BYTES), listed)
+    return Provenance(0, 0, commit, bool(dirty), place.id), place
+
+
+def make(wanted: Wanted, keeper: Keeper, old: Baseline | None, on_unit: Callable[[Unit], object]) -> Recorded:
+    """Live everything, twice where the same seed must give the same, and record it. Raises Interrupted.
+
+    What this machine can't run keeps its entry in `old`, and so does what is still as it was then.
+    """
+    if wrong := controls():
+        return Recorded(None, [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
+    units = [unit for title, (_, case) in wanted.pairs.items() for unit in _units(wanted, title, case)]
+    first = keeper.live_all(units, on_unit)
+    again = keeper.live_all([unit for unit in units if unit.case.victim.tier != "wild"], on_unit)
+    source, place = provenance()
+    clerk = _Clerk(wanted, keeper, old.entries() if old else {}, first, again, source)
+    written = {title: clerk.write(title) for title in wanted.pairs}
+    findings = [finding for finding, _ in written.values()]
+    if any(one.judgement.verdict not in (Verdict.PASS, Verdict.SKIP) for one in findings):
+        return Recorded(None, findings)
+    entries = tuple(entry for _, entry in written.values() if entry)
+    places = {one.id: one for one in (*(old.environment if old else ()), place)}
+    used = tuple(places[one] for one in sorted({entry.provenance.environment for entry in entries}))
+    name, tables = keeper.judge.name, ask_all(keeper.judge)
+    return Recorded(Baseline(VERSION, name, wanted.scenarios, entries, used, tables), findings)
+
+
+class _Clerk(NamedTuple):
+    """Writes entries, from runs that were lived once and again."""
+
+    wanted: Wanted
+    keeper: Keeper
+    before: Mapping[str, Entry]
+    first: Mapping[str, Lives]
+    again: Mapping[str, Lives]
+    source: Provenance
+
+    def write(self, title: str) -> tuple[Finding, Entry | None]:
+        """Return what was found of a case, and its entry if there is one."""
+        case = self.wanted.pairs[title][1]
+        if missing := why_not(case.needs()):
+            return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,))), self.before.get(title)
+        judgement, entry = self._hard(title), None
+        if judgement is None:
+            entry = _entry(title, case, self.keeper, self.first[title], self.source)
+            judgement, because = self._excuse(entry, _soft(case, self.keeper, self.first[title]))
+            entry = keep(self.before.get(title), msgspec.structs.replace(entry, because=because))
+        return Finding(title, case.victim.tier, judgement), entry
+
+    def _hard(self, title: str) -> Judgement | None:
+        """Return what no reason can excuse: nothing was proved, the classifier broke, a seed does not reproduce."""
+        trouble, reasons = list[str](), list[str]()
+        for seed, (run, seen) in self.first[title].items():
+            other = self.again.get(title, self.first[title])[seed][1]
+            trouble += [f"seed {seed}: {one.trouble}" for one in (seen, other) if one.trouble]
+            if run is None:
+                reasons.append(f"seed {seed}: {seen.shows}")
+            elif (seen.shows, seen.outcomes) != (other.shows, other.outcomes):
+                reasons.append(f"seed {seed}: nondeterministic: {seen.shows}, then {other.shows}")
+        if trouble:
+            return Judgement(Verdict.INFRA, tuple(dict.fromkeys(trouble)))
+        return Judgement(Verdict.FAIL, tuple(reasons)) if reasons else None
+
+    def _excuse(self, entry: Entry, judgement: Judgement) -> tuple[Judgement, str]:
+        """Pass a failing case that is accepted, now, or in the old file if it still fails in the same way."""
+        if judgement.verdict is not Verdict.FAIL:
+            return judgement, ""
+        before = self.before.get(entry.id)
+        is_same = before and (before.digest, before.conditions) == (entry.digest, entry.conditions)
+        kept = before.because if before and is_same else ""
+        because = self.wanted.accepted.get(entry.id, kept)
+        if not because:
+            return judgement, ""
+        return Judgement(Verdict.PASS, (f"accepted: {because}", *judgement.reasons)), because
+
+
+def _units(wanted: Wanted, title: str, case: Case) -> Iterator[Unit]:
+    if why_not(case.needs()):
+        return
+    size = wanted.size if case.victim.tier == "dosed" else REPETITIONS
+    base = seed_of(case, wanted.seed)
+    for seed in range(base, base + size):
+        yield Unit(title, case, seed, tuple(ends_by_design(case)))
+
+
+def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
+    """Hold runs against the scenario's own expectation: those of which it says all, else each as far as it goes."""
+    expectation = case.expectation(keeper.dialect)
+    runs = {seed: run for seed, (run, _) in lives.items() if run is not None}
+    told = {seed: run for seed, run in runs.items() if is_exact(case, seed)} or runs
+    judged = {seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, run in told.items()}
+    reasons = tuple(by_seeds(judged))
+    return Judgement(Verdict.FAIL if reasons else Verdict.PASS, reasons)
+
+
+def _entry(title: str, case: Case, keeper: Keeper, lives: Lives, source: Provenance) -> Entry:
+    entry = record(title, case, keeper.judge.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
+    if case.victim.tier == "wild":
+        return record_wild(entry, case.expectation(keeper.dialect))
+    truths = {one.injected for one in entry.outcomes}
+    if case.victim.tier == "dosed" and case.victim.dose not in (0, 1) and not {"forced", "safe"} <= truths:
+        raise InvalidInputError(
+            f"{title}: --seeds {len(lives)} shows only {', '.join(truths)} attempts: more are needed"
+        )
+    return entry

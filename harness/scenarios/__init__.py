@@ -1,0 +1,1 @@
+"""Scenarios: data in, cases lived, verdicts out."""

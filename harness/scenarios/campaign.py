@@ -1,0 +1,155 @@
+"""Many cases at once on the machine's cores, each judged as it ends."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from harness.engine.loop import Run  # noqa: TC001 -- as above
+from harness.exceptions import InfraError, JudgeError
+from harness.machine import why_not
+from harness.scenarios.live import run_case, seed_of
+from harness.scenarios.schema import Case, Scenario  # noqa: TC001 -- as above
+from harness.scenarios.verdict import Judgement, Verdict, judge
+from harness.supervisor import Stop
+from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+
+    from harness.dialects.protocol import Judge
+    from harness.journal import History
+
+T = TypeVar("T")
+LOOK_UP_S = 0.5
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One case as it was lived and judged. `run` is None when it was skipped or could not be run."""
+
+    scenario: Scenario
+    case: Case
+    dialect: Dialect
+    seed: int
+    run: Run | None
+    judgement: Judgement
+
+    @property
+    def title(self) -> str:
+        """Scenario and case: "native-addon-race[dosed]"."""
+        return title_of(self.scenario, self.case)
+
+
+def title_of(scenario: Scenario, case: Case) -> str:
+    """Spell a case as tables and the history do."""
+    return f"{scenario.name}[{case.name}]"
+
+
+def is_exact(case: Case, seed: int) -> bool:
+    """Whether the attempts listed are the ones that must come: not for wild tiers, nor under a foreign seed."""
+    if case.victim.tier == "wild":
+        return False
+    return case.victim.tier != "dosed" or seed == case.victim.seed
+
+
+class Campaign(msgspec.Struct, frozen=True):
+    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`.
+
+    `foreign` is asked in the dialect's place; what is expected is still the dialect's.
+    """
+
+    dialect: Dialect
+    seed: int | None = None
+    stop: Stop | None = None
+    history: History | None = None
+    foreign: Judge | None = None
+
+    def live(self, scenario: Scenario, case: Case) -> Result:
+        """Run and judge one case. Never raises for what the harness could not do: that is a verdict, INFRA."""
+        seed, run = seed_of(case, self.seed), None
+        reason = why_not(case.needs())
+        if reason:
+            judgement = Judgement(Verdict.SKIP, (reason,))
+        else:
+            try:
+                run = self._run(case, seed, title_of(scenario, case))
+                judgement = judge(case.expectation(self.dialect), run, exact=is_exact(case, seed))
+            except InfraError as error:
+                judgement = Judgement(Verdict.INFRA, (str(error),))
+            except JudgeError as error:
+                judgement = Judgement(Verdict.FAIL, (str(error),))
+        return self._decide(Result(scenario, case, self.dialect, seed, run, judgement))
+
+    def _run(self, case: Case, seed: int, title: str) -> Run:
+        book = self.history
+        if book is None:
+            return run_case(case, self.dialect, seed, stop=self.stop, foreign=self.foreign)
+        return run_case(
+            case,
+            self.dialect,
+            seed,
+            stop=self.stop,
+            foreign=self.foreign,
+            observe=lambda attempt: book.write("finished", title, attempt.number, attempt),
+            journal=partial(book.attempt, title),
+        )
+
+    def _decide(self, result: Result) -> Result:
+        """Journal a result, unless it was cut short. One that can't be journalled must not look decided: INFRA."""
+        if self.history is None or (self.stop and self.stop.is_set()):
+            return result
+        try:
+            self.history.write("decided", result.title, body=result)
+        except InfraError as error:
+            return msgspec.structs.replace(result, judgement=Judgement(Verdict.INFRA, (str(error),)))
+        return result
+
+
+def decided(history: History) -> list[Result]:
+    """Results that are in the history already."""
+    return [msgspec.convert(event.body, Result) for event in history.events("decided")]
+
+
+def as_they_end(futures: Iterable[Future[T]]) -> Iterator[Future[T]]:
+    """Yield futures as they end.
+
+    Looks up twice a second: a Ctrl-C that comes just before a wait for a lock does not interrupt it.
+    """
+    left = set(futures)
+    while left:
+        ended, left = wait(left, LOOK_UP_S, FIRST_COMPLETED)
+        yield from ended
+
+
+def run_all(
+    scenarios: Sequence[Scenario],
+    campaign: Campaign,
+    jobs: int,
+    on_result: Callable[[Result], object],
+    done: Container[str] = (),
+) -> bool:
+    """Run every case but those `done`, `jobs` at a time; `on_result` gets each as it ends, in this thread.
+
+    Returns False when Ctrl-C ended it: every victim is dead by then, and what was not decided is left out.
+    """
+    cases = [(scenario, case) for scenario in scenarios for case in scenario.case]
+    with Stop() as stop, ThreadPoolExecutor(jobs) as pool:
+        live = msgspec.structs.replace(campaign, stop=stop).live
+        try:  # Ctrl-C may come while cases are still handed out, and some live already
+            futures = [pool.submit(live, *pair) for pair in cases if title_of(*pair) not in done]
+            for future in as_they_end(futures):
+                on_result(future.result())
+        except KeyboardInterrupt:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            return False
+    return True
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,231 @@
+"""Scenarios are data: TOML in, records out. Closed schema; an error names file and key.
+
+A file is one claim with one or more cases; every case is complete in itself: no inheritance, no expressions.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from signal import Signals
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from harness.dialects.retry import Branch  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.exceptions import InvalidInputError
+from harness.faults.catalogue import check_parameters, find
+from harness.supervisor.limits import MemoryBy, parse_bytes
+from harness.wire.codes import Code, Dialect, Status
+from harness.wire.policy import PRESETS, parse_policy, refuse_unknown
+
+ENDS = r"^(SIG[A-Z0-9+-]+|exited [0-9]{1,3}|did not fire|silent)$"
+STATUSES = rf"^(COMPLETED_SUCCESSFULLY|DID_NOT_FIRE|{'|'.join(Status)})$"
+Tier = Literal["forced", "dosed", "wild"]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+
+
+class VictimSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What dies. `dose` is the share of attempts on which a dosed fault takes effect, drawn from `seed`."""
+
+    fault: str
+    tier: Tier = "forced"
+    dose: Probability | None = None
+    seed: int | None = None
+    parameters: dict[str, int | str] = {}
+
+    def values(self) -> dict[str, int]:
+        """Parameters as numbers; "64MiB" is allowed for bytes."""
+        return {
+            name: parse_bytes(value) if isinstance(value, str) else value for name, value in self.parameters.items()
+        }
+
+
+class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Limits of each attempt.
+
+    With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of it is where RLIMIT_DATA refuses.
+    """
+
+    timeout_s: Annotated[float, Meta(gt=0)] = 20.0
+    memory_scale: Annotated[float, Meta(gt=0)] | None = None
+    memory_by: MemoryBy = "auto"
+    data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the user asked for: upstream's run.maxAttempts, the task's locked retry config, and the machine."""
+
+    max_attempts: Annotated[int, Meta(ge=0)] | None = None
+    retry: dict[str, object] | None = None
+    machine: str = "small-1x"
+
+
+class HostsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Attempts go round `names`; on the one called `bad` the fault takes effect, on the others not."""
+
+    names: Annotated[tuple[str, ...], Meta(min_length=1)]
+    bad: str
+
+
+class ExpectedAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one attempt must show; members that are absent are not judged. `code` is the enhanced error's."""
+
+    ended: Annotated[str, Meta(pattern=ENDS)]
+    code: Code | None = None
+    cause: str | None = None
+    branch: Branch | None = None
+    machine: str | None = None
+    host: str | None = None
+
+
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What must be seen under `dialects`. A wild case says what an attempt may look like, not how many."""
+
+    dialects: tuple[Dialect, ...]
+    attempts: Annotated[tuple[ExpectedAttempt, ...], Meta(min_length=1)]
+    status: Annotated[str, Meta(pattern=STATUSES)] | None = None
+
+
+class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One complete experiment of a scenario."""
+
+    name: Name
+    victim: VictimSpec
+    expect: Annotated[tuple[Expectation, ...], Meta(min_length=1)]
+    limits: LimitsSpec = LimitsSpec()
+    policy: PolicySpec = PolicySpec()
+    hosts: HostsSpec | None = None
+
+    def expectation(self, dialect: Dialect) -> Expectation:
+        """Return the one that covers `dialect`: loading made sure of it. The first engine may be left out.
+
+        Raises InvalidInputError where it is.
+        """
+        found = next((one for one in self.expect if dialect in one.dialects), None)
+        if found is None:
+            raise InvalidInputError(f"{self.name}: nothing is expected under {dialect}")
+        return found
+
+    def needs(self) -> tuple[str, ...]:
+        """Capabilities without which the case is skipped."""
+        by_cgroup = ("memory_cgroup",) if self.limits.memory_by == "cgroup" else ()
+        return tuple(dict.fromkeys((*find(self.victim.fault).needs, *by_cgroup)))
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One file. `cause` is the real-world one that the cases make; `evidence` says whether they are it or stand in.
+
+    `layout_independent`: the address-space layout has no say in it, so that experiments may fork their victims from
+    one process. `name` and `path` are the file's own.
+    """
+
+    claim: str
+    cause: str
+    evidence: Literal["real", "simulated"]
+    case: Annotated[tuple[Case, ...], Meta(min_length=1)]
+    layout_independent: bool = False
+    name: str = ""
+    path: str = ""
+
+
+def load(path: Path) -> Scenario:
+    """Read one file. Raises InvalidInputError with file and key."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInputError(f"{path}: {reason}") from error
+    try:
+        scenario = msgspec.convert({**table, "name": path.stem, "path": str(path)}, Scenario)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"{path}: {str(error).replace('`$.', '`')}") from error
+    try:
+        _check(scenario)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+    return scenario
+
+
+def _check(scenario: Scenario) -> None:
+    """What the types can't say."""
+    names = [case.name for case in scenario.case]
+    for index, case in enumerate(scenario.case):
+        where = f"case[{index}]"
+        if names.count(case.name) > 1:
+            raise InvalidInputError(f"{where}.name: {case.name!r} is used twice")
+        check_victim(case, where)
+        _check_policy(case, where)
+        _check_expectations(case, where)
+
+
+def check_victim(case: Case, where: str) -> None:
+    """Raise InvalidInputError for a victim that the catalogue or the case's own limits don't allow."""
+    victim, fault = case.victim, find(case.victim.fault, f"{where}.victim.fault")
+    if victim.tier not in fault.tiers:
+        offered = " or ".join(fault.tiers)
+        raise InvalidInputError(f"{where}.victim.tier: {fault.name} offers {offered}, not {victim.tier}")
+    check_parameters(fault, victim.values(), f"{where}.victim.parameters")
+    dosed = victim.dose is not None and victim.seed is not None
+    if (victim.tier == "dosed") != dosed and case.hosts is None:
+        raise InvalidInputError(f"{where}.victim: 'dose' and 'seed' go with tier \"dosed\", and it needs both")
+    if case.hosts and (case.hosts.bad not in case.hosts.names or "dosed" not in fault.tiers):
+        raise InvalidInputError(f"{where}.hosts: 'bad' must be one of 'names', and the fault one that offers dosed")
+    hungry = {"memory_limit", "memory_cgroup"} & set(fault.needs)
+    if hungry and case.limits.memory_scale is None:
+        raise InvalidInputError(f"{where}.limits.memory_scale: expected, since {fault.name} runs under a limit only")
+
+
+def _check_policy(case: Case, where: str) -> None:
+    if case.policy.machine not in PRESETS:
+        raise InvalidInputError(f"{where}.policy.machine: expected one of {', '.join(PRESETS)}")
+    try:
+        parse_policy(case.policy.retry)
+        refuse_unknown(case.policy.retry)
+    except ValueError as error:
+        raise InvalidInputError(f"{where}.policy.retry: {error}") from error
+
+
+def _check_expectations(case: Case, where: str) -> None:
+    covered = [dialect for one in case.expect for dialect in one.dialects]
+    for dialect in Dialect:
+        times = covered.count(dialect)
+        if times > 1 or (times == 0 and dialect is not Dialect.UPSTREAM_V1):
+            raise InvalidInputError(f"{where}.expect: {dialect} must be covered once, not {times} times")
+    hosts = case.hosts.names if case.hosts else ()
+    for index, one in enumerate(case.expect):
+        for row, attempt in enumerate(one.attempts):
+            _check_attempt(attempt, hosts, f"{where}.expect[{index}].attempts[{row}]")
+        if one.status is None and case.victim.tier != "wild":
+            raise InvalidInputError(f"{where}.expect[{index}].status: expected, unless the tier is wild")
+
+
+def _check_attempt(attempt: ExpectedAttempt, hosts: tuple[str, ...], where: str) -> None:
+    if attempt.ended.startswith("SIG") and attempt.ended not in Signals.__members__:
+        raise InvalidInputError(f"{where}.ended: there is no signal {attempt.ended!r}")
+    if attempt.machine is not None and attempt.machine not in PRESETS:
+        raise InvalidInputError(f"{where}.machine: expected one of {', '.join(PRESETS)}")
+    if attempt.host is not None and attempt.host not in hosts:
+        raise InvalidInputError(f"{where}.host: {attempt.host!r} is none of the case's hosts")
+
+
+def shipped() -> Path:
+    """Folder of the scenarios that come with the harness: beside the package, or inside the wheel."""
+    room = Path(__file__).parent
+    inside = room / "shipped"
+    return inside if inside.is_dir() else room.parent.parent / "scenarios"
+
+
+def load_all(paths: list[Path]) -> list[Scenario]:
+    """Load files and folders of files. Raises InvalidInputError when nothing is selected or names collide."""
+    files = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+    if not files:
+        raise InvalidInputError(f"no scenario files (*.toml) in {', '.join(map(str, paths))}")
+    scenarios = [load(file) for file in dict.fromkeys(files)]
+    names = [scenario.name for scenario in scenarios]
+    for name, file in zip(names, dict.fromkeys(files), strict=True):
+        if names.count(name) > 1:
+            raise InvalidInputError(f"{file}: the scenario name {name!r} is used by two files")
+    return scenarios

@@ -1,0 +1,52 @@
+"""Which scenarios and cases are meant by what a user writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.exceptions import InvalidInputError
+from harness.scenarios.schema import Scenario, load_all, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def locate(name: str) -> Path:
+    """Find a file, a folder, or a shipped scenario by its name. Raises InvalidInputError for none of these."""
+    path, known = Path(name), shipped() / f"{name}.toml"
+    if name and path.exists():
+        return path
+    if known.exists():
+        return known
+    names = ", ".join(sorted(one.stem for one in shipped().glob("*.toml")))
+    raise InvalidInputError(f"{name!r}: No such file or directory, and no shipped scenario; those are {names}")
+
+
+def select(names: Sequence[str], case: str | None) -> list[Scenario]:
+    """Load what was asked for: names may be written as results are, "scenario[case]"; `case` selects among all.
+
+    Raises InvalidInputError when nothing is left.
+    """
+    if not names:
+        return _filtered(load_all([shipped()]), case)
+    written = [re.fullmatch(r"(.*?)(?:\[([a-z0-9-]+)\])?", name, re.DOTALL) for name in names]
+    parts = [(locate(one[1]), one[2] or case) for one in written if one]
+    return [scenario for path, only in parts for scenario in _filtered(load_all([path]), only)]
+
+
+def _filtered(scenarios: list[Scenario], case: str | None) -> list[Scenario]:
+    if case is None:
+        return scenarios
+    chosen = [_only(scenario, case) for scenario in scenarios if any(one.name == case for one in scenario.case)]
+    if not chosen:
+        known = sorted({one.name for scenario in scenarios for one in scenario.case})
+        raise InvalidInputError(f"no case is called {case!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def _only(scenario: Scenario, case: str) -> Scenario:
+    return msgspec.structs.replace(scenario, case=tuple(one for one in scenario.case if one.name == case))

@@ -1,0 +1,68 @@
+/* runner: the native host, the same faults without an interpreter around them.
+ *
+ *   runner FAULT MODE [NAME=VALUE...]      arms itself for the box on descriptor 4, and fires
+ *   runner --zygote                        serves trials on descriptor 4, each in a fork of itself
+ *   runner --launcher COMMAND...           the same, each in a new image of COMMAND FAULT MODE [NAME=VALUE...]
+ *   runner --build                         prints what compiled it, and how the faults were compiled
+ *   runner --fork-limit COUNT              what the kernel alone takes: fork, SIGSEGV, wait; for the benchmark
+ *   runner --exec-limit COUNT COMMAND...   the same with vfork and exec of COMMAND
+ *
+ * The script of the Python host takes the same. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "box/blackbox.h"
+#include "trials/zygote.h"
+
+enum { BOX_FD = 4, SOCKET_FD = 4 };
+
+static int complain(const char *text) { return write(STDERR_FILENO, text, strlen(text)) < 0 ? 1 : 2; }
+
+static int fire_once(int count, char **words) {
+    if (arm(BOX_FD) != 0) return complain("no box on descriptor 4: a victim is started by a supervisor only\n");
+    if (fire_words(count, words) == BAD_WORDS) return complain("usage: runner FAULT MODE [NAME=VALUE...]\n");
+    return 0;
+}
+
+static int await(pid_t child) {
+    siginfo_t end;
+    if (child < 0) return -1;
+    return waitid(P_PID, (id_t)child, &end, WEXITED);
+}
+
+static int fork_limit(long count) {
+    while (count-- > 0) {
+        pid_t child = fork();
+        if (child == 0) {
+            *(volatile int *volatile)NULL = 1;
+            _exit(1);
+        }
+        if (await(child) != 0) return 1;
+    }
+    return 0;
+}
+
+static int exec_limit(long count, char **command) {
+    while (count-- > 0) {
+        pid_t child = vfork();
+        if (child == 0) {
+            execv(command[0], command);
+            _exit(127);
+        }
+        if (await(child) != 0) return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const char *first = argc > 1 ? argv[1] : "";
+    if (strcmp(first, "--zygote") == 0) return serve(SOCKET_FD) == 0 ? 0 : 1;
+    if (strcmp(first, "--launcher") == 0 && argc > 2) return serve_fresh(SOCKET_FD, argv + 2) == 0 ? 0 : 1;
+    if (strcmp(first, "--build") == 0) return puts(BUILD) < 0;
+    if (strcmp(first, "--fork-limit") == 0 && argc > 2) return fork_limit(strtol(argv[2], NULL, 10));
+    if (strcmp(first, "--exec-limit") == 0 && argc > 3) return exec_limit(strtol(argv[2], NULL, 10), argv + 3);
+    return fire_once(argc - 1, argv + 1);
+}
