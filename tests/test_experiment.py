@@ -18,7 +18,6 @@ from harness.experiments.statistics import SequentialTest, clopper_pearson
 from harness.experiments.tally import Tally, Trial
 from harness.journal import History
 from harness.scenarios.schema import load, shipped
-from harness.wire.codes import Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
 DOSE = 0.3
@@ -29,7 +28,7 @@ def dosed(seed: int = 7, dose: float = DOSE, name: str = "dosed") -> Variant:
     case = load(shipped() / "native-addon-race.toml").case[0]
     victim = msgspec.structs.replace(case.victim, dose=dose, seed=seed)
     case = msgspec.structs.replace(case, victim=victim)
-    return Variant(name, Dialect.UPSTREAM_4_5, seed, case, host="native", start="warm")
+    return Variant(name, "upstream-4.5", seed, case, host="native", start="warm")
 
 
 def run(*variants: Variant, stopping: Stopping, jobs: int = 1) -> Progress:

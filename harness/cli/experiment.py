@@ -14,6 +14,8 @@ from rich.markup import escape
 
 from harness.cli.options import common, emit_pretty, size
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
+from harness.dialects import parted, spelled
+from harness.dialects.custom import opened_all
 from harness.evidence import Host, Start
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
@@ -30,7 +32,6 @@ from harness.supervisor import Limits
 
 if TYPE_CHECKING:
     from harness.supervisor.limits import MemoryBy
-    from harness.wire.codes import Dialect
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
@@ -61,7 +62,7 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 class Asked(msgspec.Struct, frozen=True):
     """What the options say of a variant."""
 
-    dialect: Dialect
+    dialect: str
     seed: int | None
     host: Host
     start: Start | None
@@ -84,7 +85,7 @@ def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Varia
     return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
 
 
-OF_VARIANT = ("dialect", "seed", "host", "start")
+OF_VARIANT = ("seed", "host", "start")
 OF_VICTIM = ("fault", "tier", "dose")
 
 
@@ -100,7 +101,9 @@ def varied(first: Variant, change: str) -> Variant:
         key, sign, value = pair.partition("=")
         if not sign:
             raise InvalidInputError(f"--vs: expected KEY=VALUE, not {pair!r}")
-        if key in OF_VARIANT:
+        if key == "dialect":
+            members[key] = spelled(*parted(value))
+        elif key in OF_VARIANT:
             members[key] = int(value) if key == "seed" else value
         elif key in OF_VICTIM:
             victim[key] = float(value) if key == "dose" else value
@@ -196,7 +199,7 @@ def experiment(
     memory: int | None,
     memory_by: MemoryBy,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Fire many trials and say how often they fail, how alike they are, and how many attempts that calls for.
@@ -304,6 +307,7 @@ def _fire(one: Experiment, reached: Progress, book: History | None, *, as_json: 
                 shown_s = time.monotonic()
                 bar.update(task, completed=leading.trials, description=progress_line(one, now))
 
-        conduct(one, reached, book, observe)
+        with opened_all(variant.dialect for variant in one.variants) as dialects:
+            conduct(one, reached, book, observe, dialects)
     if book and reached.ended:
         book.write("concluded" if reached.ended != INTERRUPTED else "interrupted", one.title, body=reached.ended)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn, Guarded, Judge
+from harness.dialects.guarded import Guarded
+from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of Keeper
 from harness.evidence import Exited, Signaled, Witness
 from harness.exceptions import InfraError, JudgeError
 from harness.experiments.conduct import INTERRUPTED, Experiment, Progress, Variant, conduct
@@ -31,7 +32,6 @@ from harness.scenarios.campaign import as_they_end, title_of
 from harness.scenarios.live import run_case
 from harness.scenarios.verdict import Judgement, Verdict
 from harness.supervisor import Shot, Stop, supervise
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Keeper
 from harness.wire.errors import UnexpectedError
 
 if TYPE_CHECKING:
@@ -77,21 +77,20 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Keeper(msgspec.Struct, frozen=True):
-    """How cases are lived: `dialect` is the scenarios' and the enhancer's; `foreign` is asked in its place."""
+    """How cases are lived: under which dialect, and how many at a time."""
 
     dialect: Dialect
     jobs: int = 1
-    foreign: Judge | None = None
 
     @property
-    def judge(self) -> Judge:
-        """Who is under the gate."""
-        return Guarded(self.foreign) if self.foreign else BuiltIn(self.dialect)
+    def guarded(self) -> Dialect:
+        """The dialect under the gate, of which nothing is believed."""
+        return Guarded(self.dialect)
 
     def live(self, unit: Unit, stop: Stop) -> tuple[Run | None, Seen]:
         """Live a run. What the harness could not do is trouble; a classifier that breaks shows as such."""
         try:
-            run = run_case(unit.case, self.dialect, unit.seed, stop=stop, foreign=self.judge)
+            run = run_case(unit.case, self.guarded, unit.seed, stop=stop)
         except InfraError as error:
             return None, Seen("", (), 0, str(error))
         except (JudgeError, UnexpectedError) as error:
@@ -171,7 +170,7 @@ def check(
         Finding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
         for title in stale
     ]
-    return [check_tables(baseline.tables, keeper.judge), *sorted(findings, key=lambda one: one.id)]
+    return [check_tables(baseline.tables, keeper.guarded), *sorted(findings, key=lambda one: one.id)]
 
 
 def _deviates(entry: Entry, runs: Lives, seed: int) -> tuple[str, ...]:
@@ -216,12 +215,12 @@ def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
         yield f"{'seed' if len(those) == 1 else 'seeds'} {', '.join(map(str, those))}: {reason}"
 
 
-def check_tables(recorded: Tables | None, judge: Judge) -> Finding:
+def check_tables(recorded: Tables | None, dialect: Dialect) -> Finding:
     """Ask the fixed questions again."""
     if recorded is None:
         return Finding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
     try:
-        reasons = changed_tables(recorded, ask_all(judge))
+        reasons = changed_tables(recorded, ask_all(dialect))
     except JudgeError as error:
         reasons = [f"the classifier broke: {error}"]
     return Finding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))
@@ -261,18 +260,20 @@ class Night(NamedTuple):
         """Judge what needs no statistics."""
         if wrong := trouble(entry, tally):
             return Judgement(Verdict.INFRA, tuple(wrong))
-        foreign = strangers(entry, tally)
-        return Judgement(Verdict.FAIL, tuple(foreign)) if foreign else None
+        unknown = strangers(entry, tally)
+        return Judgement(Verdict.FAIL, tuple(unknown)) if unknown else None
 
     def _fire(self, watch: Watch, pair: Pair, stage: int) -> Tally:
         scenario, case = pair
         title, start = title_of(*pair), "warm" if scenario.layout_independent else "fresh"
         seed = fresh_seed(self.base, title, stage)
-        variant = Variant(title, self.keeper.dialect, seed, case, host="native", start=cast("Start", start))
+        variant = Variant(title, self.keeper.dialect.name, seed, case, host="native", start=cast("Start", start))
         experiment = Experiment(title, (variant,), watch, self.keeper.jobs)
         progress = Progress.begin(experiment)
         tally = progress.tallies[title]
-        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), self.keeper.judge)
+        conduct(
+            experiment, progress, None, lambda _: self.observe(tally.trials), {variant.dialect: self.keeper.guarded}
+        )
         if progress.ended == INTERRUPTED:
             raise Interrupted
         return tally

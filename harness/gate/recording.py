@@ -82,7 +82,7 @@ def make(wanted: Wanted, keeper: Keeper, old: Baseline | None, on_unit: Callable
     entries = tuple(entry for _, entry in written.values() if entry)
     places = {one.id: one for one in (*(old.environment if old else ()), place)}
     used = tuple(places[one] for one in sorted({entry.provenance.environment for entry in entries}))
-    name, tables = keeper.judge.name, ask_all(keeper.judge)
+    name, tables = keeper.dialect.name, ask_all(keeper.guarded)
     return Recorded(Baseline(VERSION, name, wanted.scenarios, entries, used, tables), findings)
 
 
@@ -146,7 +146,7 @@ def _units(wanted: Wanted, title: str, case: Case) -> Iterator[Unit]:
 
 def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
     """Hold runs against the scenario's own expectation: those of which it says all, else each as far as it goes."""
-    expectation = case.expectation(keeper.dialect)
+    expectation = case.expectation(keeper.dialect.name)
     runs = {seed: run for seed, (run, _) in lives.items() if run is not None}
     told = {seed: run for seed, run in runs.items() if is_exact(case, seed)} or runs
     judged = {seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, run in told.items()}
@@ -155,9 +155,9 @@ def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
 
 
 def _entry(title: str, case: Case, keeper: Keeper, lives: Lives, source: Provenance) -> Entry:
-    entry = record(title, case, keeper.judge.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
+    entry = record(title, case, keeper.dialect.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
     if case.victim.tier == "wild":
-        return record_wild(entry, case.expectation(keeper.dialect))
+        return record_wild(entry, case.expectation(keeper.dialect.name))
     truths = {one.injected for one in entry.outcomes}
     if case.victim.tier == "dosed" and case.victim.dose not in (0, 1) and not {"forced", "safe"} <= truths:
         raise InvalidInputError(
