@@ -16,9 +16,11 @@ from harness.cli.options import common, emit_pretty, size
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
 from harness.evidence import Host, Start
 from harness.exceptions import InvalidInputError
+from harness.experiments.advice import TARGET
 from harness.experiments.conduct import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
-from harness.experiments.findings import TARGET, Stopping, differ, find
-from harness.experiments.statistics import SequentialTest
+from harness.experiments.findings import differ, find
+from harness.experiments.sequential import SequentialTest
+from harness.experiments.stopping import Stopping
 from harness.journal import History
 from harness.machine import environment, why_not
 from harness.report.experiment import finding_lines, progress_line
@@ -257,7 +259,7 @@ def _conduct_each(experiments: list[Experiment], book: History | None, target: f
         reached = _conduct(one, book, as_json=as_json)
         interrupted = reached.ended == INTERRUPTED
         findings = [find(name, tally, target) for name, tally in reached.tallies.items() if tally.trials]
-        difference = differ(findings[0], findings[1], reached.strata) if len(findings) > 1 else None
+        difference = differ([(findings[0], findings[1], reached.pairing)])[0] if len(findings) > 1 else None
         answers.append(
             {
                 "title": one.title,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from harness.evidence import EndedBy, Witness, spelling
-from harness.experiments.statistics import SequentialTest
+from harness.experiments.sequential import SequentialTest
 from harness.gate.tables import Tables, digest
 from harness.scenarios.schema import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.scenarios.verdict import Judgement, Verdict, observed

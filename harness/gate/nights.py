@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.findings import Stopping
-from harness.experiments.statistics import SequentialTest, overdispersion
+from harness.experiments.groups import overdispersion
+from harness.experiments.sequential import SequentialTest
+from harness.experiments.stopping import Stopping
 from harness.gate.entries import NONE
 from harness.scenarios.verdict import Judgement, Verdict
 
