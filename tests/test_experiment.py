@@ -12,12 +12,13 @@ import msgspec
 import pytest
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.conduct import BLOCK_TRIALS, INTERRUPTED, Experiment, Progress, Variant, conduct, resume
+from harness.experiments.conduct import BLOCK_TRIALS, INTERRUPTED, Progress, conduct, resume
 from harness.experiments.findings import differ, find
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.statistics import clopper_pearson
 from harness.experiments.stopping import Stopping
 from harness.experiments.tally import GROUP, Tally, Trial
+from harness.experiments.variant import Experiment, Variant
 from harness.journal import History
 from harness.scenarios.schema import load, shipped
 from harness.wire.codes import Dialect
@@ -149,7 +150,7 @@ def test_drift_is_found() -> None:
     """A rate that moves from block to block, though groups are alike by nothing else."""
     draw = random.Random(2)
     drifting = tally_of([draw.random() < (0.1 if n < 1000 else 0.5) for n in range(2000)])
-    assert find("drift", drifting).drift.p_value < 1e-6
+    assert find("drift", drifting).drift.p_value < 1e-4
 
 
 def test_no_success_is_told_as_such() -> None:

@@ -100,7 +100,7 @@ def level(pairs: list[tuple[Counts, Counts]]) -> float:
 def test_equal_variants_are_told_apart_in_one_case_of_twenty(
     random: np.random.Generator, groups: int, icc: float
 ) -> None:
-    """At most one in twenty at every ICC, within the noise of so few simulations (docs/statistics.md has the figures)."""
+    """At most one in twenty at every ICC, within the noise of so few simulations (docs/statistics.md has more)."""
     assert (
         level([(alike(random, groups, 0.3, icc), alike(random, groups, 0.3, icc)) for _ in range(TIMES)])
         <= 0.05 + NOISE

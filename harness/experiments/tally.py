@@ -81,7 +81,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.failed and self.fate in FINAL_FATES
 
 
-class Outcome(msgspec.Struct, frozen=True, order=True):
+class TrialKind(msgspec.Struct, frozen=True, order=True):
     """One row of the outcome table."""
 
     injected: str
@@ -117,7 +117,7 @@ class Tally(msgspec.Struct):
 
     trials: int = 0
     failures: int = 0
-    outcomes: Counter[Outcome] = msgspec.field(default_factory=Counter)
+    outcomes: Counter[TrialKind] = msgspec.field(default_factory=Counter)
     groups: Sums = Sums()
     blocks: Sums = Sums()
     series: Series = Series()
@@ -218,6 +218,6 @@ class Tally(msgspec.Struct):
         return Slope(found.change / size, found.p_value)
 
 
-def outcome(trial: Trial) -> Outcome:
+def outcome(trial: Trial) -> TrialKind:
     """Return the row of a trial."""
-    return Outcome(trial.injected or "", trial.ended, trial.code or "", trial.cause, trial.branch or "")
+    return TrialKind(trial.injected or "", trial.ended, trial.code or "", trial.cause, trial.branch or "")

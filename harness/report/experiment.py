@@ -9,11 +9,12 @@ from harness.experiments.groups import grouped_interval
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.experiments.conduct import Experiment, Progress
+    from harness.experiments.conduct import Progress
     from harness.experiments.findings import Difference, Finding
     from harness.experiments.groups import Overdispersion
     from harness.experiments.series import Slope
     from harness.experiments.statistics import Interval
+    from harness.experiments.variant import Experiment
 
 NOTEWORTHY = 0.05
 LOW_RATE = 0.1
