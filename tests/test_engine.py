@@ -49,7 +49,7 @@ def test_the_version_before_the_fix_fails_at_once() -> None:
 
 def test_no_policy_is_one_attempt() -> None:
     """Without a policy the first crash is final, in every dialect."""
-    for dialect in BUILT_IN.values():
+    for dialect in BUILT_IN:
         assert len(lived([SEGV], Policy(), dialect).attempts) == 1
         assert len(lived([SEGV], Policy(max_attempts=9), dialect).attempts) == 1
 
@@ -72,7 +72,7 @@ class Stubborn(Derived):
 
 def test_a_judge_that_never_stops_is_stopped() -> None:
     """After attempt 250 nobody is asked."""
-    engine = Engine(THREE, Stubborn("stubborn", "upstream-4.5"), lambda: 0.5)
+    engine = Engine(THREE, Stubborn("stubborn", find("upstream-4.5")), lambda: 0.5)
     assert len(engine.run(scripted([SEGV])).attempts) == 250
 
 
@@ -121,11 +121,9 @@ def test_attempts_are_observed_as_they_end() -> None:
     st.lists(st.sampled_from([SEGV, DONE, OOM]), min_size=1, max_size=6),
     st.none() | st.integers(-1, 6),
     st.none() | st.integers(-1, 6),
-    st.sampled_from(list(BUILT_IN.values())),
+    st.sampled_from(list(BUILT_IN)),
 )
-def test_attempts_are_bounded(
-    lives: list[Evidence], run_max: int | None, config_max: int | None, dialect: BuiltIn
-) -> None:
+def test_attempts_are_bounded(lives: list[Evidence], run_max: int | None, config_max: int | None, dialect: str) -> None:
     """Crash attempts never exceed the smaller bound, and an OOM move adds at most one."""
     config = None if config_max is None else {"maxAttempts": config_max, "outOfMemory": {"machine": "large-1x"}}
     run = lived(lives, Policy(run_max, config), dialect)

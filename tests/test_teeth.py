@@ -11,7 +11,7 @@ from mutants import Mutant, mutants
 from harness.dialects import BUILT_IN, find
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.exceptions import HarnessError
-from harness.gate.keeper import check_tables
+from harness.gate.check import check_tables
 from harness.gate.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
 from harness.gate.tables import Tables, ask_all
 from harness.scenarios.verdict import Verdict

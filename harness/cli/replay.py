@@ -13,7 +13,8 @@ from harness.cli.options import common, dialect_or, emit_pretty
 from harness.cli.order import NO_HISTORY
 from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import Experiment, Gunner, Variant
+from harness.experiments.conduct import Gunner
+from harness.experiments.variant import Experiment, Variant
 from harness.journal import History
 from harness.scenarios.verdict import Verdict, exit_code
 

@@ -43,16 +43,16 @@ def spelled(judge: str | None, like: str) -> str:
     return f"{judge}{_LIKE}{like}" if judge else like
 
 
-def parted(name: str) -> tuple[str | None, str]:
+def parted(name: str, where: str = "dialect") -> tuple[str | None, str]:
     """Part a name into the user's own judge, or None, and the built-in dialect that answers what it does not.
 
     "strict" is that; "my.module:judge" is like the default; "my.module:judge like strict" says so itself. Raises
-    InvalidInputError for what is no dialect's name.
+    InvalidInputError, which says `where`, for what is no dialect's name.
     """
     judge, said, like = name.rpartition(_LIKE)
     if said and like in BUILT_IN:
         return judge, like
-    return (name, DEFAULT) if ":" in name else (None, find(name).name)
+    return (name, DEFAULT) if ":" in name else (None, find(name, where).name)
 
 
 def lineage(name: str) -> Iterator[str]:

@@ -13,10 +13,11 @@ import msgspec
 
 from harness.dialects import BUILT_IN, DEFAULT
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import GROUP, Gunner, Variant
+from harness.experiments.conduct import Gunner
 from harness.experiments.findings import Finding, find
 from harness.experiments.statistics import clopper_pearson
-from harness.experiments.tally import Tally
+from harness.experiments.tally import GROUP, Tally
+from harness.experiments.variant import Variant
 from harness.scenarios.schema import Case, Expectation, ExpectedAttempt, VictimSpec
 
 if TYPE_CHECKING:
