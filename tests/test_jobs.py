@@ -191,7 +191,7 @@ def test_a_run_prints_its_trail() -> None:
         (["true"], {"left": 1}, "arguments are for functions"),
         (add, {"left": object()}, "arguments of test_jobs:add"),
         (add, {"left": "x" * CHANNEL_BYTES}, "fit"),
-        (add, {"dialect": "upstream-9"}, "dialect: expected one of"),
+        (add, {"dialect": "upstream-9"}, "dialect: 'upstream-9' is not one of"),
     ],
 )
 def test_what_is_no_job_is_wrong_use(what: Any, arguments: dict[str, Any], message: str) -> None:
