@@ -21,7 +21,8 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from harness.wire.codes import Dialect
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.loop import Engine, Life
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Signaled
 from harness.journal import History
 

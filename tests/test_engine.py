@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dialects.protocol import BuiltIn
-from harness.engine.loop import Attempt, Engine, Life, Policy, Run, VirtualClock
+from harness.engine.loop import Attempt, Engine, Life, Run, VirtualClock
+from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
 from harness.wire.codes import Dialect
 from harness.wire.request import Branch, Decision, Outcome, Request, Settings

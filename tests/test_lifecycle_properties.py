@@ -40,7 +40,8 @@ from harness.engine.lifecycle import (
     Task,
     create,
 )
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.engine.loop import Engine, Life, Run
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Exited, Memory, Signaled
 from harness.wire.codes import Code, Dialect
 from harness.wire.errors import TaskError, enhance, internal, is_looked_up, is_retriable

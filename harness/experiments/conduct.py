@@ -16,7 +16,8 @@ import msgspec
 
 from harness.dialects.rules import classify
 from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.loop import Engine, Life
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Host, Start, spelling
 from harness.experiments.findings import Stopping  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.experiments.tally import Tally, Trial

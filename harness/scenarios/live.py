@@ -6,7 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from harness.engine.draw import draw
-from harness.engine.loop import Attempt, Engine, Life, Policy, Run
+from harness.engine.loop import Attempt, Engine, Life, Run
+from harness.engine.policy import Policy
 from harness.supervisor import Limits, Shot, Stop, supervise
 from harness.wire.policy import memory_bytes
 
