@@ -12,10 +12,12 @@ import msgspec
 import pytest
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.conduct import BLOCK_TRIALS, GROUP, INTERRUPTED, Experiment, Progress, Variant, conduct, resume
-from harness.experiments.findings import Stopping, differ, find
+from harness.experiments.conduct import BLOCK_TRIALS, GROUP, INTERRUPTED, Progress, conduct, resume
+from harness.experiments.findings import differ, find
 from harness.experiments.statistics import SequentialTest, clopper_pearson
+from harness.experiments.stopping import Stopping
 from harness.experiments.tally import Tally, Trial
+from harness.experiments.variant import Experiment, Variant
 from harness.journal import History
 from harness.scenarios.schema import load, shipped
 from harness.wire.codes import Dialect

@@ -67,7 +67,7 @@ def encode(value: object) -> bytes:
 
 
 def _refuse(value: object) -> object:
-    raise TypeError(f"a {type(value).__qualname__} is nothing that JSON has")
+    raise TypeError(f"a value of type {type(value).__qualname__} is nothing that JSON has")
 
 
 def _depth(payload: bytes) -> int:

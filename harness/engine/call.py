@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from harness.child import function as child
 from harness.exceptions import InvalidInputError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 MAINS: Final = frozenset({"__main__", "__mp_main__", child.MAIN})
@@ -45,9 +45,9 @@ def call(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Call:
     """Give a function its arguments, for harness.run.
 
     `function` stands at the top level of a module or of the script that runs, so that another process can import it:
-    no lambda, no closure, nothing of a notebook's cell. It may be `async`. Its arguments and its result travel as JSON:
-    dict, list, str, int, float, bool and None, nested up to 200 deep, 4 MiB in all; as JSON has it, a tuple arrives as a
-    list and a key as a string. Whatever can't travel is refused, never changed in silence.
+    no lambda, no closure, nothing of a notebook's cell. It may be `async`. Its arguments and its result travel as
+    JSON: dict, list, str, int, float, bool and None, nested up to 200 deep, 4 MiB in all. As JSON has it, a tuple
+    arrives as a list and a key as a string; anything else is refused.
 
         run = harness.run(harness.call(resize, "cat.png", width=200), harness.Policy(3), timeout_s=60)
         run.value  # what resize returned in the end
@@ -91,7 +91,9 @@ def _importable(function: Callable[..., object]) -> tuple[str, str]:
     if not isinstance(module, str) or not isinstance(name, str):
         raise _refused(function, "it has no name to import it by; give a function, and its arguments by harness.call")
     if "<lambda>" in name:
-        raise _refused(function, "a lambda has no name to import it by; define it with def, at the top level of a module")
+        raise _refused(
+            function, "a lambda has no name to import it by; define it with def, at the top level of a module"
+        )
     if "<locals>" in name:
         raise _refused(
             function, "it is defined inside another function; move it to the top level, and pass what it needs"
@@ -102,7 +104,8 @@ def _importable(function: Callable[..., object]) -> tuple[str, str]:
 
 
 def _refused(function: object, why: str) -> InvalidInputError:
-    return InvalidInputError(f"job: {shown(function)} can't be imported: {why}")
+    name = getattr(function, "__qualname__", None)
+    return InvalidInputError(f"job: {name if isinstance(name, str) else shown(function)} can't be imported: {why}")
 
 
 def _found(module: ModuleType | None, name: str) -> object:

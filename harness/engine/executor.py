@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 -- msgspec reads the annotations of records
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from harness.engine.call import Call  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.engine.call import Call  # noqa: TC001 -- as above
 from harness.engine.loop import Life
 from harness.evidence import Evidence, Exited
 from harness.supervisor import Command, Limits, Shot, channel, supervise
@@ -20,22 +21,17 @@ if TYPE_CHECKING:
 NO_ANSWER = TaskError(Kind.BUILT_IN, name="NoAnswer", message="the function ended its process without an answer")
 
 
-class Supervise(Protocol):
-    """How one process life is supervised: `supervise`, or a partial of it with options of the caller's."""
-
-    def __call__(
-        self, command: Victim, limits: Limits, deadline_s: float | None, *, channel: int | None = None
-    ) -> Evidence:
-        """Run it, and tell what was seen."""
-
-
 class Bounds(msgspec.Struct, frozen=True):
-    """What bounds each attempt of a job. `limits` are those of `machine`, on which the job begins."""
+    """What bounds each attempt of a job, and how it is supervised.
+
+    `limits` are those of `machine`, on which the job begins. `supervise` is supervisor.supervise, or a partial of it
+    with options of the caller's.
+    """
 
     limits: Limits = Limits()
     timeout_s: float | None = None
     machine: str = DEFAULT_PRESET
-    supervise: Supervise = supervise
+    supervise: Callable[..., Evidence] = supervise
 
     def __post_init__(self) -> None:
         """Raise InvalidInputError for a time that bounds nothing."""

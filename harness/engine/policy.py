@@ -6,8 +6,7 @@ What upstream stores is not checked here: to `decide` and `parse_options` an inv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,6 +14,9 @@ from msgspec import UNSET, UnsetType
 from harness.engine.lifecycle import Task
 from harness.exceptions import InvalidInputError, expected, near, shown, unknown
 from harness.wire.policy import DEFAULT_PRESET, DEFAULTS, MAX_SAFE_INTEGER, PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ATTEMPTS: Final = "a whole number of attempts, 1 or more"
 
@@ -38,8 +40,8 @@ class Policy(Task, frozen=True):
     None here. Raises InvalidInputError that names the member, what was expected and what is near.
     """
 
-    max_attempts: int | None | UnsetType = UNSET  # type: ignore[assignment]  # never UNSET once it is made
-    retry: dict[str, Any] | None | UnsetType = UNSET
+    max_attempts: int | UnsetType | None = UNSET  # type: ignore[assignment]  # never UNSET once it is made
+    retry: dict[str, Any] | UnsetType | None = UNSET
     machine: str = DEFAULT_PRESET
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     elsewhere: dict[str, str | None] = {}
 
 
-class Outcome(msgspec.Struct, frozen=True, order=True):
+class TrialKind(msgspec.Struct, frozen=True, order=True):
     """One row of the outcome table."""
 
     injected: str
@@ -65,7 +65,7 @@ class Tally(msgspec.Struct):
 
     trials: int = 0
     failures: int = 0
-    outcomes: Counter[Outcome] = msgspec.field(default_factory=Counter)
+    outcomes: Counter[TrialKind] = msgspec.field(default_factory=Counter)
     groups: Sums = Sums()
     blocks: Sums = Sums()
     waits: Counter[int] = msgspec.field(default_factory=Counter)
@@ -111,6 +111,6 @@ class Tally(msgspec.Struct):
         return self.failures / self.trials if self.trials else 0.0
 
 
-def outcome(trial: Trial) -> Outcome:
+def outcome(trial: Trial) -> TrialKind:
     """Return the row of a trial."""
-    return Outcome(trial.injected or "", trial.ended, trial.code or "", trial.cause, trial.branch or "")
+    return TrialKind(trial.injected or "", trial.ended, trial.code or "", trial.cause, trial.branch or "")

@@ -9,9 +9,10 @@ from harness.experiments.statistics import wilson
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.experiments.conduct import Experiment, Progress
+    from harness.experiments.conduct import Progress
     from harness.experiments.findings import Difference, Finding
     from harness.experiments.statistics import Interval, Overdispersion
+    from harness.experiments.variant import Experiment
 
 NOTEWORTHY = 0.05
 SHOWN_WAITS = 5

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.conduct import Experiment, Progress, codes_of
+from harness.experiments.conduct import Progress, codes_of
 from harness.experiments.findings import Difference, Finding, differ, find
+from harness.experiments.variant import Experiment
 from harness.scenarios.campaign import Result, decided
 from harness.wire.codes import Dialect
 

@@ -72,5 +72,7 @@ class _Answered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mistake: str | msgspec.UnsetType = msgspec.UNSET
 
     def checked(self) -> Answer | None:
-        there = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not msgspec.UNSET}
+        there = {
+            name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not msgspec.UNSET
+        }
         return Answer(**there) if len(there) == 1 else None
