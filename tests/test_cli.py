@@ -101,10 +101,16 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
         (["exec", "--retry-config", "{", "--", "true"], "--retry-config"),
         (["exec", "--retry-config", '{"maxAttempts": "3"}', "--", "true"], "maxAttempts"),
         (["exec", "--timeout", "-1", "--", "true"], "--timeout"),
-        (["exec", "--timeout", "nan", "--", "true"], "timeout_s: expected a number of seconds above 0 and at most 1000000000, not nan"),
+        (
+            ["exec", "--timeout", "nan", "--", "true"],
+            "timeout_s: expected a number of seconds above 0 and at most 1000000000, not nan",
+        ),
         (["exec", "--timeout", "1e300", "--", "true"], "timeout_s: expected a number of seconds above 0"),
         (["exec", "--memory", "9999999999GiB", "--", "true"], "below 2**63"),
-        (["exec", "--max-attempts", "-1", "--", "true"], "policy.max_attempts: expected a whole number of attempts, 1 or more, not -1"),
+        (
+            ["exec", "--max-attempts", "-1", "--", "true"],
+            "policy.max_attempts: expected a whole number of attempts, 1 or more, not -1",
+        ),
         (["classify", "/no/such/file"], "No such file"),
         (["conquer"], "No such command 'conquer'"),
     ],

@@ -133,10 +133,8 @@ def check_parameters(fault: Row, given: Mapping[str, int], where: str = "fault.p
     dials = {dial.name: dial for dial in fault.parameters}
     for name, value in given.items():
         if name not in dials:
-            known = ", ".join(dials) or "none"
-            raise InvalidInputError(
-                f"{where}: {fault.name} has no such parameter: {shown(name)} (it has: {known}){near(name, dials)}"
-            )
+            known = f"{', '.join(dials) or 'none'}{near(name, dials)}"
+            raise InvalidInputError(f"{where}.{name}: {fault.name} has no such parameter; it has: {known}")
         dial = dials[name]
         if isinstance(value, bool) or not isinstance(value, int) or not dial.low <= value <= dial.high:
             raise expected(f"{where}.{name}", f"{dial.low} to {dial.high} {dial.unit}", value)
