@@ -11,6 +11,7 @@
  *
  * The script of the Python host takes the same. */
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "box/blackbox.h"
+#include "box/victim.h"
+#include "faults/faults.h"
 #include "trials/zygote.h"
 
 enum { BOX_FD = 4, SOCKET_FD = 4, ALONE_BYTES = 256 << 20, UNFIRED = 3 };
@@ -43,7 +45,7 @@ static void limit_memory(void) {
 static int arm_alone(void) {
     struct box box = {.magic = BOX_MAGIC};
     int fd = memfd_create("crash-box", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, sysconf(_SC_PAGESIZE)) != 0) return -1;
+    if (fd < 0 || ftruncate(fd, BOX_BYTES) != 0) return -1;
     return pwrite(fd, &box, sizeof box, 0) == (ssize_t)sizeof box ? arm(fd) : -1;
 }
 
