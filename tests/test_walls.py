@@ -16,6 +16,7 @@ PURE = [
     *(f"dialects/{name}" for name in ("protocol", "retry", "rules", "v1")),
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
     *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
+    *(f"refusals/{name}" for name in ("findings", "outcome", "recording", "stacks", "targets", "verdicts")),
     *(
         f"gate/{name}"
         for name in ("baseline", "comparing", "making", "nights", "observing", "questions", "tables", "tomlwriter")
@@ -57,14 +58,14 @@ def test_the_supervising_process_never_loads_the_crashing_code() -> None:
     program = """
 import importlib, pathlib, pkgutil, harness
 for found in pkgutil.walk_packages(harness.__path__, "harness."):
-    if not found.name.endswith(("__main__", "_native", "libcrashbox")):
+    if not found.name.endswith(("__main__", "_native", "libcrashbox", "libcrashsweep")):
         importlib.import_module(found.name)
 from harness.faults.catalogue import catalogue
 from harness.supervisor import Shot, supervise
 assert len(catalogue()) > 10
 assert str(supervise(Shot("null_read"), deadline_s=30).termination) == "SIGSEGV"
 maps = pathlib.Path("/proc/self/maps").read_text()
-assert "_native" not in maps and "libcrashbox" not in maps
+assert "_native" not in maps and "libcrash" not in maps
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

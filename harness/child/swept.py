@@ -44,7 +44,7 @@ class Library:
         """What is to be swept; None in a process that no supervisor has started for it."""
         length = ctypes.c_long()
         at = self._shared.sweep_order(ctypes.byref(length))
-        found: dict[str, Any] | None = marshal.loads(ctypes.string_at(at, length.value)) if at else None
+        found: dict[str, Any] | None = marshal.loads(ctypes.string_at(at, length.value)) if at else None  # noqa: S302 -- the supervisor wrote it
         return found
 
     def call(self, function: Callable[[], object]) -> object:
@@ -84,7 +84,7 @@ def digest(value: object) -> str:
 
     state = hashlib.blake2b(digest_size=16)
     try:
-        state.update(marshal.dumps(value, 0))  # the version that writes what is equal alike, shared or not
+        state.update(marshal.dumps(value, 0))  # type: ignore[arg-type]  # it says so itself; the version that writes what is equal alike, shared or not
     except (TypeError, ValueError):
         _feed(state.update, value, 0)
     return state.hexdigest()
@@ -112,9 +112,13 @@ def _bytes_of(value: object) -> bytes:
 
 
 def _repr(value: object) -> str:
+    return _without_addresses(repr(value))
+
+
+def _without_addresses(text: str) -> str:
     import re  # noqa: PLC0415 -- as above
 
-    return re.sub(r" at 0x[0-9a-f]+", " at 0x…", repr(value))
+    return re.sub(r" at 0x[0-9a-f]+", " at 0x…", text)
 
 
 class Judge:
@@ -151,7 +155,7 @@ class Judge:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return _without_addresses(str(error))
     except Exception:  # noqa: BLE001 -- an exception of the user's may not be printable
         return ""
 
@@ -250,7 +254,7 @@ class Server:
             self.attempt(in_window=True)
             gc.collect()
             seen.append(self._library.live())
-        return [after - before for before, after in zip(seen, seen[1:], strict=False)]
+        return [after - before for before, after in zip(seen, seen[1:], strict=False)]  # noqa: RUF007 -- itertools would be shared too
 
 
 def _threads() -> int:

@@ -14,8 +14,8 @@ from harness.refusals.verdicts import GOOD, NOTED, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.refusals.page import Order, RawStack
-    from harness.refusals.stacks import Stack
+    from harness.refusals.page import Order
+    from harness.refusals.stacks import RawStack, Stack
     from harness.refusals.targets import Plan, Target
     from harness.refusals.trial import Host, Trial
 

@@ -11,7 +11,7 @@ from harness.evidence import EndedBy, Evidence
 from harness.exceptions import InfraError
 from harness.refusals.page import Order, Page
 from harness.refusals.surroundings import library_path, settled
-from harness.refusals.trial import Trial
+from harness.refusals.trial import Said, Trial
 from harness.supervisor import Command as Victim
 from harness.supervisor import Limits, preload, supervise
 
@@ -26,7 +26,8 @@ class Command:
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.notes: list[str] = []
-        self.reference, self.is_steady = None, True
+        self.reference: Said | None = None
+        self.is_steady = True
         self._victim, self._environment = Victim(tuple(argv)), settled(os.environ)
         reason = preload.why_not(argv[0], self._environment)
         if reason:

@@ -13,13 +13,14 @@ from harness.exceptions import InfraError
 from harness.refusals import symbols
 from harness.refusals.aim import Marksman
 from harness.refusals.preparation import Ready, prepare
-from harness.refusals.refusal import Refusal
 from harness.refusals.stacks import file_name
 from harness.refusals.targets import Plan, Target, choose, each_way
 from harness.refusals.verdicts import UNPROVED
 
 if TYPE_CHECKING:
+    from harness.refusals.refusal import Refusal
     from harness.refusals.trial import Host
+
 
 class Swept(NamedTuple):
     """All that a sweep has shown.
@@ -38,12 +39,25 @@ class Swept(NamedTuple):
     interrupted: bool = False
 
 
-Observe = Callable[[Refusal, int, int], object]  # a refusal, how many targets are done, of how many
-Before = Callable[[Target], "list[Refusal] | None"]
+MakeHost = Callable[[], "Host"]
 
 
-def sweep(make_host: Callable[[], Host], plan: Plan, observe: Observe | None = None, before: Before | None = None) -> Swept:
-    """Refuse what the plan asks for. `before` gives what an earlier session has shown of a target.
+class Tell:
+    """Who wants to know of a sweep under way. This one does not."""
+
+    def begins(self, ready: Ready) -> None:
+        """The recording is there."""
+
+    def before(self, target: Target) -> list[Refusal] | None:  # noqa: ARG002 -- for those that know
+        """What an earlier session has shown of a target, if there was one."""
+        return None
+
+    def refused(self, refusal: Refusal, done: int, total: int) -> None:
+        """One more refusal, of how many targets."""
+
+
+def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
+    """Refuse what the plan asks for.
 
     Ctrl-C ends it early, with what was seen so far. Raises InfraError where there is nothing to sweep.
     """
@@ -54,7 +68,8 @@ def sweep(make_host: Callable[[], Host], plan: Plan, observe: Observe | None = N
         if not chosen:
             raise InfraError(f"no call of the recording is {plan.site or plan.at}")
         targets = each_way(chosen, plan, lambda n: ready.recording.calls[n - 1].size)
-        course = _Course(make_host, plan, ready, targets, observe, before)
+        tell.begins(ready)
+        course = _Course(make_host, plan, ready, targets, tell)
         course.run()
         return Swept(
             course.refusals(),
@@ -69,24 +84,20 @@ def sweep(make_host: Callable[[], Host], plan: Plan, observe: Observe | None = N
 
 
 def _builds(refusals: list[Refusal], modules: list[str]) -> dict[str, str]:
-    named = {text.partition("!")[0].rpartition("+0x")[0] or text.partition("!")[0] for one in refusals for text in one.refused + one.crash}
+    named = {
+        text.partition("!")[0].rpartition("+0x")[0] or text.partition("!")[0]
+        for one in refusals
+        for text in one.refused + one.crash
+    }
     return {file_name(path): symbols.build_id(path) for path in modules if file_name(path) in named}
 
 
 class _Course:
     """The trials of a sweep, by as many workers as there are jobs."""
 
-    def __init__(
-        self,
-        make_host: Callable[[], Host],
-        plan: Plan,
-        ready: Ready,
-        targets: list[Target],
-        observe: Observe | None,
-        before: Before | None,
-    ) -> None:
+    def __init__(self, make_host: MakeHost, plan: Plan, ready: Ready, targets: list[Target], tell: Tell) -> None:
         self._make_host, self._plan, self._ready, self._targets = make_host, plan, ready, targets
-        self._observe, self._before = observe, before
+        self._tell = tell
         self._left = deque(targets)
         self._found: dict[Target, list[Refusal]] = {}
         self._lock = threading.Lock()
@@ -96,7 +107,9 @@ class _Course:
 
     def run(self) -> None:
         """Until nothing is left, the time is over, or somebody interrupts."""
-        others = [threading.Thread(target=self._work_apart) for _ in range(min(self._plan.jobs, len(self._targets)) - 1)]
+        others = [
+            threading.Thread(target=self._work_apart) for _ in range(min(self._plan.jobs, len(self._targets)) - 1)
+        ]
         for thread in others:
             thread.start()
         try:
@@ -123,7 +136,7 @@ class _Course:
         marksman = Marksman(self._make_host, self._plan, ready, self._ready)
         try:
             while (target := self._next()) is not None:
-                seen = (self._before and self._before(target)) or None
+                seen = self._tell.before(target)
                 for refusal in marksman.hit(target) if seen is None else seen:
                     self._keep(target, refusal, is_new=seen is None)
         finally:
@@ -139,8 +152,8 @@ class _Course:
     def _keep(self, target: Target, refusal: Refusal, *, is_new: bool) -> None:
         with self._lock:
             self._found.setdefault(target, []).append(refusal)
-            if self._observe and is_new:
-                self._observe(refusal, len(self._found), len(self._targets))
+            if is_new:
+                self._tell.refused(refusal, len(self._found), len(self._targets))
 
     def refusals(self) -> list[Refusal]:
         """In the order of the targets, whoever lived them when."""

@@ -16,7 +16,7 @@ from harness.wire.codes import Dialect
 from harness.wire.errors import Kind, TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 TELLING: Final = 2  # frames of a crash that tell it from another
 # A policy that retries, and that has a larger machine to move to.
@@ -69,7 +69,7 @@ def key(refusal: Refusal) -> str:
     return hashlib.blake2b("\0".join(parts(refusal)).encode(), digest_size=16).hexdigest()[:KEY_DIGITS]
 
 
-def find(refusals: Iterable[Refusal], replay: Mapping[str, str] | None = None) -> list[Finding]:
+def find(refusals: Iterable[Refusal]) -> list[Finding]:
     """Every finding, the worst and most frequent first. What was handled or absorbed is none."""
     groups: dict[str, list[Refusal]] = {}
     for one in refusals:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.exceptions import InfraError
 from harness.refusals.findings import Finding, find, tally
-from harness.refusals.refusal import Refusal
+from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.refusals.verdicts import GOOD, NOTED, UNPROVED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from harness.exceptions import InfraError
     from harness.refusals.conduct import Swept
-    from harness.refusals.targets import Plan
 
 SYSTEM_ERROR: Final = "SystemError"  # CPython's word for an extension that broke its contract
 PASS, FAIL, UNKNOWN, INFRA = "PASS", "FAIL", "UNKNOWN", "INFRA"
@@ -25,8 +24,8 @@ PASS, FAIL, UNKNOWN, INFRA = "PASS", "FAIL", "UNKNOWN", "INFRA"
 class Report(msgspec.Struct, frozen=True):
     """What a sweep has shown. `trials` were lived at `sites`; `missed` of these were not refused in every way.
 
-    `reasons` say why the verdict is no PASS, `notes` what else is to be known. `builds` are the build-ids of the modules
-    that findings name.
+    `reasons` say why the verdict is no PASS, `notes` what else is to be known. `builds` are the build-ids of the
+    modules that findings name.
     """
 
     subject: str
@@ -47,9 +46,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def report(subject: str, swept: Swept, command: list[str], *, strict: bool, accepted: Collection[str] = ()) -> Report:
     """Judge a sweep. `command` is what replays it; findings whose key is `accepted` don't fail it."""
-    found = tuple(
-        msgspec.structs.replace(one, replay=replay(command, one.first)) for one in find(swept.refusals)
-    )
+    found = tuple(msgspec.structs.replace(one, replay=replay(command, one.first)) for one in find(swept.refusals))
     bad = [one for one in found if one.key not in accepted and fails(one, strict=strict)]
     doubts = list(swept.doubts)
     if swept.missed:
@@ -74,7 +71,7 @@ def report(subject: str, swept: Swept, command: list[str], *, strict: bool, acce
 
 
 def fails(finding: Finding, *, strict: bool) -> bool:
-    """Whether a finding makes the sweep a FAIL. Another exception than MemoryError is told, and fails if it is strict."""
+    """Whether a finding makes the sweep a FAIL. Another exception than MemoryError fails only where it is strict."""
     if finding.verdict in UNPROVED | GOOD:
         return False
     if finding.verdict not in NOTED:
@@ -90,5 +87,5 @@ def infra(subject: str, error: InfraError) -> Report:
 def replay(command: list[str], refusal: Refusal) -> str:
     """The one line that lives a refusal again."""
     target = refusal.target
-    words = ["crash-harness", "sweep", *command[:1], "--mode", target.mode, "--site", target.name]
-    return shlex.join([*words, *(["--errors", target.error] if target.error else []), *command[1:]])
+    words = ["crash-harness", "sweep", "--mode", target.mode, "--site", target.name]
+    return shlex.join([*words, *(["--errors", target.error] if target.error else []), *command])

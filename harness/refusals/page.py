@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from harness.exceptions import InfraError
+from harness.refusals.stacks import RawStack  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor import box
 
 if TYPE_CHECKING:
@@ -69,9 +70,6 @@ OPERATIONS = {
     "close": 4096,
 }
 NAMES = {bit: name for name, bit in OPERATIONS.items()}
-
-Frame = tuple[int, int]  # module's number on this page, offset
-RawStack = tuple[Frame, ...]  # innermost first
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -223,7 +221,7 @@ class Page:
     def overflowed(self) -> bool:
         """Whether a recording had more calls or stacks than fit."""
         _, stacks, events = COUNTS.unpack_from(self._map, TABLES_AT)
-        return stacks >= STACKS or events > EVENTS
+        return bool(stacks >= STACKS or events > EVENTS)
 
     def modules(self) -> list[str]:
         """Paths of the modules that stacks name, by number."""

@@ -9,8 +9,8 @@ import msgspec
 
 from harness.evidence import Exited
 from harness.exceptions import InfraError
+from harness.refusals.ownership import Ownership, askers, read
 from harness.refusals.page import Order
-from harness.refusals.recording import Ownership, Recording, askers, read
 from harness.refusals.stacks import file_name
 from harness.refusals.targets import Plan, Target, eligible
 from harness.refusals.verdicts import Reference, last_line, signal_of
@@ -18,9 +18,10 @@ from harness.refusals.verdicts import Reference, last_line, signal_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.refusals.recording import Recording
     from harness.refusals.trial import Host, Trial
 
-RECORDING_S: Final = 60.0
+RECORDING_S: Final = 30.0
 SLACK, SLACK_S = 10, 2.0
 MARK: Final = "/crash-harness/begin"
 

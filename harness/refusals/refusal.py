@@ -8,7 +8,7 @@ import msgspec
 
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, address_class
 from harness.refusals import symbols
-from harness.refusals.recording import placed
+from harness.refusals.ownership import placed
 from harness.refusals.stacks import Stack, frame, is_by_design
 from harness.refusals.targets import Target  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.refusals.verdicts import MEMORY, Reference, Shown, Verdict, judge, signal_of
@@ -46,7 +46,7 @@ def tell(target: Target, trial: Trial, reference: Reference, modules: list[str])
     """Judge a trial whose refusal was met, and give the stacks their names."""
     crash = words(placed(trial.answer.crashed_at, modules))
     by_design = is_by_design(crash)
-    shown = judge(trial, reference, target.operation, frames_by_design=by_design)
+    shown = judge(trial, reference, target.operation, by_design=by_design)
     return _told(target, shown, trial, modules, crash)
 
 
@@ -57,7 +57,7 @@ def tell_missed(target: Target, trial: Trial, verdict: Verdict, modules: list[st
 
 def _told(target: Target, shown: Shown, trial: Trial, modules: list[str], crash: tuple[str, ...]) -> Refusal:
     raised, _, _ = trial.said
-    record = trial.answer.crash
+    record = None if trial.hung else trial.answer.crash
     return Refusal(
         target,
         shown.verdict,
@@ -75,7 +75,7 @@ def _told(target: Target, shown: Shown, trial: Trial, modules: list[str], crash:
 
 def evidence_of(trial: Trial, operation: str) -> Evidence:
     """The same as the supervisor would tell it of an attempt: what memory was refused is known."""
-    record = trial.answer.crash
+    record = None if trial.hung else trial.answer.crash
     return Evidence(
         trial.termination,
         ended_by=EndedBy.DEADLINE if trial.hung else EndedBy.SELF,
@@ -86,4 +86,6 @@ def evidence_of(trial: Trial, operation: str) -> Evidence:
 
 
 def _died_of(trial: Trial, record: FaultRecord | None) -> bool:
-    return record is not None and not isinstance(trial.termination, Exited) and record.signal == trial.termination.signal
+    return (
+        record is not None and not isinstance(trial.termination, Exited) and record.signal == trial.termination.signal
+    )

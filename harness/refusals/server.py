@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from harness.child import swept
+from harness.evidence import Signaled
 from harness.exceptions import InfraError, InvalidInputError
 from harness.refusals.page import Order, Page
 from harness.refusals.surroundings import library_path, settled
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 REQUEST = struct.Struct("<q")
 REPLY = struct.Struct("<iIII4096s")
-START_S = 60.0  # for an import and the calls before the first trial
+IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
 SWEEP_S = 30.0  # beyond its deadline, for what ends a child
 GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
@@ -50,13 +51,15 @@ class Call(msgspec.Struct, frozen=True):
 class Server:
     """One server, from its start to its end. It has made its first calls when this returns.
 
-    `command` starts another process in its place, one that comes to the same call by itself. Raises InvalidInputError
-    where the function can't be imported, InfraError where it can't be swept, with the reason.
+    `call_s` is what one call may take. `command` starts another process in its place, one that comes to the same call
+    by itself. Raises InvalidInputError where the function can't be imported, InfraError where it can't be swept, with
+    the reason.
     """
 
-    def __init__(self, call: Call, start_s: float | None = None, command: Sequence[str] = ()) -> None:
+    def __init__(self, call: Call, call_s: float | None = None, command: Sequence[str] = ()) -> None:
         self.notes: list[str] = []
-        self._call, self._start_s = call, START_S if start_s is None else start_s
+        self._call = call
+        self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
         with ExitStack() as stack:
             self.page = stack.enter_context(Page())
             self.page.give_text(marshal.dumps(_order(call)))
@@ -69,12 +72,12 @@ class Server:
                 self._guard = Guard(words, options, settled(os.environ), self.page.fd, theirs.fileno())
             stack.enter_context(self._guard)
             self._errors = Tail(self._guard.stderr)
-            self.reference = self._greet()
+            self.reference: Said | None = self._greet()
             self._close = stack.pop_all().close
 
     def _greet(self) -> Said:
-        self._hear(self._start_s, "importing")
-        word = self._hear(self._start_s, "calling")[3]
+        self._hear(IMPORT_S, "importing")
+        word = self._hear(self._calls_s, "calling")[3]
         fields = self.page.answer().text.split(SEPARATOR)
         if word != swept.READY:
             raise InfraError(f"{self._call.call} fails without a refusal: {': '.join(filter(None, fields[1:]))}")
@@ -94,7 +97,9 @@ class Server:
         try:
             data = self._socket.recv(REPLY.size + 1)
         except TimeoutError:
-            raise InfraError(f"{self._call.call}: {doing} it did not end within {patience_s:g} s") from None
+            raise InfraError(
+                f"{self._call.call}: {doing} it did not end within {patience_s:g} s without a refusal"
+            ) from None
         except OSError:
             data = b""
         if len(data) != REPLY.size:
@@ -121,7 +126,8 @@ class Server:
             raise InfraError(f"{self._call.call}: the server {self._end()}") from None
         status, hung, length, _, tail = self._hear(None if deadline_s is None else deadline_s + SWEEP_S, "calling")
         text = tail[: min(length, len(tail))].decode("utf-8", "replace")
-        return Trial(decode_status(status), bool(hung), self.page.answer(), text)
+        end = Signaled("SIGKILL") if hung else decode_status(status)  # after one that asked where it hangs
+        return Trial(end, bool(hung), self.page.answer(), text)
 
     def close(self) -> None:
         """End it and all that it started."""

@@ -27,6 +27,8 @@ TERMINATORS: Final = re.compile(
 )
 SITE_DIGITS: Final = 12
 
+Frame = tuple[int, int]  # a module's number on a page, offset in it
+RawStack = tuple[Frame, ...]  # innermost first
 Place = tuple[str, int]  # path of a module, offset in it
 Stack = tuple[Place, ...]  # innermost first
 
@@ -95,7 +97,7 @@ def telling(frames: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def asking(frames: Sequence[str]) -> str:
-    """The frame that asked: below runtimes and the allocators of interpreters. The innermost one where there is no other."""
+    """The frame that asked: below runtimes and the allocators of interpreters, where there is any."""
     own = [text for text in frames if not is_plumbing(text)]
     named = [text for text in own if not ALLOCATORS.fullmatch(text.partition("!")[2])]
     return next(iter(named or own or frames), "")

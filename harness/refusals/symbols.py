@@ -28,7 +28,12 @@ BUILD_ID: Final = 3
 MOST_BYTES: Final = 1 << 30
 
 _PARTS = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*")
-_OPERATORS = {"_Znwm": "operator new", "_Znam": "operator new[]", "_ZdlPv": "operator delete", "_ZdaPv": "operator delete[]"}
+_OPERATORS = {
+    "_Znwm": "operator new",
+    "_Znam": "operator new[]",
+    "_ZdlPv": "operator delete",
+    "_ZdaPv": "operator delete[]",
+}
 _RUST_HASH = re.compile(r"h[0-9a-f]{16}")
 
 
@@ -67,12 +72,12 @@ def build_id(path: str) -> str:
 
 def plain(symbol: str) -> str:
     """A symbol as a person reads it: C++ and Rust names without their types, no suffixes of the compiler's."""
-    symbol = _PARTS.sub("", symbol.split("@")[0])
+    symbol = _PARTS.sub("", symbol.partition("@")[0])
     if symbol.startswith(("_Znwm", "_Znam", "_ZdlPv", "_ZdaPv")):
         return next(name for prefix, name in _OPERATORS.items() if symbol.startswith(prefix))
-    nested = re.match(r"_ZN[rVKRO]*(\d.*)", symbol)
+    nested = re.match(r"_ZL?N[rVKRO]*(\d.*)", symbol)
     parts = list(_parts(nested[1])) if nested else []
-    single = re.match(r"_Z(\d.*)", symbol)
+    single = re.match(r"_ZL?(\d.*)", symbol)
     parts = parts or (list(_parts(single[1]))[:1] if single else [])
     return "::".join(part for part in parts if not _RUST_HASH.fullmatch(part)) or symbol
 

@@ -44,8 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What is to be refused. `modes` are tried for each site; `errors` limits those of file operations.
 
     `depth` frames make a site; `dense` takes every call instead. `at` is one call by its number, `site` one by
-    "HASH" or "HASH:k", its kth call. `window` is for a command, and `ok_exits` are the exit statuses by which it may say
-    that something was refused. `leak` repetitions look for blocks that are left behind. Times are in seconds.
+    "HASH" or "HASH:k", its kth call. `window` is for a command, and `ok_exits` are the exit statuses by which it may
+    say that something was refused. `leak` repetitions look for blocks that are left behind. Times are in seconds.
     """
 
     families: tuple[str, ...] = ("memory",)
@@ -108,7 +108,9 @@ def eligible(recording: Recording, plan: Plan, owns: Callable[[Stack], bool]) ->
     for n, call in enumerate(recording.calls, 1):
         at_site[hashes[call.stack]] += 1
         with_stack[call.stack] += 1
-        if owned[call.stack] or (everything and call.operation not in FAMILIES["memory"] and call.operation != "shrink"):
+        if owned[call.stack] or (
+            everything and call.operation not in FAMILIES["memory"] and call.operation != "shrink"
+        ):
             where = hashes[call.stack]
             yield Target(n, call.operation, where, at_site[where], call.stack, with_stack[call.stack])
 
@@ -127,13 +129,13 @@ def choose(calls: Iterable[Target], plan: Plan) -> list[Target]:
 
 def each_way(chosen: Iterable[Target], plan: Plan, sizes: Callable[[int], int]) -> list[Target]:
     """The chosen calls in each mode and with each error that applies; `sizes` gives the bytes of the nth call."""
-    ways = []
-    for mode in plan.modes:
-        for one in chosen:
-            for error in ERRORS.get(one.operation, ("",)):
-                if _applies(error, mode, plan, sizes(one.n)):
-                    ways.append(msgspec.structs.replace(one, mode=mode, error=error))
-    return ways
+    return [
+        msgspec.structs.replace(one, mode=mode, error=error)
+        for mode in plan.modes
+        for one in chosen
+        for error in ERRORS.get(one.operation, ("",))
+        if _applies(error, mode, plan, sizes(one.n))
+    ]
 
 
 def _applies(error: str, mode: Mode, plan: Plan, size: int) -> bool:

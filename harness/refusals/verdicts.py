@@ -71,12 +71,12 @@ class Shown(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def judge(trial: Trial, reference: Reference, operation: str, frames_by_design: bool) -> Shown:
-    """Say what a trial shows, the refusal having been met. `frames_by_design`: the crash stack ends itself on purpose."""
+def judge(trial: Trial, reference: Reference, operation: str, *, by_design: bool) -> Shown:
+    """Say what a trial shows whose refusal was met. `by_design`: what is on its crash stack ends it on purpose."""
     if trial.hung:
         return Shown(Verdict.HANG if trial.answer.stage == "window" else Verdict.HANG_AFTER)
     if signal := signal_of(trial):
-        return Shown(_crash(trial, signal, by_design=frames_by_design))
+        return Shown(_crash(trial, signal, by_design=by_design))
     if reference.said is None:
         return _of_command(trial, reference)
     return _of_call(trial, reference, operation)

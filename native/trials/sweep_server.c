@@ -17,7 +17,7 @@
 
 #include "trials/sweep.h"
 
-enum { CHANNEL_FD = 5, FIRST_FREE_FD = 200, TAIL_BYTES = 4096 };
+enum { CHANNEL_FD = 5, FIRST_FREE_FD = 200, TAIL_BYTES = 4096, LAST_WORDS_MS = 200 };
 
 /* From the supervisor: one trial, as the page orders it. */
 struct request {
@@ -123,11 +123,19 @@ static void follow(int pidfd, int64_t deadline_ms) {
     }
 }
 
+/* Where it hangs is worth knowing: its handler of a crash writes that down. */
+static void ask_where(pid_t child, int pidfd) {
+    struct pollfd polled = {.fd = pidfd, .events = POLLIN};
+    syscall(SYS_tgkill, child, child, SIGABRT);
+    poll(&polled, 1, LAST_WORDS_MS);
+}
+
 /* Its group goes while the unreaped child still holds the number. */
 static int see_it_end(pid_t child, int64_t deadline_ms) {
     int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
     if (pidfd >= 0) follow(pidfd, deadline_ms);
     siginfo_t ended;
+    if (reply.hung) ask_where(child, pidfd);
     if (pidfd < 0 || reply.hung) kill(child, SIGKILL);
     waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT);
     kill(-child, SIGKILL);
