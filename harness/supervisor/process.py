@@ -18,14 +18,13 @@ from harness.supervisor.backtrace import CoreTrap
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
-from harness.supervisor.limits import Enforcement, Limits, enforce
+from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 GRACE_S = 0.5
-LONGEST_S = 10**9
 PATIENCE_S = 10.0  # longer than the guard's own patience with survivors and with a slow journal
 INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
