@@ -211,7 +211,7 @@ def test_calls_that_move_are_aimed_at_by_their_stack() -> None:
     """Where the nth call is another each time, its stack is refused, or it is said that it was not."""
     seen = sweep("wandering")
     assert any("aimed at by its stack" in note for note in seen.notes)
-    assert seen.tally["handled"] == 2
+    assert seen.tally["handled"] >= 2
     assert seen.verdict in ("PASS", "UNKNOWN")
 
 

@@ -45,7 +45,7 @@ class Command:
             grace_s=0.0,
             env=self._environment,
             relay=lambda number, chunk: written[number].update(chunk),
-            library=preload.Library(str(library_path()), self.page.fd),
+            library=preload.Library(library_path(), self.page.fd),
         )
         return self._trial(evidence, *(written[number].hexdigest() for number in (1, 2)))
 

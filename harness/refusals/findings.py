@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.lifecycle import Task
+from harness.engine.loop import Engine, Life
 from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.refusals.stacks import asking, telling
 from harness.refusals.verdicts import GOOD, UNPROVED, Verdict
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 TELLING: Final = 2  # frames of a crash that tell it from another
 # A policy that retries, and that has a larger machine to move to.
-POLICY: Final = Policy(3, {"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}})
+POLICY: Final = Task(3, {"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}}, "small-1x")
 KEY_DIGITS: Final = 10
 
 
@@ -104,7 +105,7 @@ def _opinion(refusal: Refusal, dialect: Dialect) -> Opinion:
     if refusal.thrown:
         thrown = TaskError(Kind.BUILT_IN, name=refusal.thrown[0], message=refusal.thrown[1], stack_trace="")
     life = Life(refusal.evidence, thrown=thrown)  # type: ignore[arg-type]  # opinions() has looked
-    attempt = Engine(POLICY, dialect, lambda: 0.5).judge(life, 1, POLICY.machine)
+    attempt = Engine(POLICY, dialect, lambda: 0.5).judge(life, 1, "small-1x")
     error = attempt.enhanced or attempt.error
     if error is None or attempt.decision is None:
         return Opinion(None, "success")

@@ -66,8 +66,8 @@ class Server:
             self.page.give(Order("call", ()))
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             stack.callback(self._socket.close)
-            words = list(command) or [sys.executable, "-P", swept.__file__, str(library_path())]
-            options = ["--preload", str(library_path()), *(["--namespace"] if contain("auto").namespace else [])]
+            words = list(command) or [sys.executable, "-P", swept.__file__, library_path()]
+            options = ["--preload", library_path(), *(["--namespace"] if contain("auto").namespace else [])]
             with theirs:
                 self._guard = Guard(words, options, settled(os.environ), self.page.fd, theirs.fileno())
             stack.enter_context(self._guard)

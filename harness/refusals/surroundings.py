@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.exceptions import InfraError
 from harness.supervisor.launch import extension_path
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ STEADY: Final = {
 }
 
 
-def library_path() -> Path:
-    """The library is installed beside the extension."""
-    return Path(extension_path()).parent / "libcrashsweep.so"
+def library_path() -> str:
+    """The library is installed beside the extension. Raises InfraError where it could not be built."""
+    path = Path(extension_path()).parent / "libcrashsweep.so"
+    if not path.is_file():
+        raise InfraError("a sweep needs glibc 2.35 or later, which finds a stack's modules without a lock")
+    return str(path)
 
 
 def settled(environment: Mapping[str, str]) -> dict[str, str]:
