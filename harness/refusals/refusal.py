@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, address_class
+from harness.evidence import EndedBy, Evidence, Memory, address_class
 from harness.refusals import symbols
 from harness.refusals.ownership import placed
 from harness.refusals.stacks import Stack, frame, is_by_design
@@ -79,13 +79,7 @@ def evidence_of(trial: Trial, operation: str) -> Evidence:
     return Evidence(
         trial.termination,
         ended_by=EndedBy.DEADLINE if trial.hung else EndedBy.SELF,
-        fault=record if _died_of(trial, record) else None,
+        faults=(record,) if record else (),
         memory=Memory(allocation_failures=trial.answer.refused if operation in MEMORY else 0),
         stderr=trial.stderr,
-    )
-
-
-def _died_of(trial: Trial, record: FaultRecord | None) -> bool:
-    return (
-        record is not None and not isinstance(trial.termination, Exited) and record.signal == trial.termination.signal
     )

@@ -6,6 +6,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "box/machine.h"
 #include "trials/sweep.h"
 
 enum { SIGNAL_STACK_BYTES = 1 << 18 };
@@ -20,41 +21,24 @@ static int is_lost(const struct crash *crash) {
 /* Makes the frame that called stand for a call of what is no code: nothing can be unwound from there. */
 static uint64_t return_to_caller(ucontext_t *context) {
 #if defined(__x86_64__)
-    greg_t *registers = context->uc_mcontext.gregs;
-    uint64_t caller = *(uint64_t *)(uintptr_t)registers[REG_RSP];
-    if (!is_code(caller)) return (uint64_t)registers[REG_RIP];
-    registers[REG_RSP] += (greg_t)sizeof caller;
-    registers[REG_RIP] = (greg_t)(caller - 1);
-    return caller - 1;
-#elif defined(__aarch64__)
-    mcontext_t *machine = &context->uc_mcontext;
-    if (is_code(machine->regs[30])) machine->pc = machine->regs[30] - 4;
-    return machine->pc;
+    uint64_t caller = *(uint64_t *)(uintptr_t)STACK_POINTER(context);
+    if (is_code(caller)) STACK_POINTER(context) += (greg_t)sizeof caller;
 #else
-    return (void)context, 0;
+    uint64_t caller = context->uc_mcontext.regs[30];
 #endif
-}
-
-static void read_registers(struct crash *crash, const ucontext_t *context) {
-#if defined(__x86_64__)
-    crash->program_counter = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
-    crash->stack_pointer = (uint64_t)context->uc_mcontext.gregs[REG_RSP];
-#elif defined(__aarch64__)
-    crash->program_counter = context->uc_mcontext.pc;
-    crash->stack_pointer = context->uc_mcontext.sp;
-#else
-    (void)crash, (void)context;
-#endif
+    if (is_code(caller)) PROGRAM_COUNTER(context) = (__typeof__(PROGRAM_COUNTER(context)))(caller - 1);
+    return (uint64_t)PROGRAM_COUNTER(context);
 }
 
 static void write_record(const siginfo_t *info, const ucontext_t *context) {
-    struct crash crash = {.signal = info->si_signo, .code = info->si_code, .process = (int32_t)getpid()};
+    struct crash crash = {.signal = info->si_signo, .code = info->si_code, .order = 1};
     crash.thread = (int32_t)syscall(SYS_gettid);
     if (info->si_code <= 0)
         crash.sender = (int32_t)info->si_pid; /* si_addr shares its place with si_pid */
     else
         crash.address = (uint64_t)(uintptr_t)info->si_addr;
-    read_registers(&crash, context);
+    crash.program_counter = (uint64_t)PROGRAM_COUNTER(context);
+    crash.stack_pointer = (uint64_t)STACK_POINTER(context);
     sweep->answer.crash = crash;
     sweep->answer.crashed = 1;
 }
