@@ -17,6 +17,8 @@ PURE = [
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
     *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
     *(f"refusals/{name}" for name in ("findings", "outcome", "recording", "stacks", "targets", "verdicts")),
+    *(f"conformance/{name}" for name in ("protocol", "cells", "expected", "record", "properties", "across")),
+    *(f"conformance/{name}" for name in ("settle", "check")),
     *(
         f"gate/{name}"
         for name in ("baseline", "comparing", "making", "nights", "observing", "questions", "tables", "tomlwriter")
