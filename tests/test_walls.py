@@ -16,6 +16,7 @@ PURE = [
     *(f"dialects/{path.stem}" for path in (HARNESS / "dialects").glob("*.py") if path.stem != "custom"),
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
     *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
+    *(f"refusals/{name}" for name in ("findings", "outcome", "recording", "stacks", "targets", "verdicts")),
     *(f"conformance/{name}" for name in ("protocol", "cells", "expected", "record", "properties", "across")),
     *(f"conformance/{name}" for name in ("settle", "check")),
     *(
@@ -59,14 +60,14 @@ def test_the_supervising_process_never_loads_the_crashing_code() -> None:
     program = """
 import importlib, pathlib, pkgutil, harness
 for found in pkgutil.walk_packages(harness.__path__, "harness."):
-    if not found.name.endswith(("__main__", "_native", "libcrashbox")):
+    if not found.name.endswith(("__main__", "_native", "libcrashbox", "libcrashsweep")):
         importlib.import_module(found.name)
 from harness.faults.catalogue import catalogue
 from harness.supervisor import Shot, supervise
 assert len(catalogue()) > 10
 assert str(supervise(Shot("null_read"), deadline_s=30).termination) == "SIGSEGV"
 maps = pathlib.Path("/proc/self/maps").read_text()
-assert "_native" not in maps and "libcrashbox" not in maps
+assert "_native" not in maps and "libcrash" not in maps
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

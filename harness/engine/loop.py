@@ -48,7 +48,17 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One process life and everything that was made of it. `error` is raw, `enhanced` what the decision looked at."""
+    """One process life, and everything that was made of it.
+
+    `number` counts from 1, `machine` is a preset's name. `evidence` holds the facts: how the process ended, by whom,
+    its fault, memory and output. `error` is what the classifier calls that (None for success), `rule` the row that
+    said so and `cause` its reason in a word; `enhanced` is the error that the decision looked at. `decision` says what
+    followed: retry, fail or cancel, by which branch and after which delay. `host` and `injected` are a scenario's,
+    `value` what a function returned.
+
+        for attempt in run.attempts:
+            print(attempt.number, attempt.evidence.termination, attempt.cause, attempt.delay_ms)
+    """
 
     number: int
     machine: str
@@ -81,7 +91,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """All attempts of one task, with its final status."""
+    """All attempts of one job, with its final status: what harness.run returns.
+
+    `status` is upstream's word: COMPLETED_SUCCESSFULLY, COMPLETED_WITH_ERRORS, CRASHED, SYSTEM_FAILURE, TIMED_OUT or
+    CANCELED; or DID_NOT_FIRE, for a fault of ours that proved nothing. `attempts` are in order, `events` what the
+    engine told the world. As text it is the decision trail, a line an attempt, and the status.
+
+        run = harness.run(["./flaky"], harness.Policy(5))
+        assert run.is_flaky, run
+    """
 
     status: str
     attempts: tuple[Attempt, ...]
