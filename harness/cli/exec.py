@@ -93,5 +93,6 @@ def exec_command(
         finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, book=book)
     if as_json:
         emit(run_record(finished))
-    click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)
+    told = f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})"
+    click.echo(": ".join(filter(None, [told, finished.given_up])), err=True)
     context.exit(0 if finished.status == SUCCEEDED else 1)

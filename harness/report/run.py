@@ -14,7 +14,8 @@ MEMBERS = ("number", "machine", "evidence", "error", "enhanced", "rule", "cause"
 
 def run_record(run: Run) -> dict[str, object]:
     """Return a run for JSON; members without a value are null, so that the shape is always the same."""
-    return {"status": run.status, "attempts": [attempt_record(attempt) for attempt in run.attempts]}
+    attempts = [attempt_record(attempt) for attempt in run.attempts]
+    return {"status": run.status, "error": run.error, "attempts": attempts}
 
 
 def attempt_record(attempt: Attempt) -> dict[str, object]:

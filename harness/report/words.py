@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.evidence import spelling
 from harness.scenarios.verdict import observed
+from harness.wire.errors import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,9 @@ def attempt_line(attempt: Attempt) -> str:
     if attempt.decision is None:
         return trail
     then = attempt.decision.outcome + (f" after {attempt.delay_ms:g} ms" if attempt.delay_ms is not None else "")
-    return f"{trail}; {observed(attempt)['code']}: {then} ({attempt.decision.branch})"
+    error = attempt.enhanced or attempt.error
+    called = title_of(error) if error else "no error"
+    return f"{trail}; {called}: {then} ({attempt.decision.branch})"
 
 
 def replay_command(result: Result) -> str:
