@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.dialects import DEFAULT
+from harness.dialects.custom import opened
 from harness.engine.draw import draw
 from harness.engine.loop import Attempt, Clock, Engine, Life, Policy, Run, VirtualClock
 from harness.evidence import Exited
 from harness.exceptions import InvalidInputError
 from harness.journal import History
 from harness.supervisor import Command, Limits, Shot, Stop, channel, supervise
-from harness.wire.codes import Dialect
 from harness.wire.errors import Kind, TaskError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness.dialects.protocol import Dialect
 
 Job = Shot | Sequence[str] | Callable[..., object]
 UNANSWERED = TaskError(Kind.BUILT_IN, name="NoAnswer", message="the function ended its process without an answer")
@@ -32,7 +35,7 @@ def run(
     job: Job,
     policy: Policy = Policy(),  # noqa: B008 -- frozen
     *args: Any,
-    dialect: Dialect | str = Dialect.UPSTREAM_4_5,
+    dialect: Dialect | str = DEFAULT,
     limits: Limits = Limits(),  # noqa: B008 -- frozen
     timeout_s: float | None = None,
     seed: int = 0,
@@ -49,7 +52,9 @@ def run(
     and name; it gets `args` and `kwargs`, which like its result travel as JSON. A result is in the run's `value`; what
     the function raises is a thrown error, retried as a worker would have it. Delays between attempts pass on `clock`:
     computed and recorded only, unless another clock is given. `seed` draws their jitter. `timeout_s` bounds an
-    attempt, `limits` what it may use. `observe` gets each attempt as it ends; `stop` ends it all.
+    attempt, `limits` what it may use. `dialect` says who classifies and decides: a built-in one by its name, a judge
+    of yours as "module:function" or "cmd:PROGRAM", or an object that is a dialect.
+    `observe` gets each attempt as it ends; `stop` ends it all.
 
     With a `history`, each step is committed to that file under `name` before anything follows from it. Called again
     after the process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then
@@ -58,12 +63,9 @@ def run(
     Raises InvalidInputError for a job that is none, InfraError when the harness could not do its part. A crash raises
     nothing: it is in the run.
     """
-    try:
-        chosen = Dialect(dialect)
-    except ValueError as error:
-        raise InvalidInputError(f"dialect: expected one of {', '.join(Dialect)}, not {dialect!r}") from error
     live = _executor(job, args, kwargs, _Bounds(limits, timeout_s, stop))
     with ExitStack() as stack:
+        chosen = stack.enter_context(opened(dialect))
         book = stack.enter_context(History(history)) if history else None
         steps = book.steps(name) if book else []
         draws = count(1 + len(steps))

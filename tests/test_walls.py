@@ -13,7 +13,7 @@ MODULES = sorted(HARNESS.rglob("*.py"))
 PURE = [
     "evidence",
     *(f"wire/{name}" for name in ("codes", "truncation", "errors", "policy", "request")),
-    *(f"dialects/{name}" for name in ("protocol", "retry", "rules", "v1")),
+    *(f"dialects/{path.stem}" for path in (HARNESS / "dialects").glob("*.py") if path.stem != "custom"),
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
     *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
     *(

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from harness.cli.options import common, emit, size
+from harness.dialects.custom import opened
 from harness.engine.draw import draw
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import Attempt, Engine, Life, Policy, Run
@@ -25,7 +26,6 @@ from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, r
 
 if TYPE_CHECKING:
     from harness.supervisor.limits import MemoryBy
-    from harness.wire.codes import Dialect
 
 
 LONGEST_SLEEP_S = 86400.0
@@ -165,7 +165,7 @@ def exec_command(
     backtrace: bool,
     wait: bool,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
@@ -188,7 +188,8 @@ def exec_command(
         title = shlex.join(command)
         steps = book.steps(title) if book else []
         draws = count(1 + len(steps))
-        engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
+        chosen = stack.enter_context(opened(dialect))
+        engine = Engine(policy, chosen, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
         finished = engine.run(execute, observe, save=partial(book.save, title) if book else None, saved=steps)
     if as_json:
         emit(record(finished))

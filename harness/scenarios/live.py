@@ -13,10 +13,9 @@ from harness.wire.policy import memory_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.scenarios.schema import Case
     from harness.supervisor import Journal
-    from harness.wire.codes import Dialect
 
 
 def host_of(case: Case, number: int) -> str | None:
@@ -56,12 +55,10 @@ def run_case(
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
     journal: Callable[[int], Journal] | None = None,
-    foreign: Judge | None = None,
 ) -> Run:
     """Live the case once. Raises InfraError when the harness could not do its part.
 
     `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
-    `foreign` is asked in the dialect's place, if there is one.
     """
     chosen = seed_of(case, seed)
     parameters = case.victim.values()
@@ -75,5 +72,5 @@ def run_case(
         return Life(evidence, host_of(case, number), mode)
 
     policy = Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine)
-    engine = Engine(policy, dialect, lambda: draw(chosen, next(decisions), "delay"), foreign=foreign)
+    engine = Engine(policy, dialect, lambda: draw(chosen, next(decisions), "delay"))
     return engine.run(execute, observe)
