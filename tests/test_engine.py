@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dialects import BUILT_IN, find
-from harness.dialects.builtin import BuiltIn
 from harness.dialects.protocol import Derived
 from harness.engine.loop import Attempt, Engine, Life, Policy, Run, VirtualClock
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
