@@ -2,10 +2,12 @@
 
 from harness.api import run, run_async
 from harness.dialects.protocol import Dialect
-from harness.engine.loop import Attempt, Policy, Run
+from harness.engine.call import call
+from harness.engine.loop import Attempt, Run
+from harness.engine.policy import Policy
 from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
+from harness.faults.shot import Fault
 from harness.supervisor import Limits
-from harness.supervisor import Shot as Fault
 
 __all__ = [
     "Attempt",
@@ -18,6 +20,7 @@ __all__ = [
     "NotArmed",
     "Policy",
     "Run",
+    "call",
     "run",
     "run_async",
 ]

@@ -1,5 +1,6 @@
 """Judges of the user's own: believed when they answer, FAIL with the question when they don't, never our crash."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import msgspec
 import psutil
 import pytest
 
+from harness.api import run
 from harness.dialects import find
 from harness.dialects.custom import Custom, opened
 from harness.evidence import Evidence, Signaled
@@ -271,3 +273,35 @@ def test_a_name_that_means_nothing_is_wrong_use(spec: str) -> None:
     """One line."""
     with pytest.raises(InvalidInputError, match="dialect: "), opened(spec):
         pass
+
+
+def harness(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line where the judges can be imported."""
+    command = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent)
+
+
+ABORT = [sys.executable, "-c", "import os; os.abort()"]
+
+
+@pytest.mark.slow
+def test_a_judge_is_asked_wherever_a_dialect_is(tmp_path: Path) -> None:
+    """By exec, experiments, their replay and the API: an abort is no shortage of memory to a judge that is strict."""
+    judged = harness("exec", "--json", "--max-attempts", "1", "--classifier", "judges:ask", "--", *ABORT)
+    assert json.loads(judged.stdout)["attempts"][0]["rule"] == "crash-signal", judged.stderr
+    assert "after 1 attempt (judges:ask like " in judged.stderr
+    history = str(tmp_path / "h.sqlite")
+    tried = ["experiment", "--trials", "10", "--history", history, "--dialect", "judges:ask like strict"]
+    assert harness(*tried, "--", *ABORT).returncode == 0
+    assert "PASS" in harness("replay", history, "--trial", "3").stdout, "judged by the same judge, and alike"
+    other = harness("replay", history, "--trial", "3", "--dialect", "upstream-4.4")
+    assert "abort then, maybe_oom now" in other.stdout
+    assert run(ABORT, dialect="judges:ask").attempts[0].rule == "crash-signal"
+
+
+@pytest.mark.parametrize("words", [["--dialect", "nonsense"], ["--dialect", "a:b", "--classifier", "c:d"]])
+def test_a_name_that_means_nothing_is_one_line(words: list[str]) -> None:
+    """Two judges, or none."""
+    refused = harness("exec", *words, "--", "true")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert "'--dialect'" in refused.stderr

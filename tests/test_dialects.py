@@ -59,7 +59,7 @@ def test_a_name_says_whose_judge_and_what_it_is_like() -> None:
 @pytest.mark.parametrize(("name", "meant"), [("strikt", "strict"), ("upstream-45", "upstream-4.5")])
 def test_a_slip_is_named(name: str, meant: str) -> None:
     """What was written, what there is, and what was meant."""
-    with pytest.raises(InvalidInputError, match=f"dialect: '{name}' is not one of .*; did you mean {meant}"):
+    with pytest.raises(InvalidInputError, match=f"dialect: expected one of .*, not '{name}'; did you mean '{meant}'"):
         find(name)
 
 

@@ -191,7 +191,7 @@ def test_a_curve_does_not_grow_for_ever() -> None:
 def test_rows_that_differ_come_first() -> None:
     """And are marked, each with all its codes."""
     confusion = Confusion()
-    same: dict[str, str | None] = {str(dialect): "X" for dialect in BUILT_IN.values()}
+    same: dict[str, str | None] = dict.fromkeys(BUILT_IN, "X")
     confusion.add("a", same, 3)
     confusion.add("b", same | {"strict": None})
     rows = [(truth, cells["strict"], differ) for truth, cells, differ in confusion.rows()]

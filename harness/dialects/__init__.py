@@ -5,11 +5,10 @@ A new release of upstream is a file beside the others and a line in RELEASES; no
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from harness.dialects import strict, upstream_4_4, upstream_4_5, upstream_v1
-from harness.exceptions import InvalidInputError
+from harness.exceptions import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +32,7 @@ def find(name: str, where: str = "dialect") -> BuiltIn:
     """Return the built-in dialect of this name. Raises InvalidInputError, which says `where`, for an unknown one."""
     if found := BUILT_IN.get(name):
         return found
-    near = get_close_matches(name, BUILT_IN, 1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    raise InvalidInputError(f"{where}: {name!r} is not one of {', '.join(BUILT_IN)}{meant}")
+    raise unknown(where, name, BUILT_IN)
 
 
 def spelled(judge: str | None, like: str) -> str:

@@ -41,7 +41,7 @@ MEMORIES: Final = {
     "an allocation refused": REFUSED,
     "no OOM counted": NOT_KILLED,
 }
-FAULTS: Final = {"": None, "a null address": NULL, "sent by kill(2)": SENT}
+FAULTS: Final = {"": (), "a null address": (NULL,), "sent by kill(2)": (SENT,)}
 STDERRS: Final = {
     "": "",
     "stderr says OOMErrorHandler": "OOMErrorHandler",
@@ -52,11 +52,11 @@ POLICY = {"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}, "randomize"
 RUN = RunSettings(3, POLICY, "small-1x")
 
 DEATHS: dict[str, Evidence] = {
-    "SIGSEGV at a null address": Evidence(Signaled("SIGSEGV"), fault=NULL),
-    "SIGSEGV after a refused allocation": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=REFUSED),
-    "SIGSEGV sent by kill(2)": Evidence(Signaled("SIGSEGV"), fault=SENT),
-    "SIGSEGV, a helper was OOM-killed": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=OWN),
-    "SIGSEGV in the deadline's window": Evidence(Signaled("SIGSEGV"), ended_by=EndedBy.DEADLINE, fault=NULL),
+    "SIGSEGV at a null address": Evidence(Signaled("SIGSEGV"), faults=(NULL,)),
+    "SIGSEGV after a refused allocation": Evidence(Signaled("SIGSEGV"), faults=(NULL,), memory=REFUSED),
+    "SIGSEGV sent by kill(2)": Evidence(Signaled("SIGSEGV"), faults=(SENT,)),
+    "SIGSEGV, a helper was OOM-killed": Evidence(Signaled("SIGSEGV"), faults=(NULL,), memory=OWN),
+    "SIGSEGV in the deadline's window": Evidence(Signaled("SIGSEGV"), ended_by=EndedBy.DEADLINE, faults=(NULL,)),
     "SIGABRT": Evidence(Signaled("SIGABRT")),
     "SIGABRT after a refused allocation": Evidence(Signaled("SIGABRT"), memory=REFUSED),
     "SIGABRT, JavaScript heap limit": Evidence(Signaled("SIGABRT"), stderr="Reached heap limit"),
@@ -78,7 +78,7 @@ DEATHS: dict[str, Evidence] = {
     "exit 0 before the work was done": Evidence(Exited(0), witness=Witness.ARMED),
     "exit 1 in the deadline's window": Evidence(Exited(1), ended_by=EndedBy.DEADLINE),
     "exit 1, stderr says OOMErrorHandler": Evidence(Exited(1), stderr="OOMErrorHandler"),
-    "SIGSEGV, stderr says OOMErrorHandler": Evidence(Signaled("SIGSEGV"), fault=NULL, stderr="OOMErrorHandler"),
+    "SIGSEGV, stderr says OOMErrorHandler": Evidence(Signaled("SIGSEGV"), faults=(NULL,), stderr="OOMErrorHandler"),
 }
 """What a first attempt can die of, by the evidence that tells it apart."""
 
@@ -159,10 +159,10 @@ def examples(*dialects: Dialect) -> dict[str, Evidence]:
 def sweep(*dialects: Dialect) -> Iterator[tuple[str, Evidence]]:
     """Every combination of what the rules look at, in words and as evidence, the plainest first; then the examples."""
     combined = itertools.product(EndedBy, STDERRS.items(), MEMORIES.items(), FAULTS.items(), ENDS)
-    for by, (said, text), (counted, memory), (seen, fault), end in combined:
+    for by, (said, text), (counted, memory), (seen, faults), end in combined:
         asked = "" if by is EndedBy.SELF else f"{by.value} asked for"
         words = ", ".join(filter(None, (str(end), asked, said, counted, seen)))
-        yield words, Evidence(end, by, stderr=text, memory=memory, fault=fault, witness=Witness.ARMED)
+        yield words, Evidence(end, by, stderr=text, memory=memory, faults=faults, witness=Witness.ARMED)
     yield from examples(*dialects).items()
 
 

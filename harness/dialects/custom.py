@@ -21,7 +21,7 @@ from harness.child import judge
 from harness.dialects import find, parted, spelled
 from harness.dialects.protocol import Classification, Derived, Dialect
 from harness.dialects.retry import MIDDLE
-from harness.exceptions import InvalidInputError, JudgeError
+from harness.exceptions import InvalidInputError, JudgeError, expected
 from harness.supervisor.dialogue import PATIENCE_S, Dialogue, DialogueError
 from harness.wire.errors import TaskError, UnexpectedError, parse_error
 from harness.wire.policy import PRESETS
@@ -126,7 +126,7 @@ def opened(dialect: str | Dialect) -> Iterator[Dialect]:
     """
     if not isinstance(dialect, str):
         if not isinstance(dialect, Dialect):
-            raise InvalidInputError(f"dialect: expected a name or a dialect, not {dialect!r}")
+            raise expected("dialect", "a name or a dialect", dialect)
         yield dialect
         return
     spec, like = parted(dialect)

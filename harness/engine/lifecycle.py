@@ -48,7 +48,7 @@ class Execution(StrEnum):
 class Rules(msgspec.Struct, frozen=True):
     """What does not change during a run: the dialect, and how its engine is set up.
 
-    A delay of `warm_start_ms` or more goes through the queue (None: none does by its length). After `requeue_limit`
+    `warm_start_ms`: delays at least this long go through the queue. None: delays never do. After `requeue_limit`
     requeues the queue gives up; which returns count, the dialect says. `stall_is_oom` is upstream's switch. Costs are
     cents.
     """
@@ -175,7 +175,7 @@ def _dequeue(state: State, given: Input, _: Rules) -> Step:
 
 
 def _start(state: State, _: Input, rules: Rules) -> Step:
-    """Begin the next attempt. One too many is refused for good: its code has no look-up, so nobody need be asked."""
+    """Begin the next attempt. One beyond the cap fails the run, as any judge would have to: it is not looked up."""
     number = (state.attempt or 0) + 1
     if number > MAX_ATTEMPTS:
         return _failed(state, internal(Code.TASK_RUN_CRASHED, "Max attempts reached."), rules)
@@ -307,7 +307,7 @@ def _asked(given: Input) -> TaskError:
 
 
 def _cancelled(state: State, error: TaskError | None) -> Step:
-    """Children and whoever listens are told here, at the end, and not when the worker is asked to stop."""
+    """The run's children and its listeners hear of it here, at the end, and not when the worker is asked to stop."""
     named = {"status": str(Status.CANCELED), "error": error, "retry_at_ms": None}
     ended = _snapshot(state, Execution.FINISHED, "Run was cancelled, not finished", **named)
     return Step(ended, (Event("runCancelled", state.attempt, str(Status.CANCELED)),))

@@ -16,13 +16,15 @@ import msgspec
 
 from harness.dialects import BUILT_IN
 from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.loop import Engine, Life
+from harness.engine.policy import Policy
 from harness.evidence import spelling
 from harness.experiments.paired import Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
 from harness.supervisor.interrupt import uninterrupted
+from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,7 +73,7 @@ class Gunner:
     def _zygote(self, variant: Variant) -> Zygote:
         """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
         if variant.name not in self._zygotes and variant.case:
-            limits = limits_of(variant.case, variant.case.policy.machine)
+            limits = limits_of(variant.case)
             self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
         return self._zygotes[variant.name]
 
@@ -87,13 +89,12 @@ class Gunner:
 
 
 def _policy(variant: Variant) -> Policy:
-    case = variant.case
-    return Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine) if case else Policy()
+    return variant.case.policy.checked() if variant.case else Policy()
 
 
 def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
     """Classify a life as a first attempt, and keep what an experiment needs of it."""
-    attempt = engine.judge(life, 1, engine.policy.machine)
+    attempt = engine.judge(life, 1, engine.policy.machine or DEFAULT_PRESET)
     evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
     code = _code(attempt.enhanced) if attempt.enhanced else None
     return Trial(
