@@ -164,7 +164,7 @@ def _mixed() -> Iterator[tuple[str, Evidence]]:
 
 CRASHED: Final = Evidence(
     Signaled("SIGSEGV"),
-    fault=FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, program_counter=1 << 41, stack_pointer=STACK),
+    faults=(FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, program_counter=1 << 41, stack_pointer=STACK),),
 )
 """A plain crash; `_varied` changes one member of it at a time."""
 
@@ -172,14 +172,17 @@ VARIED: Final[dict[str, tuple[Any, ...]]] = {
     "termination": (Signaled("SIGSEGV", core_dumped=True), Exited(139), Signaled("SIGBUS")),
     "ended_by": tuple(EndedBy),
     "witness": (None, *Witness),
-    "fault": (
-        None,
-        FaultRecord("SIGSEGV"),
-        FaultRecord("SIGSEGV", "SEGV_MAPERR"),
-        FaultRecord("SIGSEGV", None, 0),
-        FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, thread=8),
-        FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, sender=9),
-        FaultRecord("SIGBUS", "BUS_ADRALN", 1 << 40),
+    "faults": (
+        (),
+        (FaultRecord("SIGSEGV"),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR"),),
+        (FaultRecord("SIGSEGV", None, 0),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, thread=8),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, sender=9),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, module="libx.so", offset=64, source="perf"),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 0, returned=True),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 0, left=True),),
+        (FaultRecord("SIGBUS", "BUS_ADRALN", 1 << 40), FaultRecord("SIGSEGV", "SI_TKILL")),
     ),
     "memory": (
         *(Memory(limit_bytes=size) for size in (0, MIB)),

@@ -125,12 +125,12 @@ def _evidence(draws: Draws) -> Evidence:
     signal = draws.one_of(SIGNALS)
     exited, killed = Exited(draws.one_of(STATUSES)), Signaled(signal, core_dumped=draws.happens(0.25))
     is_exit = draws.happens(0.5)
-    fault = None if is_exit or draws.happens(0.5) else _fault(draws, signal)
+    faults = () if is_exit or draws.happens(0.5) else tuple(_fault(draws, signal) for _ in range(1 + draws.below(2)))
     return Evidence(
         exited if is_exit else killed,
         ended_by=draws.one_of(INTENTS),
         witness=draws.one_of(WITNESSES),
-        fault=fault,
+        faults=faults,
         memory=_memory(draws),
         stderr=draws.one_of(TEXTS),
         deadline_s=draws.one_of((None, None, None, 0.5, 2.0, 60.0, 3600.0)),
@@ -143,7 +143,8 @@ def _fault(draws: Draws, signal: str) -> FaultRecord:
     kind = draws.below(5)
     address = (None, 0, draws.below(2 * PAGE_64), draws.below(1 << 47), (stack or 0) + draws.below(2 * PAGE_64))[kind]
     counter = draws.one_of((None, address, 1 << 41))
-    return FaultRecord(signal, draws.one_of(SIGNAL_CODES), address, 7, draws.one_of((None, 9)), counter, stack)
+    known = (signal, draws.one_of(SIGNAL_CODES), address, 7, draws.one_of((None, 9)), counter, stack)
+    return FaultRecord(*known, returned=draws.happens(0.1), left=draws.happens(0.1))
 
 
 def _memory(draws: Draws) -> Memory:

@@ -86,7 +86,7 @@ def ask_fixed(dialect: Dialect) -> Tables:
         tuple(_code(dialect, code) for code in Code),
         tuple(_asked(name, partial(_classified_by, dialect, one)) for name, one in evidences().items()),
         tuple(_asked(name, partial(_decided_by, dialect, one)) for name, one in requests().items()),
-        tuple(_stored()),
+        tuple(stored()),
     )
 
 
@@ -104,19 +104,23 @@ def ask_again(dialect: Dialect, first: Tables) -> list[str]:
     return changed
 
 
+def ask_fixed_again(dialect: Dialect, row: Coded | Answer) -> Coded | Answer:
+    """Ask the question of one row of `codes`, `classified` or `decided` again."""
+    if isinstance(row, Coded):
+        return _code(dialect, Code(row.code))
+    if row.asked in evidences():
+        return _asked(row.asked, partial(_classified_by, dialect, evidences()[row.asked]))
+    return _asked(row.asked, partial(_decided_by, dialect, requests()[row.asked]))
+
+
 def _again(first: Tables, dialect: Dialect) -> list[str]:
     """The fixed questions, backwards."""
-    decided, classified = requests(), evidences()
-    now = [
-        *(_asked(one.asked, partial(_decided_by, dialect, decided[one.asked])) for one in reversed(first.decided)),
-        *(
-            _asked(one.asked, partial(_classified_by, dialect, classified[one.asked]))
-            for one in reversed(first.classified)
-        ),
-    ]
-    before = {one.asked: one for one in (*first.decided, *first.classified)}
-    codes = [one.code for one in reversed(first.codes) if _code(dialect, Code(one.code)) != one]
-    return [one.asked for one in now if before[one.asked] != one] + codes
+    rows: list[Coded | Answer] = [*first.codes, *first.classified, *first.decided]
+    return [_name(one) for one in reversed(rows) if ask_fixed_again(dialect, one) != one]
+
+
+def _name(row: Coded | Answer) -> str:
+    return row.code if isinstance(row, Coded) else row.asked
 
 
 def question_name(number: int, question: Evidence | Request) -> str:
@@ -168,11 +172,12 @@ def _code(dialect: Dialect, code: Code) -> Coded:
         name: _asked(f"{code}, {name}", partial(_decided_by, dialect, one)) for name, one in of_code(code).items()
     }
     retried = {name: answer.answer.startswith("retry") for name, answer in answers.items()}
-    moved, status = "oom-moved" in answers["moved"].answer, final_status(internal(code))
-    return Coded(code, retried["retriable"], retried["looked_up"], moved, status, digest(answers, FULL_BYTES))
+    moved, error = "oom-moved" in answers["moved"].answer, internal(code)
+    full = digest((answers, dialect.enhance(error)), FULL_BYTES)
+    return Coded(code, retried["retriable"], retried["looked_up"], moved, final_status(error), full)
 
 
-def _stored() -> Iterable[Answer]:
+def stored() -> Iterable[Answer]:
     """What is not the dialect's: how texts are cut for storage, statuses, and what a machine is."""
     for name, error in texts().items():
         yield _asked(name, partial(_cut, error))
