@@ -1,0 +1,69 @@
+"""A run that outlives its process: each step is committed to a history before anything follows from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.engine.lifecycle import Event, State  # noqa: TC001 -- msgspec reads the annotations of Step
+from harness.engine.loop import Attempt, Saved
+from harness.evidence import EndedBy
+from harness.journal import Kind
+from harness.journal.history import Row
+from harness.wire.codes import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.journal import AttemptJournal, History, Reading
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of a `step` event: the state after it, and what was emitted."""
+
+    state: State
+    events: tuple[Event, ...] = ()
+
+
+class Durable:
+    """One run of a history, under its title there."""
+
+    def __init__(self, history: History, title: str) -> None:
+        self._history, self._title = history, title
+        self.saved = list(steps(history, title))
+        self.was_interrupted = history.was_interrupted()
+
+    def save(self, saved: Saved) -> None:
+        """Commit a step, with the attempt that ended by it; and the answer, where it is the last.
+
+        An attempt that was cancelled with its supervisor is not kept: it is no failure of the job, and the run goes on
+        when it is taken up again.
+        """
+        attempt, state = saved.attempt, saved.state
+        if attempt and state.status == Status.CANCELED and attempt.evidence.ended_by is EndedBy.CANCEL:
+            self._history.interrupted()
+            return
+        rows = [Row(Kind.FINISHED, self._title, attempt.number, attempt)] if attempt else []
+        rows.append(Row(Kind.STEP, self._title, state.snapshot, Step(state, saved.events)))
+        if state.is_final:
+            rows.append(Row(Kind.DECIDED, self._title, body={"status": state.status}))
+        self._history.write_all(rows)
+
+    def attempt(self, number: int) -> AttemptJournal:
+        """Return the journal of an attempt, for supervise()."""
+        return self._history.attempt(self._title, number)
+
+
+def steps(reading: Reading, title: str) -> Iterator[Saved]:
+    """Read the steps of a run, as far as it came."""
+    attempt: Attempt | None = None
+    for event in reading.events():
+        if event.title != title:
+            continue
+        if event.kind is Kind.FINISHED:
+            attempt = reading.decode(event, Attempt)
+        elif event.kind is Kind.STEP:
+            step = reading.decode(event, Step)
+            yield Saved(step.state, step.events, attempt)
+            attempt = None
