@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from test_baseline import entry_of
 
-from harness.experiments.statistics import SequentialTest, fixed_trials
+from harness.experiments.sequential import SequentialTest, fixed_trials
 from harness.experiments.tally import Tally, TrialKind
 from harness.gate.baseline import Entry
 from harness.gate.nights import ALIKE_TRIALS, alarm, conclude, first_watch, second_watch, strangers, trouble

@@ -14,9 +14,10 @@ from harness.cli.options import common, emit_pretty, size
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
 from harness.evidence import Host, Start
 from harness.exceptions import InvalidInputError
+from harness.experiments.advice import TARGET
 from harness.experiments.conduct import INTERRUPTED, Progress, conduct, resume
-from harness.experiments.findings import TARGET, differ, find
-from harness.experiments.statistics import SequentialTest
+from harness.experiments.findings import differ, find
+from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
 from harness.experiments.variant import Asked, Experiment, plan
 from harness.journal import History
@@ -178,7 +179,7 @@ def _conduct_each(experiments: list[Experiment], book: History | None, target: f
         reached = _conduct(one, book, as_json=as_json)
         interrupted = reached.ended == INTERRUPTED
         findings = [find(name, tally, target) for name, tally in reached.tallies.items() if tally.trials]
-        difference = differ(findings[0], findings[1], reached.strata) if len(findings) > 1 else None
+        difference = differ([(findings[0], findings[1], reached.pairing)])[0] if len(findings) > 1 else None
         answers.append(
             {
                 "title": one.title,

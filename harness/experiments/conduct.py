@@ -18,7 +18,8 @@ from harness.dialects.rules import classify
 from harness.engine.draw import draw
 from harness.engine.loop import Engine, Life, Policy
 from harness.evidence import spelling
-from harness.experiments.tally import Tally, Trial
+from harness.experiments.paired import Pairing
+from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
 from harness.supervisor.interrupt import uninterrupted
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment, Variant
     from harness.journal import History
 
-GROUP = 10
-BLOCK = 10  # groups
 BLOCK_TRIALS = GROUP * BLOCK
 AHEAD = 2  # groups a job
 INTERRUPTED = "interrupted"
@@ -169,8 +168,7 @@ class Progress(msgspec.Struct):
     tallies: dict[str, Tally]
     elapsed_s: float = 0.0
     ended: str = ""
-    strata: list[tuple[int, int, int, int]] = []
-    last_block: int = -1
+    pairing: Pairing = msgspec.field(default_factory=Pairing)
 
     @classmethod
     def begin(cls, experiment: Experiment) -> Progress:
@@ -180,18 +178,9 @@ class Progress(msgspec.Struct):
     def add(self, group: list[Trial]) -> None:
         """Count a group."""
         self.tallies[group[0].variant].add(group)
-        if len(self.tallies) > 1:
-            self._compare(group)
-
-    def _compare(self, group: list[Trial]) -> None:
-        if group[0].block != self.last_block:
-            self.strata.append((0, 0, 0, 0))
-            self.last_block = group[0].block
-        failures, is_second = sum(trial.failed for trial in group), group[0].variant != next(iter(self.tallies))
-        x1, n1, x2, n2 = self.strata[-1]
-        self.strata[-1] = (
-            (x1, n1, x2 + failures, n2 + len(group)) if is_second else (x1 + failures, n1 + len(group), x2, n2)
-        )
+        if len(self.tallies) > 1 and len(group) == GROUP:
+            which = int(group[0].variant != next(iter(self.tallies)))
+            self.pairing.add(group[0].group, which, sum(trial.failed for trial in group), len(group))
 
     @property
     def is_level(self) -> bool:

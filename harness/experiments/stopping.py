@@ -1,4 +1,4 @@
-"""When an experiment ends. Counts and seconds in, a reason out. Pure."""
+"""When an experiment ends, and how long it still takes. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.statistics import SequentialTest, clopper_pearson
+from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
+from harness.experiments.sequential import SequentialTest  # noqa: TC001 -- msgspec reads the annotations of records
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Tally
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 class Stopping(msgspec.Struct, frozen=True, omit_defaults=True):
     """When an experiment ends: the first that applies.
 
-    `trials` of each variant; `width`, half the 95 % interval; `sequential`, Wald's test, which gives up at `cap`
-    times the fixed size; `time_s` seconds.
+    `trials` of each variant; `width`, half the 95 % interval by groups; `sequential`, Wald's test, which gives up at
+    `cap` times the fixed size; `time_s` seconds.
     """
 
     trials: int | None = None
@@ -42,13 +43,10 @@ class Stopping(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"undecided after {tally.trials} trials" if tally.trials >= test.cap(self.cap) else None
 
     def _narrow(self, tally: Tally) -> str | None:
-        if self.width is None or tally.trials == 0:
+        if self.width is None or tally.groups.groups < FEWEST_GROUPS:
             return None
-        return (
-            f"half-width {self.width:g} reached"
-            if clopper_pearson(tally.failures, tally.trials).half_width <= self.width
-            else None
-        )
+        narrow = grouped_interval(tally.units).half_width <= self.width
+        return f"half-width {self.width:g} reached" if narrow else None
 
     def _late(self, elapsed_s: float) -> str | None:
         return f"{self.time_s:g} seconds" if self.time_s is not None and elapsed_s >= self.time_s else None
@@ -58,3 +56,39 @@ class Stopping(msgspec.Struct, frozen=True, omit_defaults=True):
         capped = self.sequential.cap(self.cap) if self.sequential else None
         known = [one for one in (self.trials, capped) if one]
         return min(known) if known else None
+
+    def trials_left(self, tally: Tally) -> float | None:
+        """Return about how many trials are still to come by the rules that count trials; None without such a rule.
+
+        For a width, as many as shrink the interval of now to it; for a sequential test the mean from here on at the
+        rate seen so far, and not the cap.
+        """
+        known = [
+            one
+            for one in (self._left_of_fixed(tally), self._left_of_width(tally), self._left_of_test(tally))
+            if one is not None
+        ]
+        return min(known) if known else None
+
+    def seconds_left(self, tally: Tally, elapsed_s: float) -> float | None:
+        """Return about how many seconds it still takes, at the pace so far; None where no rule says."""
+        trials = self.trials_left(tally)
+        known = [] if trials is None or not tally.trials else [trials * elapsed_s / tally.trials]
+        if self.time_s is not None:
+            known.append(max(0.0, self.time_s - elapsed_s))
+        return min(known) if known else None
+
+    def _left_of_fixed(self, tally: Tally) -> float | None:
+        return None if self.trials is None else max(0.0, self.trials - tally.trials)
+
+    def _left_of_width(self, tally: Tally) -> float | None:
+        if self.width is None or tally.groups.groups < FEWEST_GROUPS:
+            return None
+        shrink = (grouped_interval(tally.units).half_width / self.width) ** 2
+        return max(0.0, tally.trials * (shrink - 1))
+
+    def _left_of_test(self, tally: Tally) -> float | None:
+        if self.sequential is None or not tally.trials:
+            return None
+        rest = self.sequential.cap(self.cap) - tally.trials
+        return max(0.0, min(rest, self.sequential.steps_left(tally.failures, tally.trials)))

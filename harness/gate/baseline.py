@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.experiments.statistics import SequentialTest
+from harness.experiments.sequential import SequentialTest
 from harness.gate.tables import Tables, digest
 from harness.scenarios.schema import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.experiments.statistics import SequentialTest
+from harness.experiments.sequential import SequentialTest
 from harness.gate.baseline import ALPHA, BETA, NONE, AlikeRuns, AttemptKind, Entry, Provenance, runs_digest
 from harness.gate.observing import Seen, conditions
 from harness.gate.tables import digest

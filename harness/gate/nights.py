@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.statistics import SequentialTest, overdispersion
+from harness.experiments.groups import overdispersion
+from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
 from harness.gate.baseline import NONE
 from harness.scenarios.verdict import Judgement, Verdict
