@@ -12,17 +12,19 @@ import msgspec
 import pytest
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.conduct import BLOCK_TRIALS, INTERRUPTED, Progress, conduct, resume
+from harness.experiments.conduct import INTERRUPTED, Progress, conduct, conduct_all, recount
 from harness.experiments.findings import differ, find
+from harness.experiments.firing import BLOCK_TRIALS
+from harness.experiments.kept import experiment_job, groups, save
+from harness.experiments.kept import trial as find_trial
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.statistics import clopper_pearson
 from harness.experiments.stopping import Stopping
 from harness.experiments.tally import GROUP, Tally, Trial
 from harness.experiments.variant import Experiment, Variant
-from harness.journal import History
+from harness.journal import History, read
 from harness.scenarios.schema import load, shipped
 from harness.wire.codes import Dialect
-from harness.wire.request import MAX_ATTEMPTS
 
 PROGRAM = [sys.executable, "-m", "harness"]
 DOSE = 0.3

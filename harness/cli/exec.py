@@ -184,12 +184,10 @@ def exec_command(
         relay.say("\n".join([attempt_line(attempt), *indented(attempt.evidence.backtrace)]))
 
     with ExitStack() as stack:
-        book = stack.enter_context(History(history)) if history else None
-        title = shlex.join(command)
-        steps = book.steps(title) if book else []
-        draws = count(1 + len(steps))
+        kept = stack.enter_context(_open(context, command, history)) if history else None
+        draws = count(1 + len(kept.saved) if kept else 1)
         engine = Engine(policy, dialect, lambda: draw(seed or 0, next(draws), "delay"), WallClock(waits=wait))
-        finished = engine.run(execute, observe, save=partial(book.save, title) if book else None, saved=steps)
+        finished = engine.run(execute, observe, **(kept.options() if kept else {}))
     if as_json:
         emit(record(finished))
     click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)

@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from harness.exceptions import InvalidInputError
 from harness.supervisor import parse_bytes
 from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
+def json_option(command: Function) -> Function:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(command)
+
+
 def common(command: Function) -> Function:
     """Add --json, --dialect and --seed."""
-    command = click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(
-        command
-    )
+    command = json_option(command)
     command = click.option(
         "--dialect",
         type=click.Choice([dialect.value for dialect in Dialect]),
@@ -41,6 +45,13 @@ def classifier(command: Function) -> Function:
         metavar="SPEC",
         help="Judge by your own: module:function, or 'cmd:PROGRAM' that answers the classify and decide lines.",
     )(command)
+
+
+def refuse_beside(context: click.Context, what: str, names: Iterable[str]) -> None:
+    """Raise InvalidInputError where one of these was given on the command line: a history says what they are."""
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInputError(f"{what}: {name} is that of the history: leave it out")
 
 
 def emit(value: object) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from harness.engine.lifecycle import Event, State  # noqa: TC001 -- msgspec reads the annotations of Step
 from harness.engine.loop import Attempt, Saved
 from harness.evidence import EndedBy
-from harness.journal import Kind
-from harness.journal.history import Row
+from harness.journal import Kind, Row
 from harness.wire.codes import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.journal import AttemptJournal, History, Reading
+
+
+EXEC: Final = "exec"
+CALL: Final = "function"
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):

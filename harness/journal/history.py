@@ -67,6 +67,7 @@ class History(Reading):
                 raise InvalidInputError(f"{path}: {self._holder()} is writing it: start again when it has ended")
             last = self._one("1")
             self._session = last.session + 1 if last else 1
+            self._before = self.environment()
             undo.pop_all()
 
     def _holder(self) -> str:
@@ -100,24 +101,23 @@ class History(Reading):
         return history
 
     @classmethod
-    def go_on(cls, path: Path, kind: str, environment: dict[str, str]) -> Self:
-        """Go on with a history, whatever was asked for when it was begun. Raises InvalidInputError where it can't."""
+    def go_on(cls, path: Path, environment: dict[str, str]) -> Self:
+        """Go on with a history, for the job that it was begun with. Raises InvalidInputError where there is none."""
         if not path.exists():
             raise InvalidInputError(f"{path}: {NO_HISTORY}")
-        history = cls(path, environment)
-        with ExitStack() as undo:
-            undo.callback(history.close)
-            history.job_of(kind)
-            undo.pop_all()
-        return history
+        return cls(path, environment)
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was written in this session."""
+        return self._is_open
 
     def moved(self) -> list[str]:
         """Facts of the place that are others than in the session before, in words."""
-        then = self.environment()
         return [
-            f"{name}: {then.get(name, 'unknown')} then, {value} now"
+            f"{name}: {self._before.get(name, 'unknown')} then, {value} now"
             for name, value in self._environment.items()
-            if then and then.get(name) != value
+            if self._before and self._before.get(name) != value
         ]
 
     # --- writing ---

@@ -70,6 +70,10 @@ class Reading:
         for event in self.events(kind):
             yield event, self.decode(event, record)
 
+    def find(self, kind: Kind, title: str, number: int) -> Event | None:
+        """The last event of this kind, about this."""
+        return self._one("kind = ? AND title = ? AND number = ?", kind, title, number)
+
     def _one(self, where: str, *values: object) -> Event | None:
         """The last event that meets a condition."""
         statement = f"SELECT id, {MEMBERS}, checksum FROM events WHERE {where} ORDER BY id DESC LIMIT 1"  # noqa: S608 -- no input in it
@@ -101,14 +105,17 @@ class Reading:
         event = self._one("kind = 'job'")
         return self.decode(event, Job) if event else None
 
-    def job_of(self, kind: str) -> Job:
-        """Return its job. Raises InvalidInputError where it is of another kind of command, or empty."""
+    def asked(self, kind: str, record: type[T]) -> T:
+        """What its job was asked for. Raises InvalidInputError where it is of another kind of command, or empty."""
         job = self.job
         if job is None:
             raise InvalidInputError(f"{self.path}: it is empty: nothing was begun in it")
         if job.kind != kind:
             raise InvalidInputError(f"{self.path}: it is a history of `{job.kind}`, not of `{kind}`")
-        return job
+        try:
+            return msgspec.convert(job.asked, record)
+        except msgspec.ValidationError as error:
+            raise InvalidInputError(f"{self.path}: what was asked for can't be read: {error}") from error
 
     def environment(self) -> dict[str, str]:
         """Facts of the place where its last session ran."""
@@ -144,12 +151,6 @@ class Reading:
         last = self._one("kind = 'decided'")
         return spelt(last.at_ms) if last and not self.undecided() else None
 
-    def elapsed_s(self) -> float:
-        """Seconds for which its sessions wrote."""
-        with self._damage():
-            statement = "SELECT max(at_ms) - min(at_ms) FROM events GROUP BY session"
-            return float(sum(spent for (spent,) in self._connection.execute(statement))) / 1000
-
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -176,6 +177,7 @@ def read(path: Path) -> Iterator[Reading]:
             found = has_events(path, connection)
         except sqlite3.Error as error:
             raise trouble(path, error) from error
+        connection.execute("BEGIN")  # all that is read is of one moment, while another process may write
         yield Reading(path, connection if found else _nothing(stack))
 
 

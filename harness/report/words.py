@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from harness.scenarios.campaign import Result
 
 
+def printable(text: str) -> str:
+    """Write what a terminal could obey, or could not show, as Python would escape it: names come from anywhere."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def lines_of(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def folded(words: Iterable[str]) -> str:
     """Write "SIGSEGV x2, exited 0"."""
     groups = [(word, len(list(same))) for word, same in groupby(words)]
@@ -48,6 +60,11 @@ def expected(result: Result) -> str:
     return f"{folded(ends)}: {expectation.status}"
 
 
+def ending(run: Run) -> str:
+    """The status a run came to: "CRASHED after 3 attempts"."""
+    return printable(f"{run.status} after {counted(len(run.attempts), 'attempt')}")
+
+
 def evidence_line(evidence: Evidence) -> str:
     """One line: how it ended, what the record and the counters say."""
     parts = [spelling(evidence)]
@@ -68,9 +85,9 @@ def attempt_line(attempt: Attempt) -> str:
     where = " ".join(filter(None, [attempt.machine, attempt.host, attempt.injected]))
     trail = f"attempt {attempt.number} on {where}: {evidence_line(attempt.evidence)}; {attempt.rule} ({attempt.cause})"
     if attempt.decision is None:
-        return trail
+        return printable(trail)
     then = attempt.decision.outcome + (f" after {attempt.delay_ms:g} ms" if attempt.delay_ms is not None else "")
-    return f"{trail}; {observed(attempt)['code']}: {then} ({attempt.decision.branch})"
+    return printable(f"{trail}; {observed(attempt)['code']}: {then} ({attempt.decision.branch})")
 
 
 def replay_command(result: Result) -> str:
@@ -85,4 +102,4 @@ def trail(result: Result) -> list[str]:
     if result.run:
         lines += [attempt_line(attempt) for attempt in result.run.attempts]
         lines.append(f"replay: {replay_command(result)}")
-    return lines
+    return [printable(line) for line in lines]
