@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from contextlib import ExitStack
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,6 @@ from harness.cli.options import common, emit, size
 from harness.engine.draw import draw
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import Attempt, Engine, Life, Policy, Run
-from harness.journal import History
 from harness.report.words import attempt_line, counted
 from harness.supervisor import Command, Limits, supervise
 from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes, parse_policy, refuse_unknown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
@@ -13,7 +13,7 @@ from harness.journal import Kind, Row
 from harness.wire.codes import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from harness.journal import AttemptJournal, History, Reading
 
@@ -27,6 +27,14 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
     state: State
     events: tuple[Event, ...] = ()
+
+
+class Options(TypedDict):
+    """Keyword arguments of Engine.run()."""
+
+    save: Callable[[Saved], object]
+    saved: list[Saved]
+    interrupted: bool
 
 
 class Durable:
@@ -52,6 +60,10 @@ class Durable:
         if state.is_final:
             rows.append(Row(Kind.DECIDED, self._title, body={"status": state.status}))
         self._history.write_all(rows)
+
+    def options(self) -> Options:
+        """What Engine.run() takes of it."""
+        return {"save": self.save, "saved": self.saved, "interrupted": self.was_interrupted}
 
     def attempt(self, number: int) -> AttemptJournal:
         """Return the journal of an attempt, for supervise()."""

@@ -57,7 +57,7 @@ class History(Reading):
 
     def __init__(self, path: Path, environment: dict[str, str] | None = None) -> None:
         self._lock, self._environment = threading.Lock(), environment or {}
-        self._is_open = False
+        self._is_open, self._ballasts = False, list[Ballast]()
         self._closing = Closing("ended")
         with ExitStack() as undo:
             super().__init__(path, undo.enter_context(closing(_opened(path))))
@@ -158,9 +158,8 @@ class History(Reading):
 
     def _with_ballast(self, write: Callable[[], object]) -> None:
         """Keep room on the disk from the first write on, and give it back when a write finds none."""
-        if not self._is_open:
-            folder = self.path.parent
-            self._ballasts = [Ballast(folder, BALLAST_BYTES), Ballast(folder, LAST_BYTES)]
+        if not self._ballasts:
+            self._ballasts = [Ballast(self.path.parent, size) for size in (BALLAST_BYTES, LAST_BYTES)]
         try:
             write()
         except sqlite3.OperationalError:
@@ -186,8 +185,8 @@ class History(Reading):
                 self._ballasts[1].release()
                 with suppress(InfraError):  # whoever reads on will find that it ended without a word
                     self.write(Kind.CLOSED, body=self._closing)
-                for ballast in self._ballasts:
-                    ballast.close()
+            for ballast in self._ballasts:
+                ballast.close()
             self._connection.close()
             self._right.close()
 

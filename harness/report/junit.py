@@ -29,7 +29,8 @@ def render(report: Report) -> str:
         if experiment.title not in report.undecided:
             _experiment(suite, experiment)
     for title in report.undecided or ([] if report.job else [report.name]):
-        _error(_testcase(suite, report.job.kind if report.job else "history", title), report.open_question)
+        case = _testcase(suite, report.job.kind if report.job else "history", title)
+        _tell(case, "error", f"not decided: {report.why_open if report.job else report.open_question}")
     kinds = [child.tag for case in suite for child in case]
     counts = {"tests": len(suite), "failures": kinds.count("failure"), "errors": kinds.count("error")}
     suite.attrib |= {name: str(number) for name, number in counts.items()} | {"skipped": str(kinds.count("skipped"))}
@@ -61,10 +62,6 @@ def _experiment(suite: ET.Element, one: KeptExperiment) -> None:
     case = _testcase(suite, "experiment", one.title)
     lines = [line for found in one.conclusion.findings for line in (found.variant, *finding_lines_of(found))]
     ET.SubElement(case, "system-out").text = "\n".join(map(words.printable, lines))
-
-
-def _error(case: ET.Element, reason: str) -> None:
-    _tell(case, "error", f"not decided: {reason}")
 
 
 def _tell(case: ET.Element, tag: str, reasons: str) -> None:

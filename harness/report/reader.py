@@ -85,9 +85,11 @@ class Report(msgspec.Struct, frozen=True):
         if not self.undecided:
             return ""
         noun, total = NOUNS.get(self.job.kind, self.job.kind), len(self.job.titles)
-        return f"{len(self.undecided)} of {counted(total, noun)} not decided: {self._why()}"
+        return f"{len(self.undecided)} of {counted(total, noun)} not decided: {self.why_open}"
 
-    def _why(self) -> str:
+    @property
+    def why_open(self) -> str:
+        """Why it was left as it is: "it was interrupted at …"."""
         at = spelt(self.standing.at_ms)
         match self.standing.how:
             case "running":
