@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dialects.protocol import BuiltIn
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.engine.loop import Engine, Life, Run
+from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate.baseline import AttemptKind, Baseline, Entry, Provenance

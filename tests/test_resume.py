@@ -12,7 +12,8 @@ import pytest
 from harness.engine.durable import Durable
 from harness.engine.durable import steps as saved_steps
 from harness.engine.lifecycle import REQUEUE_LIMIT, Execution
-from harness.engine.loop import Engine, Life, Policy, Run, Saved, told
+from harness.engine.loop import Engine, Life, Run, Saved, told
+from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled
 from harness.exceptions import InfraError, InvalidInputError
 from harness.journal import History, Kind, read

@@ -16,6 +16,8 @@ PURE = [
     *(f"dialects/{name}" for name in ("protocol", "retry", "rules", "v1")),
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
     *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
+    *(f"conformance/{name}" for name in ("protocol", "cells", "expected", "record", "properties", "across")),
+    *(f"conformance/{name}" for name in ("settle", "check")),
     *(
         f"gate/{name}"
         for name in ("baseline", "comparing", "making", "nights", "observing", "questions", "tables", "tomlwriter")

@@ -13,13 +13,15 @@ import msgspec
 
 from harness.dialects.rules import classify
 from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.loop import Engine, Life
+from harness.engine.policy import Policy
 from harness.evidence import spelling
 from harness.experiments.tally import BLOCK, GROUP, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
 from harness.wire.codes import Dialect
 from harness.wire.errors import TaskError, enhance
+from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +66,7 @@ class GroupRunner:
     def _zygote(self, variant: Variant) -> Zygote:
         """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
         if variant.name not in self._zygotes and variant.case:
-            limits = limits_of(variant.case, variant.case.policy.machine)
+            limits = limits_of(variant.case)
             self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
         return self._zygotes[variant.name]
 
@@ -80,13 +82,12 @@ class GroupRunner:
 
 
 def _policy(variant: Variant) -> Policy:
-    case = variant.case
-    return Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine) if case else Policy()
+    return variant.case.policy.checked() if variant.case else Policy()
 
 
 def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
     """Classify a life as a first attempt, and keep what an experiment needs of it."""
-    attempt = engine.judge(life, 1, engine.policy.machine)
+    attempt = engine.judge(life, 1, engine.policy.machine or DEFAULT_PRESET)
     evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
     code = _code(attempt.enhanced) if attempt.enhanced else None
     return Trial(

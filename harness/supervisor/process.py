@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Host, Memory, Signaled, Termination, Witness
+from harness.evidence import EndedBy, Evidence, Exited, Host, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload
 from harness.supervisor.backtrace import CoreTrap
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
-from harness.supervisor.limits import Enforcement, Limits, enforce
+from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 GRACE_S = 0.5
-LONGEST_S = 10**9
 PATIENCE_S = 10.0  # longer than the guard's own patience with survivors and with a slow journal
 INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
@@ -268,7 +267,7 @@ def _evidence(
         termination=decode_status(report.wait_status),
         ended_by=INTENTS[report.intent],
         witness=contents.witness if contents else None,
-        fault=_matching(contents.fault if contents else None, report),
+        faults=contents.faults if contents else (),
         memory=_memory(report, contents, enforcement),
         stdout=output[0],
         stderr=output[1],
@@ -276,12 +275,6 @@ def _evidence(
         cpu_s=report.cpu_us / 1e6,
         survivors=report.survivors,
     )
-
-
-def _matching(fault: FaultRecord | None, report: Report) -> FaultRecord | None:
-    """Keep a record only if the process died of the signal it tells of: the wait status outranks the box."""
-    died_of = box.signal_name(os.WTERMSIG(report.wait_status)) if os.WIFSIGNALED(report.wait_status) else None
-    return fault if fault and fault.signal == died_of else None
 
 
 def _checked(victim: Victim, contents: box.Contents | None, evidence: Evidence) -> Evidence:
