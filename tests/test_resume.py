@@ -216,12 +216,14 @@ def test_what_an_interruption_ended_does_not_count(name: str) -> None:
 
 
 def test_however_often_it_is_interrupted_it_has_all_its_attempts() -> None:
-    """Ten Ctrl-C in attempt 1, and in attempt 2; then it ends as it would have."""
+    """Ctrl-C in attempt 1, more often than the queue has patience; then it ends as it would have."""
     script, world = SCRIPTS["crashes"], World([], [])
-    for _ in range(10):
+    for times in range(2 * REQUEUE_LIMIT):
         with pytest.raises(Killed):
-            go_on(script, world, Kill(3 if world.journal else 2, committed=True), interrupted=True)
+            go_on(script, world, Kill(3 if times else 2, committed=True), interrupted=True)
+        assert steps(world)[-1].state.execution is Execution.EXECUTING
     run = go_on(script, world, interrupted=True)
+    assert [one.state.requeues for one in steps(world)] == [0] * len(world.journal)
     assert (run.status, [attempt.number for attempt in run.attempts]) == ("CRASHED", [1, 2, 3])
     assert {number for number, _ in world.lived} == {1, 2, 3}
 

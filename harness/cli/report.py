@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,8 +15,10 @@ from harness.report.reader import read as read_report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+Function = TypeVar("Function", bound="Callable[..., Any]")
 
-def _files(command: Callable[..., Any]) -> Callable[..., Any]:
+
+def of_formats(command: Function) -> Function:
     """Add an option for each format that goes to a file."""
     for name, one in reversed(FORMATS.items()):
         if one.about:
@@ -26,7 +28,7 @@ def _files(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(epilog="Example: crash-harness report runs.sqlite --html report.html --junit junit.xml")
 @click.argument("history", type=click.Path(path_type=Path))
-@_files
+@of_formats
 @json_option
 @click.pass_context
 def report(context: click.Context, /, history: Path, as_json: bool, **files: Path | None) -> None:
@@ -36,8 +38,8 @@ def report(context: click.Context, /, history: Path, as_json: bool, **files: Pat
     """
     with read(history) as reading:
         told = read_report(reading, history.name)
-    documents = {path: render(name, told) for name, path in files.items() if path}
-    for path, text in documents.items():
+    documents = [(path, render(name, told)) for name, path in files.items() if path]
+    for path, text in documents:
         replace_file(path, text)
     if as_json or not documents:
         click.echo(render("json" if as_json else "terminal", told), nl=False)

@@ -278,9 +278,10 @@ class _Course:
         return attempt
 
     def take_back(self) -> None:
-        """What was under way when the process was interrupted counts as never begun."""
+        """What was under way when the process was interrupted counts as never begun, its dequeue included."""
         if self.state.execution in UNDER_WAY:
-            before = self._kept[-2].state if len(self._kept) > 1 else create()
+            at_rest = (one.state for one in reversed(self._kept) if one.state.execution not in UNDER_WAY)
+            before = next(at_rest, create())
             text = "The supervisor was interrupted; the attempt does not count"
             state = msgspec.structs.replace(before, snapshot=self.state.snapshot + 1, description=text)
             self._keep(Saved(state, (Event("runAttemptTakenBack", self.state.attempt),)))

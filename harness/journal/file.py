@@ -30,14 +30,7 @@ CREATE UNIQUE INDEX once_a_step ON events (title, number) WHERE kind = 'step';
 CREATE UNIQUE INDEX once_a_group ON events (title, number) WHERE kind = 'trials';
 """
 MEMBERS: Final = "session, at_ms, kind, title, number, body"
-OF_THE_USER: Final = {  # what is wrong with the file or the folder, not with the machine
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_ERROR,
-}
+OF_THE_FILE: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 
 
 def checksum(*members: object) -> int:
@@ -48,7 +41,11 @@ def checksum(*members: object) -> int:
 def trouble(path: Path, error: sqlite3.Error) -> HarnessError:
     """Word what SQLite says: wrong input where the file is damaged or can't be opened, else the harness's failure."""
     code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(error, sqlite3.DatabaseError) and (code is None or code & 0xFF in OF_THE_USER):
+    primary = None if code is None else code & 0xFF
+    if primary in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
+        where = "" if path.parent.is_dir() else f"; there is no folder {path.parent}"
+        return InvalidInputError(f"{path}: {error}{where}")
+    if isinstance(error, sqlite3.DatabaseError) and (primary is None or primary in OF_THE_FILE):
         return InvalidInputError(f"{path}: no history, or a damaged one: {error}")
     return InfraError(f"{path}: {error}")
 

@@ -22,16 +22,19 @@ def render(report: Report) -> str:
     suite = ET.Element("testsuite", name="crash-harness")
     for result in report.results:
         _case(suite, result)
-    for one in report.runs:
-        if one.verdict:
-            _run(suite, one)
+    lines = {one.title: _run_lines(one) for one in report.runs}
+    lines |= {one.title: _experiment_lines(one) for one in report.experiments}
+    for run in report.runs:
+        if run.verdict:
+            _run(suite, run, lines.pop(run.title))
     for experiment in report.experiments:
         if experiment.title not in report.undecided:
-            _experiment(suite, experiment)
+            _out(_testcase(suite, "experiment", experiment.title), lines.pop(experiment.title))
     for title in report.undecided or ([] if report.job else [report.name]):
         case = _testcase(suite, report.job.kind if report.job else "history", title)
         _tell(case, "error", f"not decided: {report.why_open if report.job else report.open_question}")
-    kinds = [child.tag for case in suite for child in case]
+        _out(case, lines.get(title, []))
+    kinds = [child.tag for case in suite for child in case]  # none of them twice in a case
     counts = {"tests": len(suite), "failures": kinds.count("failure"), "errors": kinds.count("error")}
     suite.attrib |= {name: str(number) for name, number in counts.items()} | {"skipped": str(kinds.count("skipped"))}
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
@@ -48,20 +51,25 @@ def _case(suite: ET.Element, result: Result) -> None:
         _tell(case, tag, "\n".join(result.judgement.reasons) or str(result.judgement.verdict))
 
 
-def _run(suite: ET.Element, one: KeptRun) -> None:
+def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
     case = _testcase(suite, "run", one.title)
     case.set("time", f"{_lived_s(one.run):.3f}")
-    trail = "\n".join([words.ending(one.run), *map(words.attempt_line, one.run.attempts)])
     if one.verdict in ELEMENTS:
-        _tell(case, ELEMENTS[one.verdict], trail)
-    else:
-        ET.SubElement(case, "system-out").text = trail
+        _tell(case, ELEMENTS[one.verdict], words.ending(one.run))
+    _out(case, lines)
 
 
-def _experiment(suite: ET.Element, one: KeptExperiment) -> None:
-    case = _testcase(suite, "experiment", one.title)
-    lines = [line for found in one.conclusion.findings for line in (found.variant, *finding_lines_of(found))]
-    ET.SubElement(case, "system-out").text = "\n".join(map(words.printable, lines))
+def _run_lines(one: KeptRun) -> list[str]:
+    return [words.attempt_line(attempt) for attempt in one.run.attempts]
+
+
+def _experiment_lines(one: KeptExperiment) -> list[str]:
+    return [line for found in one.conclusion.findings for line in (found.variant, *finding_lines_of(found))]
+
+
+def _out(case: ET.Element, lines: list[str]) -> None:
+    if lines:
+        ET.SubElement(case, "system-out").text = "\n".join(map(words.printable, lines))
 
 
 def _tell(case: ET.Element, tag: str, reasons: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.engine.durable import CALL, EXEC, steps
+from harness.engine.durable import EXEC, PYTHON, steps
 from harness.engine.loop import Run, told
 from harness.experiments import kept
 from harness.experiments.conduct import Conclusion, Progress, conclude, recount
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
     from harness.journal import Reading
 
-NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", CALL: "function"}
+NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job"}
 
 
 class KeptRun(msgspec.Struct, frozen=True):
@@ -163,5 +163,5 @@ READERS: dict[str, Callable[[Reading, Report], Report]] = {
     order.KIND: _cases,
     kept.KIND: _experiments,
     EXEC: _runs,
-    CALL: _runs,
+    PYTHON: _runs,
 }

@@ -11,7 +11,7 @@ from harness.scenarios.verdict import observed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.engine.loop import Attempt, Run
+    from harness.engine.loop import Attempt
     from harness.experiments.conduct import Conclusion
     from harness.gate.check import Finding
     from harness.report.reader import KeptRun, Report
@@ -50,12 +50,12 @@ def report_shape(report: Report) -> Shape:
 
 
 def _kept_run(one: KeptRun) -> Shape:
-    return {"title": one.title, "verdict": one.verdict, **run_shape(one.run)}
+    return {"title": one.title, "verdict": one.verdict, **attempts_shape(one.run.attempts, one.run.status)}
 
 
-def run_shape(run: Run) -> Shape:
-    """`exec --json`."""
-    return {"status": run.status, "attempts": [_attempt(attempt) for attempt in run.attempts]}
+def attempts_shape(attempts: Sequence[Attempt], status: str | None, *, interrupted: bool = False) -> Shape:
+    """`exec --json`; an interrupted run has no status."""
+    return {"status": status, "interrupted": interrupted, "attempts": [_attempt(attempt) for attempt in attempts]}
 
 
 def _attempt(attempt: Attempt) -> Shape:

@@ -71,7 +71,8 @@ def render(report: Report) -> str:
             say(out, run.title)
             for attempt in run.run.attempts:
                 say(out, f"  {words.attempt_line(attempt)}")
-            say(out, f"{run.verdict or 'not decided'}: {words.ending(run.run)}")
+            so_far = f"not decided, {words.counted(len(run.run.attempts), 'attempt')} so far"
+            say(out, f"{run.verdict}: {words.ending(run.run)}" if run.verdict else so_far)
         for one in report.experiments:
             for line in conclusion_lines(one.conclusion):
                 say(out, line)
