@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.dialects import DEFAULT
+from harness.dialects.custom import opened
 from harness.engine.call import Call, call, refuse_unguarded
 from harness.engine.draw import draw
 from harness.engine.durable import PYTHON, Durable
 from harness.engine.executor import Bounds, Executor, OfCall, OfVictim
 from harness.engine.loop import Attempt, Clock, Engine, Life, Run, VirtualClock
 from harness.engine.policy import Policy
-from harness.exceptions import InvalidInputError, expected, unknown
+from harness.exceptions import InvalidInputError, expected
 from harness.faults.shot import Fault, check_limits
 from harness.journal import job_of
 from harness.machine import environment
 from harness.supervisor import Command, Journal, Limits, Stop, supervise
 from harness.supervisor.interrupt import terminable
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.engine.lifecycle import Task
 
 Job = Fault | Sequence[str] | Call | Callable[..., object]
@@ -38,7 +39,7 @@ def run(
     job: Job,
     policy: Policy = Policy(),  # noqa: B008 -- frozen
     *,
-    dialect: Dialect | str = Dialect.UPSTREAM_4_5,
+    dialect: Dialect | str = DEFAULT,
     limits: Limits = Limits(),  # noqa: B008 -- frozen
     timeout_s: float | None = None,
     seed: int = 0,
@@ -57,7 +58,8 @@ def run(
         print(run)  # the decision trail, a line an attempt, and the status
         run.status, run.value, run.is_flaky
 
-    `policy` says how often it is tried, `dialect` who classifies and decides. `limits` and `timeout_s` bound each
+    `policy` says how often it is tried, `dialect` who classifies and decides: a built-in one by its name, a judge of
+    yours as "module:function" or "cmd:PROGRAM", or an object that is a dialect. `limits` and `timeout_s` bound each
     attempt; the limits are those of the policy's machine, and a larger machine has more memory in proportion. `seed`
     draws the jitter of delays, which pass on `clock`: computed and recorded only, unless another clock is given.
     `observe` gets each attempt as it ends; `stop`, once set, ends it all.
@@ -80,13 +82,14 @@ def run(
         raise expected("seed", "a whole number", seed)
     title, executor = executor_of(job, limits)
     bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop))
-    chosen, kept = dialect_of(dialect), None
+    kept = None
     with ExitStack() as stack:
         if history is not None:
-            options = {"policy": policy, "limits": limits, "timeout_s": timeout_s, "dialect": chosen, "seed": seed}
+            options = {"policy": policy, "limits": limits, "timeout_s": timeout_s, "dialect": dialect, "seed": seed}
             asked = job_of(PYTHON, (title,), job=_asked(job), **options)
             stack.enter_context(terminable())
             kept = stack.enter_context(Durable.open(_path(history), asked, environment()))
+        chosen = stack.enter_context(opened(dialect))
         finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, kept=kept)
     if finished.mistake is not None:
         raise InvalidInputError(finished.mistake)
@@ -115,7 +118,6 @@ def live(
     dialect: Dialect,
     seed: int,
     *,
-    foreign: Judge | None = None,
     clock: Clock | None = None,
     observe: Callable[[Attempt], object] | None = None,
     kept: Durable | None = None,
@@ -124,12 +126,11 @@ def live(
     """Live a run: run(), `exec`, scenarios, fixtures and the gate all come here, each with an executor of its own.
 
     The bounds are scaled to the machine of each attempt. `kept` is what a history has of the run, and keeps what
-    follows; without one, `journal(number)` is told before attempt `number` starts and before it is killed. `foreign`
-    is asked in the dialect's place, if there is one.
+    follows; without one, `journal(number)` is told before attempt `number` starts and before it is killed.
     """
     draws = count(1 + (kept.decisions if kept else 0))
     journal = kept.attempt if kept else journal
-    engine = Engine(policy, dialect, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock(), foreign)
+    engine = Engine(policy, dialect, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
 
     def execute(number: int, machine: str) -> Life:
         own = bounds.on(machine)
@@ -162,13 +163,6 @@ def _asked(job: Job) -> object:
         called = job if isinstance(job, Call) else call(job)
         return {"function": called.title, "arguments": called.arguments}
     return {"command": job, "folder": str(Path.cwd())}
-
-
-def dialect_of(name: Dialect | str) -> Dialect:
-    """Find a dialect by its name. Raises InvalidInputError."""
-    if not isinstance(name, str) or name not in list(Dialect):
-        raise unknown("dialect", name, Dialect)
-    return Dialect(name)
 
 
 def _path(history: object) -> Path:

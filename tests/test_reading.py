@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
+from harness.dialects import find
 from harness.engine.durable import EXEC, Durable
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
@@ -30,7 +31,6 @@ from harness.report.reader import read as read_report
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.order import Order, run_job
 from harness.scenarios.schema import load, shipped
-from harness.wire.codes import Dialect
 
 PAGE = 4096
 SEGV, DONE = Life(Evidence(Signaled("SIGSEGV"))), Life(Evidence(Exited(0)))
@@ -48,10 +48,10 @@ def report_of(path: Path) -> Report:
 
 def of_cases(path: Path, end: Ending = lambda _: None, count: int = 1) -> None:
     """A history of two cases, of which so many are decided; `end` sees it before it is closed."""
-    order = Order(("controls",), None, Dialect.UPSTREAM_4_5, None)
+    order = Order(("controls",), None, "upstream-4.5", None)
     with History.begin(path, run_job(order), {"commit": "c0ffee"}) as history:
         for case in CONTROLS.case[:count]:
-            Campaign(Dialect.UPSTREAM_4_5, history=history).live(CONTROLS, case)
+            Campaign(find("upstream-4.5"), history=history).live(CONTROLS, case)
         end(history)
 
 
@@ -68,14 +68,14 @@ def of_a_command(path: Path, lives: list[Life], end: Ending = lambda _: None) ->
     with History.take_up(path, job, {}) as history:
         kept = Durable(history, "job")
         try:
-            Engine(Policy(3), Dialect.UPSTREAM_4_5, lambda: 0.5).run(execute, **kept.options())
+            Engine(Policy(3), find("upstream-4.5"), lambda: 0.5).run(execute, **kept.options())
         except KeyboardInterrupt:
             history.interrupted()
 
 
 def of_an_experiment(path: Path, target: float) -> None:
     """A history of an experiment with twenty trials, half of them failed, that goes on."""
-    variant = Variant("job", Dialect.UPSTREAM_4_5, 0, None, ("job",))
+    variant = Variant("job", "upstream-4.5", 0, None, ("job",))
     one = Experiment("job", (variant,), Stopping(trials=40), target=target)
     with History.begin(path, experiment_job([one]), {}) as history:
         for group in range(2):

@@ -15,12 +15,12 @@ import msgspec
 import pytest
 
 from harness.cli.report import of_formats
+from harness.dialects import BUILT_IN
 from harness.journal import Standing, read
 from harness.report.counts import MOST_POINTS, Confusion, Curve
 from harness.report.formats import FORMATS, Format, render
 from harness.report.reader import Report
 from harness.report.reader import read as read_report
-from harness.wire.codes import Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
 EVIL = "</pre><script>alert(1)</script>\x07|`'\""
@@ -234,7 +234,7 @@ def test_a_curve_does_not_grow_for_ever() -> None:
 def test_rows_that_differ_come_first() -> None:
     """And are marked, each with all its codes."""
     confusion = Confusion()
-    same: dict[str, str | None] = {str(dialect): "X" for dialect in Dialect}
+    same: dict[str, str | None] = dict.fromkeys(BUILT_IN, "X")
     confusion.add("a", same, 3)
     confusion.add("b", same | {"strict": None})
     rows = [(truth, cells["strict"], differ) for truth, cells, differ in confusion.rows()]

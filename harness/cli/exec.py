@@ -14,6 +14,7 @@ from harness.api import live
 from harness.cli.options import common, emit, size
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
+from harness.dialects.custom import opened
 from harness.engine.durable import EXEC, Durable
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
@@ -28,7 +29,6 @@ from harness.supervisor import Command, Limits, supervise
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.supervisor.limits import MemoryBy
-    from harness.wire.codes import Dialect
 
 
 @click.command(
@@ -75,7 +75,7 @@ def exec_command(
     backtrace: bool,
     wait: bool,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
@@ -110,9 +110,10 @@ def exec_command(
             attempts.append(attempt)
             relay.say("\n".join(attempt_lines(attempt)))
 
+        chosen = stack.enter_context(opened(dialect))
         clock, executor = WallClock(waits=wait), OfVictim(Command(command))
         try:
-            finished = live(executor, policy, bounds, dialect, seed or 0, clock=clock, observe=observe, kept=kept)
+            finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
         except KeyboardInterrupt:
             if as_json:
                 emit(attempts_shape(attempts, None, interrupted=True))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
     from harness.journal import History
     from harness.supervisor.limits import MemoryBy
-    from harness.wire.codes import Dialect
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
@@ -117,7 +116,7 @@ def experiment(
     memory: int | None,
     memory_by: MemoryBy,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Fire many trials and say how often they fail, how alike they are, and how many attempts that calls for.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import classifier, common, emit_pretty, refuse_beside
+from harness.cli.options import common, emit_pretty, refuse_beside
 from harness.cli.rollcall import roll_call
-from harness.dialects.custom import foreign
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.report import words
 from harness.report.shapes import results_shape
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.scenarios.schema import Scenario
-    from harness.wire.codes import Dialect
 
 INTERRUPTED = 130
 
@@ -36,7 +35,6 @@ INTERRUPTED = 130
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
-@classifier
 @common
 @click.pass_context
 def run(
@@ -48,9 +46,8 @@ def run(
     history: Path | None,
     resume: Path | None,
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run scenarios and judge what was observed against what was expected.
@@ -66,9 +63,9 @@ def run(
         return
     if resume:
         refuse_beside(context, "--resume", ("scenario", "case", "seed", "dialect", "classifier"))
-    order = Order(scenario, case, dialect, seed, classifier)
-    with open_history(history, resume, order) as (book, asked), foreign(asked.classifier) as judge:
-        campaign = Campaign(asked.dialect, asked.seed, history=book, foreign=judge)
+    order = Order(scenario, case, dialect, seed)
+    with open_history(history, resume, order) as (book, asked), opened(asked.dialect) as chosen:
+        campaign = Campaign(chosen, asked.seed, history=book)
         code = _run(asked, campaign, jobs or processors(), as_json)
     context.exit(code)
 

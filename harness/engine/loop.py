@@ -7,9 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn, Judge
-from harness.dialects.retry import Decision, Request, RunSettings, worker_settings
-from harness.dialects.rules import Classification
+from harness.dialects.protocol import Classification, Dialect
+from harness.dialects.retry import worker_settings
 from harness.engine.lifecycle import (
     PENDING,
     SUCCEEDED,
@@ -26,9 +25,9 @@ from harness.engine.lifecycle import (
 )
 from harness.evidence import Evidence, spelling
 from harness.exceptions import InvalidInputError
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.wire.errors import Kind, TaskError, enhance
+from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET
+from harness.wire.request import Decision, Request, RunSettings
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
 MISTAKE: Final = "mistake"
@@ -50,7 +49,17 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One process life and everything that was made of it. `error` is raw, `enhanced` what the decision looked at."""
+    """One process life, and everything that was made of it.
+
+    `number` counts from 1, `machine` is a preset's name. `evidence` holds the facts: how the process ended, by whom,
+    its fault, memory and output. `error` is what the classifier calls that (None for success), `rule` the row that
+    said so and `cause` its reason in a word; `enhanced` is the error that the decision looked at. `decision` says what
+    followed: retry, fail or cancel, by which branch and after which delay. `host` and `injected` are a scenario's,
+    `value` what a function returned.
+
+        for attempt in run.attempts:
+            print(attempt.number, attempt.evidence.termination, attempt.cause, attempt.delay_ms)
+    """
 
     number: int
     machine: str
@@ -83,7 +92,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """All attempts of one task, with its final status."""
+    """All attempts of one job, with its final status: what harness.run returns.
+
+    `status` is upstream's word: COMPLETED_SUCCESSFULLY, COMPLETED_WITH_ERRORS, CRASHED, SYSTEM_FAILURE, TIMED_OUT or
+    CANCELED; or DID_NOT_FIRE, for a fault of ours that proved nothing. `attempts` are in order, `events` what the
+    engine told the world. As text it is the decision trail, a line an attempt, and the status.
+
+        run = harness.run(["./flaky"], harness.Policy(5))
+        assert run.is_flaky, run
+    """
 
     status: str
     attempts: tuple[Attempt, ...]
@@ -149,14 +166,12 @@ class Engine(msgspec.Struct, frozen=True):
     """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
 
     `policy` is what a person wrote, or a task's definition with whatever upstream would store.
-    `foreign` is asked in the dialect's place, if there is one.
     """
 
     policy: Task
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
-    foreign: Judge | None = None
     rules: Rules | None = None
 
     def run(
@@ -175,7 +190,7 @@ class Engine(msgspec.Struct, frozen=True):
         was under way then has ended without a word: to the engine it has stalled. Where the process before was
         `interrupted`, its attempt is taken back instead, and begun anew.
         """
-        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        rules = msgspec.structs.replace(self.rules or Rules(), dialect=self.dialect)
         course = _Course(rules, save, list(saved))
         if interrupted:
             course.take_back()
@@ -195,9 +210,6 @@ class Engine(msgspec.Struct, frozen=True):
                 observe(attempt)
         return course.result()
 
-    def _judge(self) -> Judge:
-        return self.foreign or BuiltIn(self.dialect)
-
     def _task(self) -> Task:
         return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
 
@@ -215,11 +227,11 @@ class Engine(msgspec.Struct, frozen=True):
         if life.mistake is not None:
             error = TaskError(Kind.BUILT_IN, name=InvalidInputError.__name__, message=life.mistake, stack_trace="")
             return Attempt(number, machine, life.evidence, error, MISTAKE, "callers_mistake"), None
-        found = self._judge().classify(life.evidence)
+        found = self.dialect.classify(life.evidence)
         thrown = life.thrown if found.error is None else None
         if thrown:
             found = Classification(thrown, "thrown", "exception")
-        enhanced = enhance(found.error, self.dialect) if found.error else None
+        enhanced = self.dialect.enhance(found.error) if found.error else None
         lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
         return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown
 
@@ -231,7 +243,7 @@ class Engine(msgspec.Struct, frozen=True):
             return attempt
         now = round(self.clock.now_ms)
         request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
-        return _decided(attempt, self._judge().decide(request))
+        return _decided(attempt, self.dialect.decide(request))
 
 
 def _decided(attempt: Attempt, decision: Decision) -> Attempt:

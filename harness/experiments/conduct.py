@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.dialects import BUILT_IN
+from harness.dialects.custom import opened_all
 from harness.experiments.findings import Difference, Finding, differ, find
 from harness.experiments.firing import GroupRunners
 from harness.experiments.kept import Ended, endings, groups, save
@@ -21,9 +23,9 @@ from harness.supervisor import Stop
 from harness.supervisor.interrupt import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.journal import History, Reading
 
 AHEAD = 2  # groups a job
@@ -127,7 +129,8 @@ def _go_on(
     leading = progress.tallies[one.variants[0].name]
     progress.ended = (progress.is_level and one.stopping.reason(leading, progress.elapsed_s)) or ""
     if not progress.ended:
-        conduct(one, progress, history, (lambda now: observe(one, now)) if observe else None)
+        with opened_all(variant.dialect for variant in one.variants) as dialects:
+            conduct(one, progress, history, (lambda now: observe(one, now)) if observe else None, dialects)
     if history and progress.ended != INTERRUPTED:
         history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s))
 
@@ -137,16 +140,16 @@ def conduct(
     progress: Progress,
     history: History | None = None,
     observe: Callable[[Progress], object] | None = None,
-    foreign: Judge | None = None,
+    dialects: Mapping[str, Dialect] = BUILT_IN,
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
-    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `foreign` is
-    asked in the dialects' place, if there is one. Raises InfraError when the harness could not do its part.
+    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `dialects` has
+    those of the variants by their names. Raises InfraError when the harness could not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
-    with Stop() as stop, closing(GroupRunners(experiment.jobs, stop, foreign)) as runners:
+    with Stop() as stop, closing(GroupRunners(experiment.jobs, stop, dialects)) as runners:
         try:
             for group in _groups(experiment, runners, progress, history):
                 with uninterrupted():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.dialects.rules import classify
+from harness.dialects import BUILT_IN
 from harness.engine.draw import draw
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
@@ -19,32 +19,31 @@ from harness.evidence import spelling
 from harness.experiments.tally import BLOCK, GROUP, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
-from harness.wire.codes import Dialect
-from harness.wire.errors import TaskError, enhance
 from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.evidence import Evidence
     from harness.experiments.variant import Variant
+    from harness.wire.errors import TaskError
 
 BLOCK_TRIALS = GROUP * BLOCK
 
 
 class GroupRunner:
-    """Fires groups of trials, on one thread, and keeps its zygotes between them."""
+    """Fires groups of trials, on one thread, and keeps its zygotes between them. `dialects` has those of variants."""
 
-    def __init__(self, stop: Stop | None, foreign: Judge | None = None) -> None:
-        self._stop, self._foreign = stop, foreign
+    def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
+        self._stop, self._dialects = stop, dialects
         self._zygotes: dict[str, Zygote] = {}
 
     def fire(self, variant: Variant, numbers: Sequence[int]) -> list[Trial]:
         """Return the trials of these numbers. Raises InfraError when the harness could not do its part."""
         load = os.getloadavg()[0]
         delays = partial(draw, variant.seed, numbers[0], "delay")
-        engine = Engine(_policy(variant), variant.dialect, delays, foreign=self._foreign)
+        engine = Engine(_policy(variant), self._dialects[variant.dialect], delays)
         lives = self._lives(variant, numbers)
         return [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=True)]
 
@@ -119,9 +118,9 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
 
 
 def codes_of(evidence: Evidence) -> dict[str, str | None]:
-    """Return the error code that each dialect gives an attempt; None where it finds no error."""
-    found = {dialect: classify(evidence, dialect).error for dialect in Dialect}
-    return {str(dialect): _code(enhance(error, dialect)) if error else None for dialect, error in found.items()}
+    """Return the error code that each built-in dialect gives an attempt; None where it finds no error."""
+    found = {name: (dialect, dialect.classify(evidence).error) for name, dialect in BUILT_IN.items()}
+    return {name: _code(dialect.enhance(error)) if error else None for name, (dialect, error) in found.items()}
 
 
 def _code(error: TaskError) -> str | None:
@@ -131,16 +130,16 @@ def _code(error: TaskError) -> str | None:
 class GroupRunners:
     """Group runners on as many threads as there are jobs."""
 
-    def __init__(self, jobs: int, stop: Stop, foreign: Judge | None = None) -> None:
+    def __init__(self, jobs: int, stop: Stop, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
         self._stop, self._local, self._runners = stop, threading.local(), list[GroupRunner]()
-        self._foreign = foreign
+        self._dialects = dialects
         self._pool = ThreadPoolExecutor(jobs)
         self.submit = self._pool.submit
 
     def fire(self, variant: Variant, index: int) -> list[Trial]:
         """Fire a group on this thread."""
         if not hasattr(self._local, "runner"):
-            self._local.runner = GroupRunner(self._stop, self._foreign)
+            self._local.runner = GroupRunner(self._stop, self._dialects)
             self._runners.append(self._local.runner)
         return self._local.runner.fire(variant, range(index * GROUP + 1, (index + 1) * GROUP + 1))  # type: ignore[no-any-return]  # thread-local members have no type
 

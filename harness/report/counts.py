@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.wire.codes import Dialect
+from harness.dialects import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Confusion(msgspec.Struct):
         yield from sorted(rows, key=lambda row: (not row[2], row[0]))
 
     def _of(self, truth: str) -> dict[str, dict[str, int]]:
-        cells: dict[str, dict[str, int]] = {str(dialect): {} for dialect in Dialect}
+        cells: dict[str, dict[str, int]] = {name: {} for name in BUILT_IN}
         for (one, dialect, code), times in sorted(self.counts.items()):
             if one == truth:
                 cells.setdefault(dialect, {})[code] = times

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.dialects import BUILT_IN
 from harness.engine.durable import EXEC, PYTHON, steps
 from harness.engine.loop import Run, told
 from harness.experiments import kept
@@ -18,7 +19,6 @@ from harness.report.words import counted
 from harness.scenarios import order
 from harness.scenarios.campaign import Result, decided
 from harness.scenarios.verdict import Verdict, exit_code, verdict_of
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +156,7 @@ def _experiments(reading: Reading, found: Report) -> Report:
 
 def _codes(trial: Trial) -> dict[str, str | None]:
     """All dialects' codes: those that are not named agree with the trial's own."""
-    return {str(dialect): trial.code for dialect in Dialect} | trial.elsewhere
+    return dict.fromkeys(BUILT_IN, trial.code) | trial.elsewhere
 
 
 READERS: dict[str, Callable[[Reading, Report], Report]] = {

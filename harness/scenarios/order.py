@@ -13,7 +13,6 @@ from harness.journal import History, Job, job_of
 from harness.machine import environment
 from harness.scenarios.campaign import title_of
 from harness.scenarios.select import select
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +25,12 @@ KIND: Final = "run"
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What was asked for: scenarios by file, folder or name, the cases called `case`, a dialect, a seed, a judge."""
+    """What was asked for: scenarios by file, folder or name, the cases called `case`, a dialect's name, a seed."""
 
     scenarios: tuple[str, ...]
     case: str | None
-    dialect: Dialect
+    dialect: str
     seed: int | None
-    classifier: str | None = None
 
     def select(self) -> list[Scenario]:
         """Read the scenarios as they are now."""
