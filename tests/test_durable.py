@@ -24,6 +24,7 @@ from pathlib import Path
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
 from harness.evidence import Evidence, Signaled
+from harness.dialects import find
 from harness.engine.durable import Durable
 from harness.journal import History
 
