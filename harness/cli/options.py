@@ -11,20 +11,23 @@ from click.core import ParameterSource
 
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.exceptions import InvalidInputError
-from harness.supervisor import parse_bytes
+from harness.supervisor import check_timeout, parse_bytes
+from harness.wire import javascript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
+def json_option(command: Function) -> Function:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(command)
+
+
 def common(command: Function) -> Function:
     """Add --json, --dialect with --classifier, and --seed."""
-    command = click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(
-        command
-    )
-    command = dialect_option(command)
+    command = dialect_option(json_option(command))
     return click.option("--seed", type=int, help="Replaces the seeds of scenarios; draws delays.")(command)
 
 
@@ -71,15 +74,22 @@ def dialect_or(context: click.Context, dialect: str, kept: str) -> str:
     return spelled(judge, next(lineage(kept))) if judge else kept
 
 
+def refuse_beside(context: click.Context, what: str, names: Iterable[str]) -> None:
+    """Raise InvalidInputError where one of these was given on the command line: a history says what they are."""
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInputError(f"{what}: {name} is that of the history: leave it out")
+
+
 def emit(value: object) -> None:
     """Write one JSON document and a newline to stdout, at once."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.write(javascript.write(value) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def emit_pretty(value: object) -> None:
     """Write the same, indented, for documents that a person may read."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.format(javascript.write(value), indent=2) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -89,3 +99,12 @@ def size(_: click.Context, parameter: click.Parameter, value: str | None) -> int
         return None if value is None else parse_bytes(value)
     except InvalidInputError as error:
         raise click.BadParameter(str(error), param=parameter) from error
+
+
+def seconds(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Read an option as a time in seconds."""
+    try:
+        check_timeout(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return value
