@@ -59,7 +59,7 @@ def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, diale
     with opened(dialect) as chosen:
 
         def answer(_: int, line: bytes) -> object:
-            return chosen.classify(msgspec.convert(javascript.read(line), Evidence))
+            return chosen.classify(msgspec.convert(javascript.read(line, exact=True), Evidence))
 
         code = _filter(file, answer)
     context.exit(code)

@@ -13,13 +13,15 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TOO_DEEP = "it is nested too deep"
 
 
-def read(line: bytes) -> Any:
+def read(line: bytes, *, exact: bool = False) -> Any:
     """Decode one JSON text. A number too long for a double is infinite, and 1.0 is 1.
 
-    Raises ValueError for what is no JSON, and for what is nested deeper than can be read.
+    `exact`: an integer keeps the digits that a double has no room for. Raises ValueError for what is no JSON, and for
+    what is nested deeper than can be read.
     """
+    integer = exact_number if exact else number
     try:
-        return json.loads(line.decode(), parse_int=number, parse_float=number, parse_constant=_refuse)
+        return json.loads(line.decode(), parse_int=integer, parse_float=number, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise ValueError(f"JSON is malformed: {error}") from error
     except RecursionError as error:
@@ -30,6 +32,12 @@ def number(text: str) -> int | float:
     """Convert a number's text to the double that it stands for, and that to an integer where it is one."""
     value = float(text)
     return int(value) if math.isfinite(value) and value.is_integer() else value
+
+
+def exact_number(text: str) -> int | float:
+    """Convert an integer's text to that integer; one too long for a double is infinite all the same."""
+    value = float(text)
+    return int(text) if math.isfinite(value) else value
 
 
 def write(value: object) -> bytes:
