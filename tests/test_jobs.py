@@ -59,7 +59,7 @@ def fail_twice_removed() -> None:
         try:
             os.stat("/no/such/file")  # noqa: PTH116 -- it raises
         except OSError:
-            os.environ["no such name"]
+            dict[str, int]()["here"]
     except KeyError as error:
         raise ValueError("broken") from error
 
