@@ -26,7 +26,7 @@ from harness.experiments.tally import GROUP, Trial
 from harness.experiments.variant import Experiment, Variant
 from harness.journal import History, Job, Kind, job_of, read
 from harness.report.formats import render
-from harness.report.reader import Report
+from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.order import Order, run_job
@@ -40,7 +40,7 @@ WITHOUT_PRIVILEGES = [] if os.geteuid() else [SETPRIV, "--inh-caps=-all", "--bou
 Ending = Callable[[History], object]
 
 
-def report_of(path: Path) -> Report:
+def report_of(path: Path) -> HistoryReport:
     """Read a history."""
     with read(path) as reading:
         return read_report(reading, path.name)

@@ -13,7 +13,7 @@ from harness.cli.options import common, dialect_or, emit_pretty
 from harness.dialects import lineage
 from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
-from harness.gate.check import Finding, check
+from harness.gate.check import CaseFinding, check
 from harness.gate.file import load, save
 from harness.gate.fresh import FreshSeeds
 from harness.gate.live import CaseRunner, Pair, pairs_of
@@ -143,7 +143,7 @@ def stale_ids(baseline: Baseline, narrowed: Sequence[str], pairs: dict[str, Pair
 
 def _night(
     baseline: Baseline, pairs: dict[str, Pair], runner: CaseRunner, bar: Progress, seed: int | None
-) -> list[Finding]:
+) -> list[CaseFinding]:
     base = int.from_bytes(os.urandom(RANDOM_BYTES), "big") if seed is None else seed
     findings = []
     for entry in baseline.case:
@@ -170,7 +170,7 @@ def _step(bar: Progress, what: str) -> Callable[[Unit], None]:
     return advance
 
 
-def _report(findings: list[Finding], as_json: bool, **more: object) -> None:
+def _report(findings: list[CaseFinding], as_json: bool, **more: object) -> None:
     if as_json:
         emit_pretty({**more, "findings": [finding_shape(one) for one in findings]})
     out = console(stderr=as_json)

@@ -27,7 +27,7 @@ TABLES = "tables"
 CONTROLS = "controls"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CaseFinding(msgspec.Struct, frozen=True):
     """The gate's answer about one case, the tables or the controls. Of `trials` first attempts `failures` failed."""
 
     id: str
@@ -44,15 +44,15 @@ def check(
     stale: Iterable[str],
     runner: CaseRunner,
     on_unit: Callable[[Unit], object],
-) -> list[Finding]:
+) -> list[CaseFinding]:
     """Compare every case, and the answers to the fixed questions, with the baseline. Raises Interrupted.
 
     `pairs` has scenario and case by title; `stale` are ids in the baseline that no case has. A run that differs is
     lived a second time under the same seed, so that the finding can say whether the seed reproduces it.
     """
     if wrong := controls():
-        return [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))]
-    entries, findings = baseline.entries(), list[Finding]()
+        return [CaseFinding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))]
+    entries, findings = baseline.entries(), list[CaseFinding]()
     ready = list[Unit]()
     for title, (_, case) in pairs.items():
         if found := _unfit(entries.get(title), title, case):
@@ -71,7 +71,7 @@ def check(
         seen = {seed: one for seed, (_, one) in runs.items()}
         findings.append(_finding(entries[title], seen, worst.get(title, {})))
     findings += [
-        Finding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
+        CaseFinding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
         for title in stale
     ]
     return [check_tables(baseline.tables, runner.guarded), *sorted(findings, key=lambda one: one.id)]
@@ -83,21 +83,21 @@ def _deviates(entry: Entry, runs: RunsBySeed, seed: int) -> tuple[str, ...]:
     return () if seen.trouble else tuple(deviations(entry, seed, seen))
 
 
-def _unfit(entry: Entry | None, title: str, case: Case) -> Finding | None:
-    """Finding for a case that can't be compared: not recorded, changed, or not possible here. None where it can."""
+def _unfit(entry: Entry | None, title: str, case: Case) -> CaseFinding | None:
+    """CaseFinding for a case that can't be compared: not recorded, changed, or not possible here. None where it can."""
     if entry is None:
         if missing := why_not(case.needs()):  # nor could it be recorded here
-            return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,)))
+            return CaseFinding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,)))
         reason = "it is not in the baseline: record it"
-        return Finding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
+        return CaseFinding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
     if changed := changed_conditions(entry, case):
-        return Finding(title, entry.tier, Judgement(Verdict.FAIL, tuple(changed)))
+        return CaseFinding(title, entry.tier, Judgement(Verdict.FAIL, tuple(changed)))
     if missing := why_not(case.needs()):
-        return Finding(title, entry.tier, Judgement(Verdict.SKIP, (missing,)))
+        return CaseFinding(title, entry.tier, Judgement(Verdict.SKIP, (missing,)))
     return None
 
 
-def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgement]) -> Finding:
+def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgement]) -> CaseFinding:
     """One finding from the judgements of a case's runs: FAIL outranks INFRA, which outranks PASS."""
     trouble = {seed: Judgement(Verdict.INFRA, (one.trouble,)) for seed, one in seen.items() if one.trouble}
     judgements = {**trouble, **worst}
@@ -106,7 +106,7 @@ def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgeme
     first = [one.outcomes[0] for one in seen.values() if one.outcomes]
     failed = sum(one.decision != NONE for one in first)
     judgement = Judgement(verdict, tuple(by_seeds(judgements)))
-    return Finding(entry.id, entry.tier, judgement, len(first), failed, entry.seed)
+    return CaseFinding(entry.id, entry.tier, judgement, len(first), failed, entry.seed)
 
 
 def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
@@ -119,12 +119,12 @@ def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
         yield f"{'seed' if len(those) == 1 else 'seeds'} {', '.join(map(str, those))}: {reason}"
 
 
-def check_tables(recorded: Tables | None, dialect: Dialect) -> Finding:
+def check_tables(recorded: Tables | None, dialect: Dialect) -> CaseFinding:
     """Ask the fixed questions again."""
     if recorded is None:
-        return Finding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
+        return CaseFinding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
     try:
         reasons = changed_tables(recorded, ask_all(dialect))
     except JudgeError as error:
         reasons = [f"the classifier broke: {error}"]
-    return Finding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))
+    return CaseFinding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.exceptions import InvalidInputError
 from harness.gate.baseline import VERSION, Baseline, Entry, Environment, Fact, Provenance
-from harness.gate.check import CONTROLS, Finding, by_seeds
+from harness.gate.check import CONTROLS, CaseFinding, by_seeds
 from harness.gate.live import Unit, controls
 from harness.gate.making import entry_of, keep_unchanged, wild_entry_of
 from harness.gate.observing import ends_by_design
@@ -43,7 +43,7 @@ class Recorded(NamedTuple):
     """The new baseline, or None where something stands against it; and what was found of each case."""
 
     baseline: Baseline | None
-    findings: list[Finding]
+    findings: list[CaseFinding]
 
 
 def provenance() -> tuple[Provenance, Environment]:
@@ -61,7 +61,7 @@ def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Ca
     A case that this machine can't run keeps its entry of `old`, and so does a case that has not changed since.
     """
     if wrong := controls():
-        return Recorded(None, [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
+        return Recorded(None, [CaseFinding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
     units = [unit for title, (_, case) in wanted.pairs.items() for unit in _units(wanted, title, case)]
     first = runner.live_all(units, on_unit)
     again = runner.live_all([unit for unit in units if unit.case.victim.tier != "wild"], on_unit)
@@ -88,17 +88,17 @@ class _Entries(NamedTuple):
     again: Mapping[str, RunsBySeed]
     source: Provenance
 
-    def write(self, title: str) -> tuple[Finding, Entry | None]:
+    def write(self, title: str) -> tuple[CaseFinding, Entry | None]:
         """Return what was found of a case, and its entry if there is one."""
         case = self.wanted.pairs[title][1]
         if missing := why_not(case.needs()):
-            return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,))), self.before.get(title)
+            return CaseFinding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,))), self.before.get(title)
         judgement, entry = self._inexcusable(title), None
         if judgement is None:
             entry = _entry(title, case, self.runner, self.first[title], self.source)
             judgement, because = self._excuse(entry, _as_expected(case, self.runner, self.first[title]))
             entry = keep_unchanged(self.before.get(title), msgspec.structs.replace(entry, because=because))
-        return Finding(title, case.victim.tier, judgement), entry
+        return CaseFinding(title, case.victim.tier, judgement), entry
 
     def _inexcusable(self, title: str) -> Judgement | None:
         """Judgement that `--accept` can't excuse: a run proved nothing, the judge broke, a seed gave two results."""

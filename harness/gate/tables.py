@@ -44,7 +44,7 @@ class Coded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     full: str
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question by its name and the answer in short; `full` is a digest of all of it, texts included."""
 
     asked: str
@@ -57,9 +57,9 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     digest: str
     codes: tuple[Coded, ...]
-    classified: tuple[Answer, ...]
-    decided: tuple[Answer, ...]
-    stored: tuple[Answer, ...]
+    classified: tuple[Reply, ...]
+    decided: tuple[Reply, ...]
+    stored: tuple[Reply, ...]
 
 
 def digest(value: object, size: int = DIGEST_BYTES) -> str:
@@ -78,13 +78,13 @@ def ask_all(dialect: Dialect) -> Tables:
     return Tables(digest(rows), *rows)
 
 
-def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Answer:
+def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Reply:
     """An exception that upstream raises too is an answer."""
     try:
         short, full = question()
-        return Answer(name, str(short), digest(full, FULL_BYTES))
+        return Reply(name, str(short), digest(full, FULL_BYTES))
     except (UnexpectedError, RunNotFoundError) as error:
-        return Answer(name, f"raises {error}", digest(str(error), FULL_BYTES))
+        return Reply(name, f"raises {error}", digest(str(error), FULL_BYTES))
     except JudgeError:
         raise
     except Exception as error:  # whatever a classifier throws, the gate says on which question
@@ -118,7 +118,7 @@ def _code(dialect: Dialect, code: Code) -> Coded:
     return Coded(code, *bits, moved, final_status(error), full)
 
 
-def _stored() -> Iterable[Answer]:
+def _stored() -> Iterable[Reply]:
     """What is not the dialect's: how texts are cut for storage, statuses, and what a machine is."""
     for name, error in texts().items():
         yield _asked(name, partial(_cut, error))
@@ -127,10 +127,10 @@ def _stored() -> Iterable[Answer]:
     for error in (TaskError(Kind.STRING), internal("NOPE")):
         yield _asked(f"status of {error.type}", partial(_status, error))
     defaults = msgspec.json.encode(DEFAULTS).decode()
-    yield Answer("policy defaults", defaults, digest(defaults, FULL_BYTES))
+    yield Reply("policy defaults", defaults, digest(defaults, FULL_BYTES))
     for preset, machine in PRESETS.items():
         size = f"{memory_bytes(preset)} bytes, scaled {memory_bytes(preset, 0.1)}, {machine.vcpu:g} vCPU"
-        yield Answer(f"machine {preset}", size, digest(size, FULL_BYTES))
+        yield Reply(f"machine {preset}", size, digest(size, FULL_BYTES))
 
 
 def _status(error: TaskError, environment: str = "PRODUCTION") -> tuple[str, object]:

@@ -36,7 +36,7 @@ PAUSE_S: Final = 0.01
 OLD_HISTORY: Final = "there is a file already; --resume goes on with it"
 
 
-class Row(NamedTuple):
+class Draft(NamedTuple):
     """An event to be written."""
 
     kind: Kind
@@ -124,9 +124,9 @@ class History(Reading):
 
     def write(self, kind: Kind, title: str = "", number: int = 0, body: object = None) -> None:
         """Append one event and commit."""
-        self.write_all([Row(kind, title, number, body)])
+        self.write_all([Draft(kind, title, number, body)])
 
-    def write_all(self, rows: Sequence[Row]) -> None:
+    def write_all(self, rows: Sequence[Draft]) -> None:
         """Append events in one commit: all of them, or none."""
         with self._lock:
             try:
@@ -137,15 +137,15 @@ class History(Reading):
                 raise InfraError(reason) from error
             self._is_open = True
 
-    def _introduced(self, rows: Sequence[Row]) -> list[Row]:
+    def _introduced(self, rows: Sequence[Draft]) -> list[Draft]:
         """The first write of a session says first who writes, and where."""
         if self._is_open:
             return list(rows)
-        opened = Row(Kind.OPENED, body={"process": os.getpid(), "environment": self._environment})
+        opened = Draft(Kind.OPENED, body={"process": os.getpid(), "environment": self._environment})
         job, others = (rows[:1], rows[1:]) if rows[0].kind is Kind.JOB else (rows[:0], rows)
         return [*job, opened, *others]
 
-    def _insert(self, rows: list[Row]) -> None:
+    def _insert(self, rows: list[Draft]) -> None:
         at_ms = time.time_ns() // 1_000_000
         made = []
         for row in rows:

@@ -37,7 +37,7 @@ class Order(msgspec.Struct, frozen=True):
         return select(self.scenarios, self.case)
 
 
-class Asked(msgspec.Struct, frozen=True):
+class KeptOrder(msgspec.Struct, frozen=True):
     """What the job of a history of runs has: the order, and a digest of the scenarios as they were."""
 
     order: Order
@@ -77,7 +77,7 @@ def open_history(new: Path | None, old: Path | None, order: Order) -> Iterator[t
 
 
 def _order_of(reading: Reading) -> Order:
-    asked = reading.asked(KIND, Asked)
+    asked = reading.asked(KIND, KeptOrder)
     if asked.digest != digest(asked.order.select()):
         raise InvalidInputError(f"{reading.path}: the scenarios have changed since it was begun")
     return asked.order
