@@ -60,6 +60,12 @@ class Durable:
         return bool(self.saved) and self.saved[-1].state.is_final
 
     @property
+    def lost(self) -> int | None:
+        """The attempt that was under way when the process before was killed; an interrupted one does not count."""
+        state = self.saved[-1].state if self.saved else State()
+        return state.attempt if state.execution is Execution.EXECUTING and not self._was_interrupted else None
+
+    @property
     def decisions(self) -> int:
         """Failures that have been decided on so far."""
         state = self.saved[-1].state if self.saved else State()
