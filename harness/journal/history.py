@@ -14,11 +14,9 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-import msgspec
-
 from harness.exceptions import HarnessError, InfraError, InvalidInputError
 from harness.journal.ballast import Ballast
-from harness.journal.events import Closing, Job, Kind, spelt
+from harness.journal.events import Closing, Job, Kind, as_text, encoded, spelt
 from harness.journal.file import MEMBERS, SCHEMA, check_path, checksum, connect, has_events, trouble, wal
 from harness.journal.lock import Lock
 from harness.journal.reading import NO_HISTORY, Reading
@@ -149,7 +147,7 @@ class History(Reading):
         at_ms = time.time_ns() // 1_000_000
         made = []
         for row in rows:
-            members = (self._session, at_ms, row.kind.value, row.title, row.number, _encoded(row.body))
+            members = (self._session, at_ms, row.kind.value, as_text(row.title), row.number, encoded(row.body))
             made.append((*members, checksum(*members)))
         statement = f"INSERT INTO events ({MEMBERS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- no input in it
         with self._connection:
@@ -199,10 +197,6 @@ class History(Reading):
             named = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._closing = Closing("failed", named)
         self.close()
-
-
-def _encoded(body: object) -> str:
-    return msgspec.json.encode(body).decode()
 
 
 @contextmanager
