@@ -59,14 +59,23 @@ class History(Reading):
         self._closing = Closing("ended")
         with ExitStack() as undo:
             super().__init__(path, undo.enter_context(closing(_opened(path))))
-            self._right = Lock(wal(path))
-            undo.callback(self._right.close)
-            if not self._right.take():
-                raise InvalidInputError(f"{path}: {self._holder()} is writing it: start again when it has ended")
+            self._right = self._locked(undo)
             last = self._one("1")
             self._session = last.session + 1 if last else 1
             self._before = self.environment()
             undo.pop_all()
+
+    def _locked(self, undo: ExitStack) -> Lock:
+        """Take the right to write. Raises InvalidInputError where another process has it."""
+        try:
+            right = Lock(wal(self.path))
+            undo.callback(right.close)
+            is_ours = right.take()
+        except OSError as error:
+            raise InfraError(f"{self.path}: it can't be locked: {error.strerror}") from error
+        if not is_ours:
+            raise InvalidInputError(f"{self.path}: {self._holder()} is writing it: start again when it has ended")
+        return right
 
     def _holder(self) -> str:
         event = self._one("kind = 'opened'")
