@@ -143,7 +143,9 @@ def test_a_killed_exec_goes_on(tmp_path: Path) -> None:
     second = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
     assert second.returncode == 1
     assert "attempt 1 ended without a word, with the process that supervised it, and counts\n" in second.stderr
-    attempts = [line.split()[1] for line in second.stderr.splitlines() if line.startswith("attempt ") and " on " in line]
+    attempts = [
+        line.split()[1] for line in second.stderr.splitlines() if line.startswith("attempt ") and " on " in line
+    ]
     assert attempts == ["2", "3"]
     assert notes.read_text() == "\n\n\n"
 
