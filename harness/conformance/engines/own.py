@@ -1,0 +1,73 @@
+"""Our own engine: `own.py DIALECT`, or `own.py judge:SPEC` for another's decision code behind our loop."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from chadapter import Adapter, serve, table
+
+WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "own_worker.py")
+CAPS = ["RETRY", "BACKOFF", "TIMEOUT", "CANCEL", "CAUSE", "HISTORY", "LATE_SUBMIT", "DURABLE", "CONCURRENT"]
+DECLARED = {
+    "strict": table("retry", oom="move", nomem="move", lost="retry", timeout="fail"),
+    "upstream": table("retry", oom="oom", kill="oom", abrt="fail", lost="retry", timeout="fail"),
+}
+
+
+class Own(Adapter):
+    detect_s, timeout_grace_s = 3, 1
+
+    def __init__(self, dialect):
+        super().__init__()
+        self.dialect = "upstream-4.5" if dialect.startswith("judge:") else dialect
+        self.judge = dialect.partition(":")[2] if dialect.startswith("judge:") else None
+        from importlib.metadata import version
+
+        from harness.supervisor import memory_cgroup
+
+        self.name, self.version = f"crash-harness {dialect.partition(':')[0]}", version("crash-harness")
+        self.caps = CAPS + (["MACHINE"] if memory_cgroup().version else [])
+        self.table = DECLARED["strict" if dialect == "strict" else "upstream"]
+
+    def start(self):
+        self.queue = Path(self.folder)
+        self.begin()
+
+    def begin(self):
+        order = {"policy": self.policy, "machines": self.order["machines"], "argv": self.order["payload"]["argv"]}
+        order.update(dialect=self.dialect, judge=self.judge)
+        words = [WORKER, self.folder, str(self.workers), json.dumps(order)]
+        self.worker = self.spawn(sys.executable, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.worker.stdout.readline()
+
+    def nudge(self):
+        with suppress(OSError):
+            self.worker.stdin.write(b"\n")
+            self.worker.stdin.flush()
+            self.worker.stdout.readline()
+
+    def submit(self, job, last):
+        (self.queue / f"{job}.job").touch()
+        self.nudge()
+        return self.queue / f"{job}.says"
+
+    def look(self, job, says):
+        return json.loads(says.read_text()) if says.exists() else {"state": "pending"}
+
+    def cancel(self, job, says):
+        says.with_suffix(".cancel").touch()
+        self.nudge()
+
+    def is_alive(self):
+        return self.worker.poll() is None
+
+    def revive(self):
+        if not self.is_alive():
+            self.begin()
+
+
+if __name__ == "__main__":
+    serve(Own(sys.argv[1]))
