@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
-from click.core import ParameterSource
-from rich.markup import escape
 
-from harness.cli.options import classifier, common, emit_pretty
-from harness.dialects.custom import foreign
+from harness.cli.options import common, dialect_or, emit_pretty
+from harness.dialects import lineage
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.gate.check import Finding, check
 from harness.gate.file import load, save
@@ -22,11 +20,11 @@ from harness.gate.live import CaseRunner, Pair, pairs_of
 from harness.gate.record import SEEDS, Wanted
 from harness.gate.record import record as record_baseline
 from harness.report.gate import finding_lines, summary
-from harness.report.terminal import console, progress
+from harness.report.shapes import finding_shape
+from harness.report.terminal import console, progress, say, shown
 from harness.scenarios.campaign import processors
 from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +52,6 @@ def gate() -> None:
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
-@classifier
 @common
 @click.pass_context
 def record(
@@ -65,9 +62,8 @@ def record(
     accept: tuple[str, ...],
     because: tuple[str, ...],
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Live every case and write what was seen as the baseline; never from a failing run.
@@ -77,8 +73,8 @@ def record(
     pairs = pairs_of(select(scenario, None))
     old = load(output) if output.exists() else None
     wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs))
-    with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
-        runner = CaseRunner(dialect, jobs or processors(), judge)
+    with opened(dialect) as chosen, progress(console(stderr=True)) as bar:
+        runner = CaseRunner(chosen, jobs or processors())
         made = record_baseline(wanted, runner, old, _step(bar, "recording"))
     if made.baseline:
         save(output, made.baseline)
@@ -103,7 +99,6 @@ def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]
     "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
-@classifier
 @common
 @click.pass_context
 def check_file(
@@ -112,9 +107,8 @@ def check_file(
     scenario: tuple[str, ...],
     fresh_seeds: bool,
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Live every case of FILE again and compare; SCENARIO, as for run, narrows it down.
@@ -122,11 +116,10 @@ def check_file(
     The dialect is that of FILE unless --dialect says otherwise; --seed is that of --fresh-seeds, else a random one.
     """
     baseline = load(file)
-    if context.get_parameter_source("dialect") is ParameterSource.DEFAULT and baseline.dialect in set(Dialect):
-        dialect = Dialect(baseline.dialect)
+    dialect = dialect_or(context, dialect, next(lineage(baseline.dialect)))
     pairs = pairs_of(select(scenario or baseline.scenarios, None))
-    with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
-        runner = CaseRunner(dialect, jobs or processors(), judge)
+    with opened(dialect) as chosen, progress(console(stderr=True)) as bar:
+        runner = CaseRunner(chosen, jobs or processors())
         stale = stale_ids(baseline, scenario, pairs)
         findings = check(baseline, pairs, stale, runner, _step(bar, "checking"))
         if fresh_seeds:
@@ -157,7 +150,7 @@ def _night(
         pair = pairs.get(entry.id)
         if pair is None or entry.tier != "dosed" or pair[1].victim.tier != "dosed":
             continue
-        task = bar.add_task(escape(f"fresh seeds: {entry.id}"), total=entry.cap)
+        task = bar.add_task(shown(f"fresh seeds: {entry.id}"), total=entry.cap)
         night = FreshSeeds(runner, base, partial(_show, bar, task))
         findings.append(night.check(entry, pair))
     return findings
@@ -172,22 +165,16 @@ def _step(bar: Progress, what: str) -> Callable[[Unit], None]:
     task = bar.add_task(what, total=None)
 
     def advance(unit: Unit) -> None:
-        bar.update(task, advance=1, description=escape(f"{what} {unit.title}"))
+        bar.update(task, advance=1, description=shown(f"{what} {unit.title}"))
 
     return advance
 
 
 def _report(findings: list[Finding], as_json: bool, **more: object) -> None:
     if as_json:
-        emit_pretty({**more, "findings": [_plain(one) for one in findings]})
+        emit_pretty({**more, "findings": [finding_shape(one) for one in findings]})
     out = console(stderr=as_json)
     for one in findings:
         for line in finding_lines(one):
-            out.print(escape(line), soft_wrap=True)
+            say(out, line)
     out.print(f"\n{summary(findings)}")
-
-
-def _plain(finding: Finding) -> dict[str, object]:
-    members = msgspec.structs.asdict(finding)
-    judgement = members.pop("judgement")
-    return {"id": finding.id, "verdict": judgement.verdict, **members, "reasons": judgement.reasons}

@@ -16,6 +16,7 @@ from harness.cli.gate import gate
 from harness.cli.replay import replay
 from harness.cli.report import report
 from harness.cli.run import run
+from harness.cli.sweep import sweep
 
 
 @click.group(
@@ -33,6 +34,7 @@ for command in (
     run,
     exec_command,
     experiment,
+    sweep,
     calibrate_race,
     gate,
     replay,

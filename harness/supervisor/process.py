@@ -109,6 +109,7 @@ def supervise(
     black_box: bool = True,
     backtrace: bool = False,
     channel: int | None = None,
+    library: preload.Library | None = None,
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
@@ -118,7 +119,7 @@ def supervise(
     or does without one. `black_box` lets a command carry a library that records its crash and counts refused
     allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
-    `channel` becomes descriptor 5 of the victim (see supervisor.channel).
+    `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.
@@ -131,6 +132,7 @@ def supervise(
     if not argv:
         raise InfraError("the command is empty")
     env = os.environ if env is None else env
+    black_box = black_box and library is None
     no_box = "" if isinstance(victim, Shot) else preload.why_not(argv[0], env) if black_box else preload.OFF
     options = [
         *enforcement.guard_options(),
@@ -138,6 +140,7 @@ def supervise(
         *_deadline_options(deadline_s, grace_s),
         *(["--namespace"] if held.namespace else []),
         *([] if no_box or isinstance(victim, Shot) else preload.options()),
+        *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
         page = None if no_box else box.create(memory_limited=enforcement.by != "none")
@@ -146,7 +149,8 @@ def supervise(
         trap = stack.enter_context(CoreTrap(own_folder=isinstance(victim, Shot))) if backtrace else None
         if journal:
             journal.started()
-        with Guard(argv, [*options, *(trap.options() if trap else [])], env, page, channel) as guard:
+        carried = library.page if library else page
+        with Guard(argv, [*options, *(trap.options() if trap else [])], env, carried, channel) as guard:
             report, out, err = _attend(
                 guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
             )
