@@ -1,8 +1,8 @@
-"""An engine's file: TOML with a table [engine]. It names the adapter, the pinned environment, and what is known to fail."""
+"""An engine's file: TOML with a table [engine], which names the adapter, its pinned environment, and known failures."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt  # noqa: TC003 -- msgspec reads the annotations of Known
 import hashlib
 import os
 import re
@@ -29,7 +29,7 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     property: str
     reason: str
-    review: datetime.date
+    review: dt.date
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,13 +89,13 @@ class EngineFile(msgspec.Struct, frozen=True):
     def engine(self) -> Engine:
         """What the conductor is told."""
         place = self.environment()
-        python = str(place / "bin" / "python") if self.table.pip else sys.executable
+        python = str(place / "bin" / "python") if place and self.table.pip else sys.executable
         words = [word.replace("{python}", python) for word in self.table.adapter]
         beside = [str(self.path.parent / word) if (self.path.parent / word).is_file() else word for word in words]
         env = {**self.table.env, **({ENVIRONMENT: str(place)} if place else {})}
         return Engine(self.name, tuple(beside), overrides=self.table.declare, env=env, jobs=self.table.jobs)
 
-    def expected(self, today: datetime.date) -> dict[str, str]:
+    def expected(self, today: dt.date) -> dict[str, str]:
         """Known failures whose review is not due, by property."""
         return {one.property: one.reason for one in self.known if today <= one.review}
 

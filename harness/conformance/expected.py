@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.conformance.protocol import MOVES, RETRIES, State  # noqa: TC001 -- msgspec reads the annotations of Course
+from harness.conformance.protocol import MOVES, RETRIES, State
 
 if TYPE_CHECKING:
     from harness.conformance.cells import Cell

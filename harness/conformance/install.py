@@ -1,4 +1,4 @@
-"""Environments of engines, each of its own, in a cache folder. A user asks for them; a check never installs anything."""
+"""Environments of engines, in a cache folder. A user asks for them; a check never installs anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from harness.conformance.enginefile import cache
 from harness.exceptions import InfraError
 
 if TYPE_CHECKING:
@@ -53,8 +52,3 @@ def _run(command: list[str], place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit {done.returncode}"]
         raise InfraError(f"{' '.join(command[:4])} …: {last[0]}")
-
-
-def remove_all() -> None:
-    """Delete every environment."""
-    shutil.rmtree(cache(), ignore_errors=True)

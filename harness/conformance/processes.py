@@ -119,10 +119,10 @@ def _is_tagged(pid: int, tag: bytes) -> bool:
         return False
 
 
-def of_run(run: str, known: Iterable[tuple[int, int, int]]) -> set[int]:
+def of_run(run: str, processes: Iterable[tuple[int, int, int]]) -> set[int]:
     """Processes of a cell: our descendants, those that carry its tag, and those that its ledger names."""
     tree, tag, own = everything(), f"CH_RUN={run}".encode(), os.getpid()
-    named = {found for pair in known if (found := find(*pair))}
+    named = {known for process in processes if (known := find(*process))}
     found = below(own, tree)
     found |= named | {pid for pid in tree if _is_tagged(pid, tag)}
     return {pid for pid in found if pid != own and pid in tree and not tree[pid].is_gone}

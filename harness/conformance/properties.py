@@ -216,7 +216,7 @@ def _uncounted(declared: Declaration, last: Claim) -> int:
 
 
 def _unstarved(view: View) -> Found:
-    """Beside a hang the innocents start before it is killed, unless the other slot was busy with innocents till then."""
+    """Beside a hang the innocents start before it is killed, unless another one was at work till then."""
     if view.cell.policy.timeout_s is None or not view.declared.can(Cap.CONCURRENT):
         return
     first = view.starts("X")[:1]

@@ -138,9 +138,7 @@ def _words(error: msgspec.ValidationError, reply: dict[str, Any]) -> str:
 def _problems(made: Declaration) -> Any:
     """Yield what the types can't say."""
     wanted = [*CLASSES, *([LOST] if made.can(Cap.DURABLE) else [])]
-    yield from (
-        f"table: {kind}: {EXPECTED}, found nothing" for kind in wanted if kind not in made.table
-    )
+    yield from (f"table: {kind}: {EXPECTED}, found nothing" for kind in wanted if kind not in made.table)
     for kind, answer in made.table.items():
         if answer not in ANSWERS:
             yield f"table: {kind}: {EXPECTED}, not {answer!r}"

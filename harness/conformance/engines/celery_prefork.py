@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import celery
-from chadapter import Adapter, serve, table
 from celery_task import make
+from chadapter import Adapter, serve, table
 
 WORDS = sys.argv[1:]
 
@@ -39,7 +39,9 @@ class Celery(Adapter):
 
     def pids(self):
         kept = self.worker.poll() is None
-        kids = subprocess.run(["pgrep", "-P", str(self.worker.pid)], stdout=subprocess.PIPE).stdout.split() if kept else []
+        kids = (
+            subprocess.run(["pgrep", "-P", str(self.worker.pid)], stdout=subprocess.PIPE).stdout.split() if kept else []
+        )
         return [self.worker.pid, *map(int, kids)] if kept else []
 
 

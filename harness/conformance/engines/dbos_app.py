@@ -8,7 +8,7 @@ from dbos import DBOS, Queue
 
 POLICY = ast.literal_eval(os.environ["CH_POLICY"])
 TRIES = POLICY["max_attempts"] or 1
-DBOS(config={"name": "ch", "system_database_url": os.environ["CH_DBOS"], "run_admin_server": False})
+DBOS(config={"name": "crash-harness", "system_database_url": os.environ["CH_DBOS"], "run_admin_server": False})
 queue = Queue("q", worker_concurrency=int(os.environ["CH_WORKERS"]), polling_interval_sec=0.2)
 WAIT_S = POLICY["backoff_s"] or 0
 

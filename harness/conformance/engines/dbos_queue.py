@@ -2,10 +2,10 @@
 
 import os
 import sys
+from importlib.metadata import version
 
 from chadapter import Adapter, serve, table
 from dbos import DBOSClient
-from importlib.metadata import version
 
 
 class Dbos(Adapter):

@@ -1,4 +1,4 @@
-"""Our own engine: `own.py DIALECT`, or `own.py judge:SPEC` for another's decision code behind our loop."""
+"""Our own engine: `own.py DIALECT`, which may be another's decision code ("cmd:… like upstream-4.5")."""
 
 import json
 import os
@@ -22,13 +22,12 @@ class Own(Adapter):
 
     def __init__(self, dialect):
         super().__init__()
-        self.dialect = "upstream-4.5" if dialect.startswith("judge:") else dialect
-        self.judge = dialect.partition(":")[2] if dialect.startswith("judge:") else None
+        self.dialect = dialect
         from importlib.metadata import version
 
         from harness.supervisor import memory_cgroup
 
-        self.name, self.version = f"crash-harness {dialect.partition(':')[0]}", version("crash-harness")
+        self.name, self.version = f"crash-harness, {dialect.rpartition(' ')[2]}", version("crash-harness")
         self.caps = CAPS + (["MACHINE"] if memory_cgroup().version else [])
         self.table = DECLARED["strict" if dialect == "strict" else "upstream"]
 
@@ -38,7 +37,7 @@ class Own(Adapter):
 
     def begin(self):
         order = {"policy": self.policy, "machines": self.order["machines"], "argv": self.order["payload"]["argv"]}
-        order.update(dialect=self.dialect, judge=self.judge)
+        order["dialect"] = self.dialect
         words = [WORKER, self.folder, str(self.workers), json.dumps(order)]
         self.worker = self.spawn(sys.executable, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.worker.stdout.readline()

@@ -1,9 +1,9 @@
-"""The worker of our own engine: takes jobs from a folder, runs each under supervisor and engine, and says how it goes.
+"""The worker of our own engine: takes jobs from a folder, runs each under the engine, and says how it goes.
 
     own_worker.py FOLDER SLOTS ORDER        ORDER: policy and machines, as JSON
 
-A job is a file `NAME.job` there, `NAME.cancel` cancels it, and `NAME.says` is what the engine says of it. Each run has a
-history, so that a worker which is started again goes on where another was killed.
+A job is a file `NAME.job` there, `NAME.cancel` cancels it, and `NAME.says` is what the engine says of it. Each run has
+a history, so that a worker which is started again goes on where another was killed.
 """
 
 import json
@@ -20,11 +20,12 @@ import msgspec
 
 import harness
 from harness import api
-from harness.dialects.custom import foreign
+from harness.dialects.custom import opened
+from harness.engine.durable import Durable
 from harness.engine.executor import NO_ANSWER, Bounds, OfVictim
 from harness.engine.wallclock import WallClock
-from harness.journal import History
 from harness.evidence import Exited
+from harness.journal import job_of
 from harness.supervisor import Command, Limits, Stop, supervise
 
 PRESETS = {"small": "small-1x", "large": "medium-1x"}
@@ -83,23 +84,14 @@ class Job:
         part.write_text(json.dumps(said))
         os.replace(part, self.path.with_suffix(".says"))
 
-    def run(self, dialect, judge):
+    def run(self, dialect):
         """All attempts, and the verdict."""
         asked = self.order["policy"]
         bounds = Bounds(Limits(), asked["timeout_s"], PRESETS["small"], partial(supervise, stop=self.stop))
+        job = job_of("engine", (self.name,), argv=self.order["argv"])
         try:
-            with History(self.path.with_suffix(".sqlite")) as history:
-                run = api.live(
-                    self,
-                    policy(asked),
-                    bounds,
-                    dialect,
-                    0,
-                    foreign=judge,
-                    clock=self,
-                    observe=self.observe,
-                    book=api.Book(history, self.name),
-                )
+            with Durable.open(self.path.with_suffix(".sqlite"), job, {}) as kept:
+                run = api.live(self, policy(asked), bounds, dialect, 0, clock=self, observe=self.observe, kept=kept)
         except CancelledError:
             self.say("cancelled")
             return
@@ -133,13 +125,11 @@ def main():
     folder, slots, order = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     jobs = {}
-    judged = order["judge"]
-    with ThreadPoolExecutor(slots) as pool, foreign(judged) as judge:
-        dialect = api.dialect_of(order["dialect"])
-        look(folder, order, jobs, pool, dialect, judge)
+    with ThreadPoolExecutor(slots) as pool, opened(order["dialect"]) as dialect:
+        look(folder, order, jobs, pool, dialect)
         print("ready", flush=True)
         for _ in sys.stdin:
-            look(folder, order, jobs, pool, dialect, judge)
+            look(folder, order, jobs, pool, dialect)
             print("looked", flush=True)
         os._exit(0)
 
@@ -153,7 +143,7 @@ def told(run, *words):
         raise
 
 
-def look(folder, order, jobs, pool, dialect, judge):
+def look(folder, order, jobs, pool, dialect):
     """Begin what is new, and cancel what is to be cancelled."""
     for path in sorted(folder.glob("*.job"), key=lambda one: one.stat().st_mtime_ns):
         says = path.with_suffix(".says")
@@ -162,7 +152,7 @@ def look(folder, order, jobs, pool, dialect, judge):
         ):
             continue
         jobs[path.stem] = Job(path, order)
-        pool.submit(told, jobs[path.stem].run, dialect, judge)
+        pool.submit(told, jobs[path.stem].run, dialect)
     for path in folder.glob("*.cancel"):
         if path.stem in jobs:
             jobs[path.stem].cancel()
