@@ -56,8 +56,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineFile(msgspec.Struct, frozen=True):
     """One engine, as its file describes it.
 
-    `adapter`: the words that start it; `{python}` is the environment's interpreter, and a word that names a file beside
-    the TOML file becomes its path. `pip` and `npm`: pinned requirements. `programs`: what must be on PATH, with the
+    `adapter`: the words that start it. `{python}` is the environment's interpreter, `{environment}` its folder, `{folder}`
+    that of the TOML file; a word that names a file beside it becomes its path. `pip` and `npm`: pinned requirements. `programs`: what must be on PATH, with the
     command that installs it. `does`, `docs`, `better`: what the engine does with a crash, what its documentation says
     about that, and the setting that helps.
     """
@@ -90,7 +90,8 @@ class EngineFile(msgspec.Struct, frozen=True):
         """What the conductor is told."""
         place = self.environment()
         python = str(place / "bin" / "python") if place and self.table.pip else sys.executable
-        words = [word.replace("{python}", python) for word in self.table.adapter]
+        places = {"{python}": python, "{folder}": str(self.path.parent), "{environment}": str(place or "")}
+        words = [_filled(word, places) for word in self.table.adapter]
         beside = [str(self.path.parent / word) if (self.path.parent / word).is_file() else word for word in words]
         env = {**self.table.env, **({ENVIRONMENT: str(place)} if place else {})}
         return Engine(self.name, tuple(beside), overrides=self.table.declare, env=env, jobs=self.table.jobs)
@@ -98,6 +99,12 @@ class EngineFile(msgspec.Struct, frozen=True):
     def expected(self, today: dt.date) -> dict[str, str]:
         """Known failures whose review is not due, by property."""
         return {one.property: one.reason for one in self.known if today <= one.review}
+
+
+def _filled(word: str, places: dict[str, str]) -> str:
+    for name, value in places.items():
+        word = word.replace(name, value)
+    return word
 
 
 def cache() -> Path:

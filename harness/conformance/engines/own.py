@@ -11,9 +11,11 @@ from chadapter import Adapter, serve, table
 
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "own_worker.py")
 CAPS = ["RETRY", "BACKOFF", "TIMEOUT", "CANCEL", "CAUSE", "HISTORY", "LATE_SUBMIT", "DURABLE", "CONCURRENT"]
+UPSTREAM = table("retry", oom="oom", kill="oom", abrt="fail", lost="retry", timeout="fail")
 DECLARED = {
-    "strict": table("retry", oom="move", nomem="move", lost="retry", timeout="fail"),
-    "upstream": table("retry", oom="oom", kill="oom", abrt="fail", lost="retry", timeout="fail"),
+    "strict": table("retry", oom="oom", nomem="move", lost="retry", timeout="fail"),
+    "upstream-4.4": dict(UPSTREAM, segv="fail", nomem="fail"),
+    "upstream-v1": table("fail", exit0="retry", kill="oom", oom="oom", lost="retry"),
 }
 
 
@@ -29,7 +31,7 @@ class Own(Adapter):
 
         self.name, self.version = f"crash-harness, {dialect.rpartition(' ')[2]}", version("crash-harness")
         self.caps = CAPS + (["MACHINE"] if memory_cgroup().version else [])
-        self.table = DECLARED["strict" if dialect == "strict" else "upstream"]
+        self.table = DECLARED.get(dialect.rpartition(" ")[2], UPSTREAM)
 
     def start(self):
         self.queue = Path(self.folder)
