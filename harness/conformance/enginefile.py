@@ -56,10 +56,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineFile(msgspec.Struct, frozen=True):
     """One engine, as its file describes it.
 
-    `adapter`: the words that start it. `{python}` is the environment's interpreter, `{environment}` its folder, `{folder}`
-    that of the TOML file; a word that names a file beside it becomes its path. `pip` and `npm`: pinned requirements. `programs`: what must be on PATH, with the
-    command that installs it. `does`, `docs`, `better`: what the engine does with a crash, what its documentation says
-    about that, and the setting that helps.
+    `adapter`: the words that start it. `{python}` is the environment's interpreter, `{environment}` its folder and
+    `{folder}` that of the TOML file; a word that names a file beside it becomes its path. `pip` and `npm`: pinned
+    requirements. `programs`: what must be on PATH, with the command that installs it. `does`, `docs`, `better`: what
+    the engine does with a crash, what its documentation says about that, and the setting that helps.
     """
 
     name: str
