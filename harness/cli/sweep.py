@@ -58,9 +58,10 @@ class Teller(Tell):
 )
 @click.argument("words", nargs=-1, required=True, metavar="MODULE:FUNCTION | -- CMD...")
 @refusing.options(refusing.WHAT, refusing.WHERE, refusing.JUDGED, refusing.BOUNDS)
+@click.option("--gdb", is_flag=True, help="Of one refusal (--site or --at): what gdb says, in a process of its own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, words on stderr.")
 @click.pass_context
-def sweep(context: click.Context, /, words: tuple[str, ...], as_json: bool, strict: bool, **given: Any) -> None:
+def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
     """Refuse what your own code asks for, one call at a time, and see whether it survives.
 
     A function is called in forks of a process that has loaded it; a command is started each time. Each refusal is
@@ -68,13 +69,17 @@ def sweep(context: click.Context, /, words: tuple[str, ...], as_json: bool, stri
     handled, 1 when one was not, 3 when there was nothing to sweep, 4 when a site could not be hit.
     """
     plan = refusing.plan_of(given)
+    if given["gdb"] and not (plan.site or plan.at):
+        raise InvalidInputError("--gdb: expected one refusal, by --site or --at; a finding's replay line has it")
     swept = _subject(words, plan, given, is_command=context.meta["is_command"])
     began = time.monotonic()
-    told = _sweep(swept, plan, [*refusing.again(given), *_tail(swept)], strict=strict)
+    told = _sweep(swept, plan, [*refusing.again(given), *_tail(swept)], strict=given["strict"])
     told = msgspec.structs.replace(told, duration_s=time.monotonic() - began)
-    if as_json:
+    if given["as_json"]:
         emit(record(told))
-    click.echo("\n".join(lines(told)), err=as_json)
+    click.echo("\n".join(lines(told)), err=given["as_json"])
+    if given["gdb"]:
+        click.echo(conduct.debug(swept.host(plan), plan), err=given["as_json"])
     context.exit(INTERRUPTED if told.interrupted else CODES[told.verdict])
 
 
