@@ -1,13 +1,13 @@
 """Native crashes made for real, supervised, classified and judged."""
 
 from harness.api import run, run_async
+from harness.dialects.protocol import Dialect
 from harness.engine.call import call
 from harness.engine.loop import Attempt, Run
 from harness.engine.policy import Policy
 from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
 from harness.faults.shot import Fault
 from harness.supervisor import Limits
-from harness.wire.codes import Dialect
 
 __all__ = [
     "Attempt",

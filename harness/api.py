@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.dialects import DEFAULT
+from harness.dialects.custom import opened
 from harness.engine.call import Call, call, refuse_unguarded
 from harness.engine.draw import draw
 from harness.engine.executor import Bounds, Executor, OfCall, OfVictim
 from harness.engine.loop import Attempt, Clock, Engine, Life, Run, VirtualClock
 from harness.engine.policy import Policy
-from harness.exceptions import InvalidInputError, expected, unknown
+from harness.exceptions import InvalidInputError, expected
 from harness.faults.shot import Fault, check_limits
 from harness.journal import History
 from harness.supervisor import Command, Journal, Limits, Stop, supervise
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.engine.lifecycle import Task
 
 Job = Fault | Sequence[str] | Call | Callable[..., object]
@@ -35,7 +36,7 @@ def run(
     job: Job,
     policy: Policy = Policy(),  # noqa: B008 -- frozen
     *,
-    dialect: Dialect | str = Dialect.UPSTREAM_4_5,
+    dialect: Dialect | str = DEFAULT,
     limits: Limits = Limits(),  # noqa: B008 -- frozen
     timeout_s: float | None = None,
     seed: int = 0,
@@ -54,7 +55,8 @@ def run(
         print(run)  # the decision trail, a line an attempt, and the status
         run.status, run.value, run.is_flaky
 
-    `policy` says how often it is tried, `dialect` who classifies and decides. `limits` and `timeout_s` bound each
+    `policy` says how often it is tried, `dialect` who classifies and decides: a built-in one by its name, a judge of
+    yours as "module:function" or "cmd:PROGRAM", or an object that is a dialect. `limits` and `timeout_s` bound each
     attempt; the limits are those of the policy's machine, and a larger machine has more memory in proportion. `seed`
     draws the jitter of delays, which pass on `clock`: computed and recorded only, unless another clock is given.
     `observe` gets each attempt as it ends; `stop`, once set, ends it all.
@@ -79,7 +81,8 @@ def run(
         book = None
         if history is not None:
             book = Book(stack.enter_context(History(_path(history))), title)
-        finished = live(executor, policy, bounds, dialect_of(dialect), seed, clock=clock, observe=observe, book=book)
+        chosen = stack.enter_context(opened(dialect))
+        finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, book=book)
     if finished.mistake is not None:
         raise InvalidInputError(finished.mistake)
     return finished
@@ -114,7 +117,6 @@ def live(
     dialect: Dialect,
     seed: int,
     *,
-    foreign: Judge | None = None,
     clock: Clock | None = None,
     observe: Callable[[Attempt], object] | None = None,
     book: Book | None = None,
@@ -123,11 +125,11 @@ def live(
     """Live a run: run(), `exec`, scenarios, fixtures and the gate all come here, each with an executor of its own.
 
     The bounds are scaled to the machine of each attempt. `journal(number)` is told before attempt `number` starts and
-    before it is killed. `foreign` is asked in the dialect's place, if there is one.
+    before it is killed.
     """
     steps = book.history.steps(book.title) if book else []
     draws = count(1 + len(steps))
-    engine = Engine(policy, dialect, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock(), foreign)
+    engine = Engine(policy, dialect, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
 
     def execute(number: int, machine: str) -> Life:
         own = bounds.on(machine)
@@ -151,13 +153,6 @@ def executor_of(job: Job, limits: Limits) -> tuple[str, Executor]:
     if not words or not all(isinstance(word, str) for word in words):
         raise expected("job", "a fault, a list of words, a function or a harness.call", job)
     return shlex.join(words), OfVictim(Command(tuple(words)))
-
-
-def dialect_of(name: Dialect | str) -> Dialect:
-    """Find a dialect by its name. Raises InvalidInputError."""
-    if not isinstance(name, str) or name not in list(Dialect):
-        raise unknown("dialect", name, Dialect)
-    return Dialect(name)
 
 
 def _path(history: object) -> Path:

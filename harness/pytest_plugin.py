@@ -21,18 +21,27 @@ DEADLINE_S = 30.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that `crash-harness run` has, under names of their own."""
     group = parser.getgroup("crash-harness")
-    group.addoption("--crash-dialect", default="upstream-4.5", help="dialect that scenario files are judged under")
+    group.addoption(
+        "--crash-dialect",
+        help="dialect of scenario files: its name, or a judge of yours as module:function or cmd:PROGRAM;"
+        " the newest upstream's if not given",
+    )
     group.addoption("--crash-seed", type=int, help="replaces the seeds of scenario files")
     parser.addini("crash_scenarios", "folders whose *.toml files are scenarios", type="args", default=["scenarios"])
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an unknown dialect before anything runs."""
-    from harness.wire.codes import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+    name = config.getoption("--crash-dialect")
+    if name is None:
+        return
+    from harness.dialects import parted  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+    from harness.exceptions import InvalidInputError  # noqa: PLC0415 -- as above
 
-    name, known = config.getoption("--crash-dialect"), [dialect.value for dialect in Dialect]
-    if name not in known:
-        raise pytest.UsageError(f"--crash-dialect: {name!r} is not one of {', '.join(known)}")
+    try:
+        parted(name)
+    except InvalidInputError as error:
+        raise pytest.UsageError(f"--crash-{error}") from error
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
@@ -75,13 +84,13 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Live the case; anything but PASS and SKIP is a failure."""
+        from harness.dialects import DEFAULT  # noqa: PLC0415
+        from harness.dialects.custom import opened  # noqa: PLC0415
         from harness.scenarios.campaign import Campaign  # noqa: PLC0415
         from harness.scenarios.verdict import Verdict  # noqa: PLC0415
-        from harness.wire.codes import Dialect  # noqa: PLC0415
 
-        dialect = Dialect(self.config.getoption("--crash-dialect"))
-        campaign = Campaign(dialect, self.config.getoption("--crash-seed"))
-        result = campaign.live(self.scenario, self.case)
+        with opened(self.config.getoption("--crash-dialect") or DEFAULT) as dialect:
+            result = Campaign(dialect, self.config.getoption("--crash-seed")).live(self.scenario, self.case)
         if result.judgement.verdict is Verdict.SKIP:
             pytest.skip("; ".join(result.judgement.reasons))
         if result.judgement.verdict is not Verdict.PASS:
@@ -151,18 +160,20 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
 
     `case` may be left out where there is one only; `dialect` and `seed` are options.
     """
+    from harness.dialects import DEFAULT  # noqa: PLC0415
+    from harness.dialects.custom import opened  # noqa: PLC0415
     from harness.exceptions import InvalidInputError  # noqa: PLC0415
     from harness.scenarios.campaign import Campaign  # noqa: PLC0415
     from harness.scenarios.select import select  # noqa: PLC0415
-    from harness.wire.codes import Dialect  # noqa: PLC0415
 
-    default = request.config.getoption("--crash-dialect")
+    default = request.config.getoption("--crash-dialect") or DEFAULT
 
     def run(name: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
         (scenario,) = select([str(name)], case)
         if len(scenario.case) > 1:
             known = ", ".join(one.name for one in scenario.case)
             raise InvalidInputError(f"{name}: which case? there are {known}")
-        return Campaign(Dialect(dialect), seed).live(scenario, scenario.case[0])
+        with opened(dialect) as chosen:
+            return Campaign(chosen, seed).live(scenario, scenario.case[0])
 
     return run

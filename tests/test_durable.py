@@ -20,7 +20,6 @@ MAX_ATTEMPTS = 3
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from harness.wire.codes import Dialect
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
 from harness.evidence import Evidence, Signaled
@@ -47,7 +46,7 @@ with History(folder / "history") as book:
         if saves == fatal and when == "after":
             die()
     policy = Policy(3, {"maxAttempts": 3, "randomize": False})
-    run = Engine(policy, Dialect.UPSTREAM_4_5, lambda: 0.5).run(execute, save=save, saved=book.steps("run"))
+    run = Engine(policy, find("upstream-4.5"), lambda: 0.5).run(execute, save=save, saved=book.steps("run"))
 print(run.status, len(run.attempts), run.events[-1].name)
 """
 

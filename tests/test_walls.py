@@ -13,7 +13,7 @@ MODULES = sorted(HARNESS.rglob("*.py"))
 PURE = [
     "evidence",
     *(f"wire/{name}" for name in ("codes", "truncation", "errors", "policy", "request")),
-    *(f"dialects/{name}" for name in ("protocol", "retry", "rules", "v1")),
+    *(f"dialects/{path.stem}" for path in (HARNESS / "dialects").glob("*.py") if path.stem != "custom"),
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
     *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
     *(f"refusals/{name}" for name in ("findings", "outcome", "recording", "stacks", "targets", "verdicts")),
@@ -77,3 +77,33 @@ def test_the_core_touches_no_clock_process_or_file(name: str) -> None:
     """The pure modules import nothing that reaches the world."""
     entered = {one.split(".")[0] for one in imports(HARNESS / f"{name}.py")}
     assert not entered & WORLD
+
+
+def reached(start: str) -> set[str]:
+    """Names of all modules that a module of ours imports, and those of ours that they import in turn."""
+    found, left = set[str](), [start]
+    while left:
+        name = left.pop()
+        path = HARNESS.parent / name.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for one in imports(file) if file.exists() else ():
+            parts = one.split(".")
+            news = {".".join(parts[:size]) for size in range(2, len(parts) + 1)} if parts[0] == "harness" else {one}
+            left += [new for new in news - found if new.startswith("harness.")]
+            found |= news
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"harness.{room}.{path.stem}"
+        for room in ("wire", "dialects")
+        for path in sorted((HARNESS / room).glob("*.py"))
+        if path.stem != "custom"
+    ],
+)
+def test_a_dialect_reaches_no_clock_process_or_file(name: str) -> None:
+    """However many imports away: what decides can't know what time it is. Only a user's own judge has processes."""
+    assert not {one.split(".")[0] for one in reached(name)} & WORLD
+    assert not {one for one in reached(name) if one.startswith("harness.supervisor")}

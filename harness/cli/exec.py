@@ -14,6 +14,7 @@ from harness.api import Book, live
 from harness.cli.options import common, emit, size
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
+from harness.dialects.custom import opened
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.wallclock import WallClock
@@ -25,7 +26,6 @@ from harness.supervisor import Command, Limits, supervise
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.supervisor.limits import MemoryBy
-    from harness.wire.codes import Dialect
 
 
 @click.command(
@@ -72,7 +72,7 @@ def exec_command(
     backtrace: bool,
     wait: bool,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
@@ -88,8 +88,9 @@ def exec_command(
 
     with ExitStack() as stack:
         book = Book(stack.enter_context(History(history)), shlex.join(command)) if history else None
+        chosen = stack.enter_context(opened(dialect))
         clock, executor = WallClock(waits=wait), OfVictim(Command(command))
-        finished = live(executor, policy, bounds, dialect, seed or 0, clock=clock, observe=observe, book=book)
+        finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, book=book)
     if as_json:
         emit(run_record(finished))
     click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import common, dialect_or, emit_pretty
 from harness.cli.order import NO_HISTORY
+from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import Gunner
 from harness.experiments.variant import Experiment, Variant
@@ -18,7 +20,6 @@ from harness.scenarios.verdict import Verdict, exit_code
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Trial
-    from harness.wire.codes import Dialect
 
 COMPARED = ("injected", "ended", "code", "cause", "branch", "si_code")
 
@@ -52,10 +53,12 @@ def replay(
     trial: int,
     variant: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run one trial of HISTORY again, as it was, and say whether it comes out the same.
+
+    It is judged under its own dialect, unless --dialect or --classifier names another.
 
     Exit code 0 when it does; 1 when it does not and the outcome is decided by the seed; 4 when it is left to chance.
     """
@@ -66,7 +69,8 @@ def replay(
         then = book.trial(chosen.name, trial)
     if then is None:
         raise InvalidInputError(f"{history}: {chosen.name} has no trial {trial}")
-    now = _again(chosen, trial)
+    asked = msgspec.structs.replace(chosen, dialect=dialect_or(context, dialect, chosen.dialect))
+    now = _again(asked, trial)
     changed = differences(then, now)
     verdict = Verdict.PASS if not changed else Verdict.UNKNOWN if chosen.is_wild else Verdict.FAIL
     if as_json:
@@ -79,9 +83,6 @@ def replay(
 
 
 def _again(variant: Variant, number: int) -> Trial:
-    gunner = Gunner(None)
-    try:
+    with opened_all([variant.dialect]) as dialects, closing(Gunner(None, dialects)) as gunner:
         (again,) = gunner.fire(variant, [number])
-    finally:
-        gunner.close()
     return again

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
@@ -18,9 +17,6 @@ from harness.report.experiment import finding_lines_of
 from harness.report.reader import Dossier, read
 from harness.report.terminal import console, reasons, summary, table
 from harness.scenarios.verdict import exit_code
-
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
 
 
 @click.command(epilog="Example: crash-harness report runs.sqlite --html report.html --junit junit.xml")
@@ -37,7 +33,7 @@ def report(
     junit_file: Path | None,
     summary_page: Path | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Tell what HISTORY has: verdicts, experiments, and where the dialects differ.

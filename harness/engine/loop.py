@@ -7,9 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn, Judge
-from harness.dialects.retry import Decision, Request, RunSettings, worker_settings
-from harness.dialects.rules import Classification
+from harness.dialects.protocol import Classification, Dialect
+from harness.dialects.retry import worker_settings
 from harness.engine.lifecycle import (
     SUCCEEDED,
     Completion,
@@ -25,9 +24,9 @@ from harness.engine.lifecycle import (
 )
 from harness.evidence import Evidence, spelling
 from harness.exceptions import InvalidInputError
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.wire.errors import Kind, TaskError, enhance
+from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET
+from harness.wire.request import Decision, Request, RunSettings
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
 MISTAKE: Final = "mistake"
@@ -166,14 +165,12 @@ class Engine(msgspec.Struct, frozen=True):
     """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
 
     `policy` is what a person wrote, or a task's definition with whatever upstream would store.
-    `foreign` is asked in the dialect's place, if there is one.
     """
 
     policy: Task
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
-    foreign: Judge | None = None
     rules: Rules | None = None
 
     def run(
@@ -190,7 +187,7 @@ class Engine(msgspec.Struct, frozen=True):
         step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
         was under way then has ended without a word: to the engine it has stalled.
         """
-        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        rules = msgspec.structs.replace(self.rules or Rules(), dialect=self.dialect)
         course = _Course(rules, save, list(saved))
         course.recover(round(self.clock.now_ms), self.random)
         while not course.state.is_final:
@@ -207,9 +204,6 @@ class Engine(msgspec.Struct, frozen=True):
             if observe:
                 observe(attempt)
         return course.result()
-
-    def _judge(self) -> Judge:
-        return self.foreign or BuiltIn(self.dialect)
 
     def _task(self) -> Task:
         return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
@@ -228,11 +222,11 @@ class Engine(msgspec.Struct, frozen=True):
         if life.mistake is not None:
             error = TaskError(Kind.BUILT_IN, name=InvalidInputError.__name__, message=life.mistake, stack_trace="")
             return Attempt(number, machine, life.evidence, error, MISTAKE, "callers_mistake"), None
-        found = self._judge().classify(life.evidence)
+        found = self.dialect.classify(life.evidence)
         thrown = life.thrown if found.error is None else None
         if thrown:
             found = Classification(thrown, "thrown", "exception")
-        enhanced = enhance(found.error, self.dialect) if found.error else None
+        enhanced = self.dialect.enhance(found.error) if found.error else None
         lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
         return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown
 
@@ -244,7 +238,7 @@ class Engine(msgspec.Struct, frozen=True):
             return attempt
         now = round(self.clock.now_ms)
         request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
-        return _decided(attempt, self._judge().decide(request))
+        return _decided(attempt, self.dialect.decide(request))
 
 
 def _decided(attempt: Attempt, decision: Decision) -> Attempt:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from harness.dialects import BUILT_IN, DEFAULT
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import Gunner
 from harness.experiments.findings import Finding, find
@@ -18,7 +19,6 @@ from harness.experiments.statistics import clopper_pearson
 from harness.experiments.tally import GROUP, Tally
 from harness.experiments.variant import Variant
 from harness.scenarios.schema import Case, Expectation, ExpectedAttempt, VictimSpec
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +67,8 @@ class Calibration(msgspec.Struct, frozen=True):
 def variant(race: str, setting: int, host: Host, start: Start) -> Variant:
     """A wild race at one setting, as an experiment would have it."""
     victim = VictimSpec(race, "wild", parameters={DIAL: setting})
-    seen = Expectation(tuple(Dialect), (ExpectedAttempt("exited 0"),))
-    return Variant(
-        f"{race} at {setting}", Dialect.UPSTREAM_4_5, 0, Case("calibration", victim, (seen,)), (), host, start
-    )
+    seen = Expectation(tuple(BUILT_IN), (ExpectedAttempt("exited 0"),))
+    return Variant(f"{race} at {setting}", DEFAULT, 0, Case("calibration", victim, (seen,)), (), host, start)
 
 
 def check(fault: Row, target: float) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from harness.dialects.retry import Request, RunSettings, Settings
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.wire.codes import Code
 from harness.wire.errors import Kind, TaskError, internal
+from harness.wire.request import Request, RunSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

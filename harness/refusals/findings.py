@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from harness.dialects import BUILT_IN
 from harness.engine.lifecycle import Task
 from harness.engine.loop import Engine, Life
 from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.refusals.stacks import asking, telling
 from harness.refusals.verdicts import GOOD, UNPROVED, Verdict
-from harness.wire.codes import Dialect
 from harness.wire.errors import Kind, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from harness.dialects.protocol import Dialect
 
 TELLING: Final = 2  # frames of a crash that tell it from another
 # A policy that retries, and that has a larger machine to move to.
@@ -97,7 +99,7 @@ def opinions(refusal: Refusal) -> dict[str, Opinion]:
     """What each dialect makes of it, under a policy that retries and may move to a larger machine."""
     if refusal.evidence is None or refusal.verdict in UNPROVED:
         return {}
-    return {dialect.value: _opinion(refusal, dialect) for dialect in Dialect}
+    return {name: _opinion(refusal, dialect) for name, dialect in BUILT_IN.items()}
 
 
 def _opinion(refusal: Refusal, dialect: Dialect) -> Opinion:

@@ -82,7 +82,7 @@ def attempt_line(attempt: Attempt) -> str:
 def replay_command(result: Result) -> str:
     """Return the command that lives this case again."""
     words = ["crash-harness", "run", result.scenario.path, "--case", result.case.name]
-    return shlex.join([*words, "--dialect", result.dialect.value, "--seed", str(result.seed)])
+    return shlex.join([*words, "--dialect", result.dialect, "--seed", str(result.seed)])
 
 
 def trail(result: Result) -> list[str]:
