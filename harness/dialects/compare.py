@@ -166,7 +166,8 @@ def sweep(*dialects: Dialect) -> Iterator[tuple[str, Evidence]]:
     for by, (said, text), (counted, memory), (seen, faults), end in combined:
         asked = "" if by is EndedBy.SELF else f"{by.value} asked for"
         words = ", ".join(filter(None, (str(end), asked, said, counted, seen)))
-        yield words, Evidence(end, by, stderr=text, memory=memory, faults=faults, witness=Witness.ARMED)
+        recorded = tuple(msgspec.structs.replace(one, signal=end.signal) for one in faults if isinstance(end, Signaled))
+        yield words, Evidence(end, by, stderr=text, memory=memory, faults=recorded, witness=Witness.ARMED)
     yield from examples(*dialects).items()
 
 
