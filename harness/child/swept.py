@@ -280,14 +280,28 @@ def run(library: Library, order: dict[str, Any], function: Callable[[], object])
     return server.serve()
 
 
+def _of_script(order: dict[str, Any]) -> Callable[..., object]:
+    """A function of the script that the user runs, found as harness.run finds it."""
+    import importlib.util  # noqa: PLC0415 -- as above
+
+    spec = importlib.util.spec_from_file_location("function", f"{__file__.rpartition('/')[0]}/function.py")
+    module: Any = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]  # the file is beside this one
+    spec.loader.exec_module(module)  # type: ignore[union-attr]  # as above
+    found: Callable[..., object] = module._found(order)  # noqa: SLF001 -- the two are one program in two files
+    return found
+
+
 def _prepared(order: dict[str, Any]) -> Callable[[], object]:
-    function: Callable[..., object] = find(order["call"])
+    function: Callable[..., object] = _of_script(order) if order["file"] else find(f"{order['module']}:{order['name']}")
     given = find(order["setup"])() if order["setup"] else None
-    if given is None:
+    arguments = order["arguments"] or {"args": [], "kwargs": {}}
+    if given is not None:
+        arguments["args"].insert(0, given)
+    if not arguments["args"] and not arguments["kwargs"]:
         return function
     import functools  # noqa: PLC0415 -- only where it is asked for
 
-    return functools.partial(function, given)
+    return functools.partial(function, *arguments["args"], **arguments["kwargs"])
 
 
 def main(path: str) -> int:

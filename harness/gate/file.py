@@ -40,11 +40,16 @@ def text(baseline: Baseline) -> str:
 
 
 def save(path: Path, baseline: Baseline) -> None:
-    """Replace the file in one step: a reader sees the old one or the new one. Raises InfraError when it can't."""
+    """Write a baseline to a file, which it replaces. Raises InfraError when it can't."""
+    put(path, text(baseline))
+
+
+def put(path: Path, content: str) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one. Raises InfraError when it can't."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with scratch.open("w", encoding="utf-8") as file:
-            file.write(text(baseline))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

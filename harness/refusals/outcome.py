@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -12,13 +13,19 @@ from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the
 from harness.refusals.verdicts import GOOD, NOTED, UNPROVED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from harness.exceptions import InfraError
     from harness.refusals.conduct import Swept
 
 SYSTEM_ERROR: Final = "SystemError"  # CPython's word for an extension that broke its contract
 PASS, FAIL, UNKNOWN, INFRA = "PASS", "FAIL", "UNKNOWN", "INFRA"
+
+
+Accepted = Callable[[Finding], str]
+
+
+def nothing(_: Finding) -> str:
+    """Accept no finding."""
+    return ""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -44,10 +51,13 @@ class Report(msgspec.Struct, frozen=True):
     refusals: tuple[Refusal, ...] = ()
 
 
-def report(subject: str, swept: Swept, command: list[str], *, strict: bool, accepted: Collection[str] = ()) -> Report:
-    """Judge a sweep. `command` is what replays it; findings whose key is `accepted` don't fail it."""
-    found = tuple(msgspec.structs.replace(one, replay=replay(command, one.first)) for one in find(swept.refusals))
-    bad = [one for one in found if one.key not in accepted and fails(one, strict=strict)]
+def report(subject: str, swept: Swept, command: list[str], *, strict: bool, accepted: Accepted = nothing) -> Report:
+    """Judge a sweep. `command` is what replays it; a finding that is `accepted`, for a reason, does not fail it."""
+    found = tuple(
+        msgspec.structs.replace(one, replay=replay(command, one.first), accepted=accepted(one))
+        for one in find(swept.refusals)
+    )
+    bad = [one for one in found if not one.accepted and fails(one, strict=strict)]
     doubts = list(swept.doubts)
     if swept.missed:
         doubts.append(f"{len(swept.missed)} of {swept.sites} sites were not refused in every way")

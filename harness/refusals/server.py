@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import sys
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -29,12 +29,18 @@ GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a server is to call: functions by `module:function`.
+    """What a server is to call. `call` is its name in reports; a function of a script is told by its `file`.
 
-    `then` is the probe after a refusal: "call", "call-in-thread", or "check:module:function".
+    `setup`, `ok` and `equal` are functions by `module:function`; `ok` may also be an expression. `then` is the probe
+    after a refusal: "call", "call-in-thread", or "check:module:function".
     """
 
     call: str
+    module: str = ""
+    name: str = ""
+    file: str = ""
+    package: str = ""
+    arguments: dict[str, Any] | None = None
     setup: str = ""
     warmup: int = 3
     ok: str = ""

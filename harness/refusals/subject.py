@@ -48,7 +48,8 @@ def function(name: str, call: Call) -> Subject:
     here = os.getcwd()  # noqa: PTH109 -- a path to import by
     if here not in sys.path:
         sys.path.insert(0, here)
-    return Subject((name,), msgspec.structs.replace(call, call=name))
+    module, _, path = name.partition(":")
+    return Subject((name,), msgspec.structs.replace(call, call=name, module=module, name=path))
 
 
 def command(words: Sequence[str], plan: Plan) -> Subject:

@@ -58,6 +58,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "sites": finding.sites,
         "dialects": finding.dialects,
         "replay": finding.replay,
+        "accepted": finding.accepted or None,
     }
 
 
@@ -104,6 +105,8 @@ def _lines(number: int, finding: Finding) -> Iterator[str]:
     yield from _stack("crash", first.crash, CRASH_FRAMES)
     yield from _stack(f"refused {first.target.operation}", first.refused, REFUSED_FRAMES)
     yield from (f"   {line}" for line in _opinions(finding.dialects))
+    if finding.accepted:
+        yield f"   accepted: {finding.accepted}"
     yield f"   replay: {finding.replay}"
 
 
