@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from harness.engine.loop import Run
     from harness.evidence import Evidence
     from harness.scenarios.campaign import Result
     from harness.scenarios.schema import Case, Scenario
@@ -121,8 +122,8 @@ def explain(result: Result) -> str:
 @pytest.fixture
 def fire_fault() -> Callable[..., Evidence]:
     """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; also mode, limits, deadline_s."""
-    from harness.faults.catalogue import check_parameters, find  # noqa: PLC0415
-    from harness.supervisor import Limits, Shot, supervise  # noqa: PLC0415
+    from harness.faults.shot import Fault, check_limits  # noqa: PLC0415
+    from harness.supervisor import Limits, check_timeout, supervise  # noqa: PLC0415
 
     def fire(
         fault: str,
@@ -132,8 +133,9 @@ def fire_fault() -> Callable[..., Evidence]:
         deadline_s: float = DEADLINE_S,
         **parameters: int,
     ) -> Evidence:
-        check_parameters(find(fault), parameters)
-        return supervise(Shot(fault, mode, parameters), limits, deadline_s)
+        check_timeout(deadline_s, "deadline_s")
+        check_limits(fault, limits)
+        return supervise(Fault(fault, mode, parameters), limits, deadline_s)
 
     return fire
 
@@ -141,7 +143,7 @@ def fire_fault() -> Callable[..., Evidence]:
 @pytest.fixture
 def supervise_command() -> Callable[..., Evidence]:
     """`supervise_command(["python", "job.py"], deadline_s=10) -> Evidence`: one life of a command of yours."""
-    from harness.supervisor import Limits, supervise  # noqa: PLC0415
+    from harness.supervisor import Limits, check_timeout, supervise  # noqa: PLC0415
 
     def run(
         argv: Sequence[str],
@@ -149,6 +151,7 @@ def supervise_command() -> Callable[..., Evidence]:
         limits: Limits = Limits(),  # noqa: B008 -- frozen
         deadline_s: float = DEADLINE_S,
     ) -> Evidence:
+        check_timeout(deadline_s, "deadline_s")
         return supervise(argv, limits, deadline_s)
 
     return run
@@ -177,3 +180,20 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
             return Campaign(chosen, seed).live(scenario, scenario.case[0])
 
     return run
+
+
+@pytest.fixture
+def run_job(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """`run_job(["./job"], Policy(3)) -> Run`: harness.run, under the dialect and seed of pytest's command line.
+
+    The job is a command, a function, a harness.call or a Fault. An attempt may take 30 seconds; all options of
+    harness.run are there.
+    """
+    from functools import partial  # noqa: PLC0415
+
+    from harness.api import run  # noqa: PLC0415
+    from harness.dialects import DEFAULT  # noqa: PLC0415
+
+    dialect = request.config.getoption("--crash-dialect") or DEFAULT
+    seed = request.config.getoption("--crash-seed") or 0
+    return partial(run, dialect=dialect, seed=seed, timeout_s=DEADLINE_S)

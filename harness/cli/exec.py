@@ -6,14 +6,15 @@ import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from harness.api import Book, live
-from harness.cli.options import common, emit, size
+from harness.cli.options import common, emit, seconds, size
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
+from harness.cli.word import Word
 from harness.dialects.custom import opened
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
@@ -22,10 +23,10 @@ from harness.journal import History
 from harness.report.run import attempt_lines, run_record
 from harness.report.words import counted
 from harness.supervisor import Command, Limits, supervise
+from harness.supervisor.limits import MemoryBy
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
-    from harness.supervisor.limits import MemoryBy
 
 
 @click.command(
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
 )
 @click.argument("command", nargs=-1, required=True)
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take.")
+@click.option("--timeout", type=float, callback=seconds, help="Seconds an attempt may take.")
 @click.option(
     "--memory",
     callback=size,
     help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
 )
-@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@click.option("--memory-by", type=Word(get_args(MemoryBy), "limits.memory_by"), default="auto", show_default=True)
 @policy_options
 @click.option(
     "--black-box",

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.exceptions import InvalidInputError
-from harness.supervisor import parse_bytes
+from harness.supervisor import check_timeout, parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,3 +89,12 @@ def size(_: click.Context, parameter: click.Parameter, value: str | None) -> int
         return None if value is None else parse_bytes(value)
     except InvalidInputError as error:
         raise click.BadParameter(str(error), param=parameter) from error
+
+
+def seconds(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Read an option as a time in seconds."""
+    try:
+        check_timeout(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return value
