@@ -12,7 +12,7 @@ import pytest
 from harness.exceptions import InfraError, InvalidInputError
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
-from harness.refusals.outcome import Report, report
+from harness.refusals.outcome import Report, command_line, report
 from harness.refusals.server import Call
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
@@ -87,7 +87,7 @@ def refuser(compile_program: Callable[..., str]) -> str:
 def sweep(name: str, plan: Plan = Plan(), call: Call = Call("")) -> Report:  # noqa: B008 -- frozen
     """Sweep a function of the module."""
     one = subject.function(f"truth:{name}", call)
-    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), [one.name], strict=False)
+    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([one.name]))
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +237,7 @@ def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
     """Fresh processes: exit status, signal, output, deadline; with a mark the window is what it marks."""
     plan = Plan(deadline_s=1.5 if what == "hang" else None)
     one = subject.command([refuser, what], plan)
-    seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), [], strict=False)
+    seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([]))
     verdict, tally = COMMANDS[what]
     assert (seen.verdict, set(seen.tally), seen.sites) == (verdict, tally, 1)
 

@@ -160,10 +160,10 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _predicate(spec: str | None) -> Callable[[object, BaseException | None], object] | None:
+def _predicate(spec: Any) -> Callable[[object, BaseException | None], object] | None:
     """`module:function`, which gets value and error; or an expression over these names."""
-    if not spec:
-        return None
+    if not spec or not isinstance(spec, str):
+        return spec or None
     import re  # noqa: PLC0415 -- as above
 
     if re.fullmatch(r"[\w.]+:[\w.]+", spec):
@@ -182,7 +182,8 @@ class Server:
     def __init__(self, library: Library, order: dict[str, Any], function: Callable[[], object]) -> None:
         self._library, self._order, self._function = library, order, function
         self._judge = Judge(order)
-        self._then = find(order["then"].removeprefix("check:")) if order["then"].startswith("check:") else None
+        then = order["then"]
+        self._then = None if then in ("call", "call-in-thread") else find(_without_prefix(then))
 
     def attempt(self, *, in_window: bool = False) -> list[str]:
         """Call once."""
@@ -255,6 +256,10 @@ class Server:
             gc.collect()
             seen.append(self._library.live())
         return [after - before for before, after in zip(seen, seen[1:], strict=False)]  # noqa: RUF007 -- itertools would be shared too
+
+
+def _without_prefix(then: Any) -> Any:
+    return then.removeprefix("check:") if isinstance(then, str) else then
 
 
 def _threads() -> int:

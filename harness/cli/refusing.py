@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from harness.cli.word import Word
 from harness.exceptions import InvalidInputError
 from harness.gate.known import Acceptance
 from harness.gate.sweeping import Terms
@@ -62,7 +63,7 @@ WHAT = (
     ),
     click.option(
         "--mode",
-        type=click.Choice([*MODES, "both"]),
+        type=Word([*MODES, asking.BOTH], "mode"),
         default="both",
         show_default=True,
         help="One call, or each from it on.",
@@ -75,7 +76,7 @@ WHAT = (
 WHERE = (
     click.option(
         "--window",
-        type=click.Choice(["start", "main", "mark"]),
+        type=Word(asking.WINDOWS, "window"),
         help="Of a command: from where on.  [default: its mark, if it makes one, else main]",
     ),
     click.option("--dense", is_flag=True, help="Refuse every call, not one for each site."),

@@ -12,6 +12,7 @@ from harness.exceptions import InvalidInputError
 from harness.gate import sweeping
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
+from harness.refusals.outcome import command_line
 from harness.refusals.verdicts import GOOD
 from harness.report.sweep import finding_line, lines, record
 
@@ -70,7 +71,7 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
         raise InvalidInputError("--gdb: expected one refusal, by --site or --at; a finding's replay line has it")
     swept = _subject(words, plan, given, is_command=context.meta["is_command"])
     replay = [*refusing.again(given), *([swept.name] if swept.call else ["--", *swept.words])]
-    told = sweeping.sweep(swept, plan, refusing.terms_of(given), replay, Teller())
+    told = sweeping.sweep(swept, plan, refusing.terms_of(given), command_line(replay), Teller())
     if given["as_json"]:
         emit(record(told))
     click.echo("\n".join(lines(told)), err=given["as_json"])

@@ -14,7 +14,7 @@ from harness.gate import known
 from harness.gate.known import Acceptance, Known
 from harness.refusals import conduct
 from harness.refusals.conduct import Swept, Tell
-from harness.refusals.outcome import Report, infra, report
+from harness.refusals.outcome import Replay, Report, infra, report
 
 if TYPE_CHECKING:
     from harness.refusals.subject import Subject
@@ -33,7 +33,7 @@ class Terms(msgspec.Struct, frozen=True):
         return known.load(self.baseline, may_be_new=self.wanted is not None) if self.baseline else Known()
 
 
-def sweep(subject: Subject, plan: Plan, terms: Terms, replay: list[str], tell: Tell | None = None) -> Report:
+def sweep(subject: Subject, plan: Plan, terms: Terms, replay: Replay, tell: Tell | None = None) -> Report:
     """Sweep, and judge by the terms. What can't be swept is a report too; wrong use raises InvalidInputError."""
     book, began = terms.book(), time.monotonic()
     try:
@@ -49,7 +49,7 @@ def sweep(subject: Subject, plan: Plan, terms: Terms, replay: list[str], tell: T
     return msgspec.structs.replace(told, notes=(*told.notes, *extra), duration_s=time.monotonic() - began)
 
 
-def _judged(subject: Subject, swept: Swept, terms: Terms, replay: list[str], book: Known) -> Report:
+def _judged(subject: Subject, swept: Swept, terms: Terms, replay: Replay, book: Known) -> Report:
     accepted = lambda one: book.reason(subject.name, one)  # noqa: E731 -- a name for what is handed on
     return report(subject.name, swept, replay, strict=terms.strict, accepted=accepted)
 

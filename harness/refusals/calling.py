@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.engine.call import Call as Job
 from harness.engine.call import call as with_arguments
@@ -11,7 +11,7 @@ from harness.engine.call import refuse_unguarded
 from harness.exceptions import InfraError, expected
 from harness.refusals import asking, conduct
 from harness.refusals.conduct import Tell
-from harness.refusals.outcome import Report, infra, report
+from harness.refusals.outcome import Report, command_line, infra, keywords, report
 from harness.refusals.server import Call
 from harness.refusals.subject import Subject
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.refusals.refusal import Refusal
+
+
+NO_ARGUMENTS: Final[dict[str, object]] = {"args": [], "kwargs": {}}
 
 
 def sweep(
@@ -77,7 +80,8 @@ def sweep(
         return infra(subject.name, error)
     if swept.interrupted:
         raise KeyboardInterrupt
-    return report(subject.name, swept, [job.title], strict=strict)
+    plain = not (job.file or plan or ok or equal or callable(then) or setup or order.arguments != NO_ARGUMENTS)
+    return report(subject.name, swept, command_line([job.title]) if plain else keywords, strict=strict)
 
 
 class _Observing(Tell):

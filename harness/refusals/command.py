@@ -66,8 +66,8 @@ class Command:
     def debug(self, order: Order, deadline_s: float) -> str:
         """Live the same under gdb, and return what that says."""
         self.page.give(order)
-        words = gdb_words(self._victim.argv)
-        with closing(Line(words[0], words, ["--deadline-ms", str(round(deadline_s * 1000))], self.page.fd)) as line:
+        words, options = gdb_words(self._victim.argv), ["--deadline-ms", str(round(deadline_s * 1000))]
+        with closing(Line(words[0], words, options, self.page.fd, os.environ)) as line:
             return line.finish(deadline_s + GDB_S)
 
     def close(self) -> None:

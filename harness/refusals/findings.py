@@ -45,6 +45,7 @@ class Finding(msgspec.Struct, frozen=True):
     dialects: dict[str, Opinion]
     replay: str = ""
     accepted: str = ""  # why it may stay
+    fails: bool = False
 
     @property
     def is_unproved(self) -> bool:

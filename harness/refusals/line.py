@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
@@ -18,7 +17,7 @@ from harness.supervisor.output import Tail
 from harness.supervisor.process import decode_status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 REQUEST: Final = struct.Struct("<qq")
 LAST_WORDS_S: Final = 0.2
@@ -43,17 +42,26 @@ class Reply(NamedTuple):
 class Line:
     """One process, from its start to its end. What it prints is read, and the end of it kept."""
 
-    def __init__(self, name: str, words: Sequence[str], options: Sequence[str], page: int) -> None:
+    def __init__(
+        self, name: str, words: Sequence[str], options: Sequence[str], page: int, environment: Mapping[str, str]
+    ) -> None:
         self._name = name
         held = ["--namespace"] if contain("auto").namespace else []
         with ExitStack() as stack:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             stack.callback(self._socket.close)
             with theirs:
-                self._guard = Guard(words, [*options, *held], settled(os.environ), page, theirs.fileno())
+                self._guard = Guard(words, [*options, *held], settled(environment), page, theirs.fileno())
             stack.enter_context(self._guard)
             self._tails = {fd: Tail(fd) for fd in (self._guard.stdout, self._guard.stderr)}
-            self.close = stack.pop_all().close
+            self._close = stack.pop_all().close
+
+    def close(self, farewell_s: float = 0.0) -> None:
+        """End it and all that it started; before that it may leave by itself."""
+        if farewell_s:
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._await(self._guard.control, farewell_s)
+        self._close()
 
     def ask(self, deadline_s: float | None, last_words_s: float = LAST_WORDS_S) -> None:
         """Ask for a trial; one that hangs gets a signal, and `last_words_s`. Raises InfraError for one that is gone."""
@@ -101,6 +109,7 @@ class Line:
         """How it ended, and its last words."""
         heard = self._guard.receive()
         how = str(decode_status(heard.wait_status)) if isinstance(heard, Report) else "was told to end"
-        errors = self._tails[self._guard.stderr]
-        errors.drain()
-        return ": ".join([how, *errors.text().strip().splitlines()[-1:]])
+        for tail in self._tails.values():
+            tail.drain()
+        said = [self._tails[fd].text().strip().splitlines()[-1:] for fd in (self._guard.stderr, self._guard.stdout)]
+        return ": ".join([how, *next(filter(None, said), [])])

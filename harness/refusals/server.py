@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Self
@@ -49,27 +50,41 @@ class Call(msgspec.Struct, frozen=True):
     leak: int = 0
 
 
+class Process(msgspec.Struct, frozen=True):
+    """Another process that comes to a call by itself, and becomes its server: a test of the user's.
+
+    In the end it gets `farewell_s` to leave by itself, so that what it has set up is taken down.
+    """
+
+    words: tuple[str, ...]
+    environment: dict[str, str]
+    farewell_s: float = 10.0
+
+
 class Server:
     """One server, from its start to its end. It has made its first calls when this returns.
 
-    `call_s` is what one call may take. `command` starts another process in its place, one that comes to the same call
-    by itself. Raises InvalidInputError where the function can't be imported, InfraError where it can't be swept, with
-    the reason.
+    `call_s` is what one call may take. Raises InvalidInputError where the function can't be imported, InfraError where
+    it can't be swept, with the reason.
     """
 
-    def __init__(self, call: Call, call_s: float | None = None, command: Sequence[str] = ()) -> None:
+    def __init__(self, call: Call, call_s: float | None = None, process: Process | None = None) -> None:
         self.notes: list[str] = []
         self._call = call
         self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
-        self._words = [*command] or [sys.executable, "-P", swept.__file__, library_path()]
+        script = (sys.executable, "-P", swept.__file__, library_path())
+        self._process = process or Process(script, dict(os.environ), farewell_s=0.0)
         with ExitStack() as stack:
             self.page = stack.enter_context(Page())
             self.page.give_text(marshal.dumps(_order(call)))
             self.page.give(QUIET)
-            self._line = Line(call.call, self._words, ["--preload", library_path()], self.page.fd)
-            stack.callback(self._line.close)
+            self._line = self._start(self._process.words, ["--preload", library_path()])
+            stack.callback(self._line.close, self._process.farewell_s)
             self.reference: Said | None = self._greet(self._line)
             self._close = stack.pop_all().close
+
+    def _start(self, words: Sequence[str], options: Sequence[str]) -> Line:
+        return Line(self._call.call, words, options, self.page.fd, self._process.environment)
 
     def _greet(self, line: Line) -> Said:
         """Hear that it is ready, and what the call gives."""
@@ -107,8 +122,7 @@ class Server:
     def debug(self, order: Order, deadline_s: float) -> str:
         """Live the same in another process, under gdb, and return what that says."""
         self.page.give(QUIET)
-        line = Line(self._call.call, gdb_words(self._words, "sweep_serve"), [], self.page.fd)
-        with closing(line):
+        with closing(self._start(gdb_words(self._process.words, "sweep_serve"), [])) as line:
             self._greet(line)
             self.page.give(order)
             line.ask(deadline_s, GDB_S)
