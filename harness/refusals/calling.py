@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.engine.call import Call as Job
 from harness.engine.call import call as with_arguments
-from harness.engine.call import refuse_unguarded
+from harness.engine.call import importable, refuse_unguarded
 from harness.exceptions import InfraError, expected
 from harness.refusals import asking, conduct
 from harness.refusals.conduct import Tell
@@ -102,7 +102,4 @@ def _name(where: str, function: object) -> str:
         return ""
     if not callable(function):
         raise expected(where, "a function", function)
-    job = with_arguments(function)
-    if job.file:
-        raise expected(where, "a function of a module, not of the script itself", function)
-    return f"{job.module}:{job.name}"
+    return importable(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,6 @@ GDB_S: Final = 120.0
 START: Final = (
     "set confirm off",
     "set debuginfod enabled off",
-    "set startup-with-shell off",
     "set disable-randomization off",
     "set breakpoint pending on",
     "set width 0",
@@ -35,13 +35,15 @@ TELL: Final = (
 def gdb_words(words: Sequence[str], fork_at: str = "") -> list[str]:
     """The command that runs another under gdb; into the child of the fork that comes after `fork_at`, if that is given.
 
-    gdb itself must not carry the library. Raises InfraError where there is no gdb.
+    Neither gdb nor the shell that quotes for it may carry the library: `env` is the last before the program. Raises
+    InfraError where there is no gdb.
     """
     gdb = shutil.which("gdb")
     if gdb is None:
         raise InfraError("--gdb: gdb is not installed")
     carried = {"LD_PRELOAD": library_path(), "CRASH_BOX_FD": str(BOX_FD), "CRASH_BOX_VICTIM": "*"}
-    commands = [*START, *(f"set environment {name} {value}" for name, value in carried.items())]
+    wrapper = shlex.join(["env", *(f"{name}={value}" for name, value in carried.items())])
+    commands = [*START, f"set exec-wrapper {wrapper}"]
     into_child = [f"break {fork_at}", "run", "set follow-fork-mode child", "continue"] if fork_at else ["run"]
     commands += [*into_child, *TELL]
     return [gdb, "-nx", "-batch", *(part for one in commands for part in ("-ex", one)), "--args", *words]

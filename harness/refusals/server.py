@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Self
 
@@ -113,11 +114,12 @@ class Server:
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Fork one child at the call, and see it end."""
         self.page.give(order)
+        began = time.monotonic()
         self._line.ask(deadline_s)
         reply = self._line.hear(None if deadline_s is None else deadline_s + SWEEP_S, "calling")
         hung = bool(reply.hung)
         end = Signaled("SIGKILL") if hung else decode_status(reply.wait_status)  # after one that asked where it hangs
-        return Trial(end, hung, self.page.answer(), reply.text)
+        return Trial(end, hung, self.page.answer(), reply.text, duration_s=time.monotonic() - began)
 
     def debug(self, order: Order, deadline_s: float) -> str:
         """Live the same in another process, under gdb, and return what that says."""
