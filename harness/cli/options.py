@@ -14,17 +14,19 @@ from harness.exceptions import InvalidInputError
 from harness.supervisor import check_timeout, parse_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
+def json_option(command: Function) -> Function:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(command)
+
+
 def common(command: Function) -> Function:
     """Add --json, --dialect with --classifier, and --seed."""
-    command = click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(
-        command
-    )
-    command = dialect_option(command)
+    command = dialect_option(json_option(command))
     return click.option("--seed", type=int, help="Replaces the seeds of scenarios; draws delays.")(command)
 
 
@@ -69,6 +71,13 @@ def dialect_or(context: click.Context, dialect: str, kept: str) -> str:
     if context.get_parameter_source("dialect") is not ParameterSource.DEFAULT:
         return dialect
     return spelled(judge, next(lineage(kept))) if judge else kept
+
+
+def refuse_beside(context: click.Context, what: str, names: Iterable[str]) -> None:
+    """Raise InvalidInputError where one of these was given on the command line: a history says what they are."""
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInputError(f"{what}: {name} is that of the history: leave it out")
 
 
 def emit(value: object) -> None:

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from harness.exceptions import InvalidInputError
-from harness.gate.file import put
 from harness.gate.tomlwriter import document
+from harness.journal import replace_file
 from harness.refusals.stacks import asking, telling
 from harness.refusals.verdicts import Verdict
 
@@ -136,4 +136,4 @@ def load(path: Path, *, may_be_new: bool) -> Known:
 
 def save(path: Path, known: Known) -> None:
     """Write the file; the same entries give the same bytes. Raises InfraError when it can't."""
-    put(path, document(msgspec.to_builtins(known), REMARK))
+    replace_file(path, document(msgspec.to_builtins(known), REMARK))
