@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.supervisor import Limits
 
 DEADLINE_S = 30.0
+pytest_plugins = ("harness.pytest_sweep",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,7 +50,54 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Fil
     """Collect the TOML files of the scenario folders, and no other TOML file."""
     if file_path.suffix == ".toml" and file_path.parent.name in parent.config.getini("crash_scenarios"):
         return ScenarioFile.from_parent(parent, path=file_path)
+    if file_path.suffix == ".toml" and _names_an_engine(file_path):
+        return EngineFile.from_parent(parent, path=file_path)
     return None
+
+
+def _names_an_engine(path: Path) -> bool:
+    """Whether a TOML file has a table [engine] and an adapter in it; others are somebody else's."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return "[engine]" in lines and any(line.startswith("adapter") for line in lines)
+
+
+class EngineFile(pytest.File):
+    """One engine: its properties are the items. The first item that runs has the engine checked, for all of them."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Load the file; a mistake in it is one line, not a traceback."""
+        from harness.conformance.enginefile import load  # noqa: PLC0415
+        from harness.conformance.properties import ORDER  # noqa: PLC0415
+        from harness.exceptions import InvalidInputError  # noqa: PLC0415
+
+        try:
+            load(self.path)
+        except InvalidInputError as error:
+            raise self.CollectError(str(error)) from error
+        for name in ORDER:
+            yield PropertyItem.from_parent(self, name=name)
+
+
+class PropertyItem(pytest.Item):
+    """One property of an engine."""
+
+    def runtest(self) -> None:
+        """Judge it; what is known to fail must fail, and says so once it does not."""
+        from harness.conformance.session import answer  # noqa: PLC0415
+
+        asked = [one.name for one in self.session.items if one.parent is self.parent]
+        answered = answer(self.path, self.name, asked, self.config)
+        if answered.skip:
+            pytest.skip(answered.skip)
+        if answered.failure:
+            pytest.fail(answered.failure, pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Readable id: file and property."""
+        return self.path, None, f"{self.path.stem}[{self.name}]"
 
 
 class ScenarioFile(pytest.File):

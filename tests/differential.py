@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from harness.wire.schema import Schema
 
 VERSIONS = {version: find(name) for version, name in PUBLISHED.items()}
-SCRIPT = Path(__file__).parent / "node" / "upstream.mjs"
+SCRIPT = Path(__file__).parent.parent / "harness" / "conformance" / "engines" / "upstream.mjs"
 BATCH = 500
 LAST_BITS = 1e-15
 MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}

@@ -16,7 +16,7 @@ from typing import Any
 from harness.machine import published_folder
 
 DATA = Path(__file__).parent / "data"
-SCRIPT = Path(__file__).parent / "node" / "upstream.mjs"
+SCRIPT = Path(__file__).parent.parent / "harness" / "conformance" / "engines" / "upstream.mjs"
 ASKED = "4.5.0"
 ERROR = {"type": "BUILT_IN_ERROR", "name": "Error", "message": "boom", "stackTrace": "Error: boom"}
 FRAMES = [f"    at f{number} (a.js:{number}:1)" for number in range(12)]

@@ -7,6 +7,7 @@ import click
 from harness.cli.calibrate import calibrate_race
 from harness.cli.dialects import dialects
 from harness.cli.doctor import doctor
+from harness.cli.engines import engines
 from harness.cli.exec import exec_command
 from harness.cli.experiment import experiment
 from harness.cli.export import export
@@ -35,6 +36,7 @@ for command in (
     exec_command,
     experiment,
     sweep,
+    engines,
     calibrate_race,
     gate,
     replay,

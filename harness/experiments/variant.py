@@ -45,13 +45,17 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """One or two variants and when to stop. `target` is what may be left of P(all attempts fail) in the advice."""
+    """One or two variants and when to stop. `target` is what may be left of P(all attempts fail) in the advice.
+
+    `expect_below` is the failure rate that the first variant is to stay below, where a verdict was asked for.
+    """
 
     title: str
     variants: tuple[Variant, ...]
     stopping: Stopping
     jobs: int = 1
     target: float = TARGET
+    expect_below: float | None = None
 
     def order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, int]]:
         """Groups without end that are not done yet: one of each variant, the first of them in turn."""
@@ -62,7 +66,7 @@ class Experiment(msgspec.Struct, frozen=True):
                     yield variant, index
 
 
-class Asked(msgspec.Struct, frozen=True):
+class VariantOptions(msgspec.Struct, frozen=True):
     """What the options say of a variant."""
 
     dialect: str
@@ -73,9 +77,10 @@ class Asked(msgspec.Struct, frozen=True):
     timeout_s: float | None
     jobs: int | None
     target: float = TARGET
+    expect_below: float | None = None
 
 
-def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
+def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptions) -> Variant:
     if reason := why_not(case.needs()):
         raise InvalidInputError(f"{title_of(scenario, case)}: {reason}")
     seed = asked.seed if asked.seed is not None else case.victim.seed or 0
@@ -83,7 +88,7 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Va
     return Variant(name, asked.dialect, seed, case, host=asked.host, start=start)
 
 
-def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Variant:
+def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
     if asked.start == "warm":
         raise InvalidInputError("--start warm: a command is always started afresh")
     return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
@@ -127,7 +132,7 @@ def _second(first: Variant, change: str) -> Variant:
 
 
 def plan(
-    scenarios: list[Scenario], command: tuple[str, ...], asked: Asked, vs: str | None, stopping: Stopping
+    scenarios: list[Scenario], command: tuple[str, ...], asked: VariantOptions, vs: str | None, stopping: Stopping
 ) -> list[Experiment]:
     """Make an experiment of each case, or of the command."""
     pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]
@@ -139,7 +144,7 @@ def plan(
         variants = (first, _second(first, vs)) if vs else (first,)
         quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
         jobs = asked.jobs or (1 if quiet else processors())
-        made.append(Experiment(first.name, variants, stopping, jobs, asked.target))
+        made.append(Experiment(first.name, variants, stopping, jobs, asked.target, asked.expect_below))
     if twice := [name for name, count in Counter(one.title for one in made).items() if count > 1]:
         raise InvalidInputError(f"{twice[0]}: it is asked for twice")
     return made

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.conformance import kept as kept_checks
+from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of HistoryReport
 from harness.dialects import BUILT_IN
 from harness.engine.durable import EXEC, PYTHON, steps
 from harness.engine.loop import Run, told
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
     from harness.journal import Reading
 
-NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job"}
+NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job", kept_checks.KIND: "engine"}
 
 
 class KeptRun(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ class KeptExperiment(msgspec.Struct, frozen=True):
         return self.conclusion.experiment.title
 
 
-class Report(msgspec.Struct, frozen=True):
+class HistoryReport(msgspec.Struct, frozen=True):
     """All that a history tells. `job` is None where nothing was begun; `undecided` are titles without an answer."""
 
     name: str
@@ -62,12 +64,14 @@ class Report(msgspec.Struct, frozen=True):
     results: tuple[Result, ...] = ()
     experiments: tuple[KeptExperiment, ...] = ()
     runs: tuple[KeptRun, ...] = ()
+    checks: tuple[Check, ...] = ()
     confusion: Confusion = msgspec.field(default_factory=Confusion)
 
     def verdicts(self) -> Counter[Verdict]:
         """How many cases and commands came out how."""
         found = Counter(result.judgement.verdict for result in self.results)
-        return found + Counter(one.verdict for one in self.runs if one.verdict)
+        found += Counter(one.verdict for one in self.runs if one.verdict)
+        return found + Counter(Verdict(one.verdict) for one in self.checks)
 
     @property
     def exit_code(self) -> int:
@@ -102,21 +106,21 @@ class Report(msgspec.Struct, frozen=True):
                 return f"its process ended without a word after {at}, as by SIGKILL"
 
 
-def read(reading: Reading, name: str) -> Report:
+def read(reading: Reading, name: str) -> HistoryReport:
     """Read all of it, in one pass over trials. Raises InvalidInputError for a damaged file."""
     standing, job = reading.standing(), reading.job  # in this order: what is decided meanwhile is no contradiction
-    found = Report(name, job, standing, reading.environment(), tuple(reading.undecided()))
+    found = HistoryReport(name, job, standing, reading.environment(), tuple(reading.undecided()))
     return READERS[job.kind](reading, found) if job and job.kind in READERS else found
 
 
-def _cases(reading: Reading, found: Report) -> Report:
+def _cases(reading: Reading, found: HistoryReport) -> HistoryReport:
     results = sorted(decided(reading), key=lambda one: one.title)
     for result in results:
         _count(found.confusion, result.case.victim.fault, result.run.attempts if result.run else ())
     return msgspec.structs.replace(found, results=tuple(results))
 
 
-def _runs(reading: Reading, found: Report) -> Report:
+def _runs(reading: Reading, found: HistoryReport) -> HistoryReport:
     made = []
     for title in found.job.titles if found.job else ():
         run = told(list(steps(reading, title)))
@@ -125,12 +129,22 @@ def _runs(reading: Reading, found: Report) -> Report:
     return msgspec.structs.replace(found, runs=tuple(made))
 
 
+def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
+    return msgspec.structs.replace(found, checks=tuple(kept_checks.checks(reading)))
+
+
+def of_check(check: Check) -> HistoryReport:
+    """Make a report of one check, without a history."""
+    job = Job(kept_checks.KIND, {}, (check.engine,))
+    return HistoryReport(check.engine, job, Standing("ended"), {}, (), checks=(check,))
+
+
 def _count(confusion: Confusion, what: str, attempts: tuple[Attempt, ...]) -> None:
     for attempt in attempts:
         confusion.add(f"{what}, {attempt.injected or 'as it is'}", codes_of(attempt.evidence))
 
 
-def _experiments(reading: Reading, found: Report) -> Report:
+def _experiments(reading: Reading, found: HistoryReport) -> HistoryReport:
     experiments = kept.experiments_of(reading)
     curves = {variant.name: Curve() for one in experiments for variant in one.variants}
     truths = {
@@ -159,9 +173,10 @@ def _codes(trial: Trial) -> dict[str, str | None]:
     return dict.fromkeys(BUILT_IN, trial.code) | trial.elsewhere
 
 
-READERS: dict[str, Callable[[Reading, Report], Report]] = {
+READERS: dict[str, Callable[[Reading, HistoryReport], HistoryReport]] = {
     order.KIND: _cases,
     kept.KIND: _experiments,
     EXEC: _runs,
     PYTHON: _runs,
+    kept_checks.KIND: _checks,
 }
