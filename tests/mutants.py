@@ -305,8 +305,8 @@ def _lenient(run: Any, schema: Schema) -> policy.RetryPolicy | None:
         return policy.DEFAULTS
 
 
-def _lenient_v1(request: Request) -> policy.RetryPolicy | None:
-    return _lenient(request.run, Schema())
+def _lenient_v1(request: Request, schema: Schema) -> policy.RetryPolicy | None:
+    return _lenient(request.run, schema)
 
 
 def _hang(patch: Patch) -> None:

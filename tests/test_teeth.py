@@ -10,6 +10,7 @@ from mutants import Mutant, mutants
 
 from harness.dialects import BUILT_IN, find
 from harness.dialects.protocol import Dialect
+from harness.dialects.strict import LOADER_TEXT
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.exceptions import HarnessError, JudgeError
 from harness.gate.check import check_tables
@@ -44,8 +45,8 @@ EQUIVALENT: dict[str, set[str]] = {
     itself, and these rules want an intent.""": {f"rules oom-kill and {one} swapped" for one in ENDINGS},
     """One signal each (sent-signal: any crash signal but SIGSEGV), and all that is between two of them is others of
     them.""": swaps(*OTHER_SIGNALS) | swaps("sigsegv", "crash-signal"),
-    """A process was ended by a signal or left with a status, never both; and status 137 is not among those of
-    wrapped-signal.""": swaps("other-signal", "wrapped-oom-kill", "wrapped-signal"),
+    """A process was ended by a signal or left with a status, never both; and these rules ask for different statuses.
+    """: swaps("other-signal", "loader-refused", "wrapped-oom-kill", "wrapped-signal"),
     """The words are asked for by unexpected-exit alone, and a death by SIGTERM was answered by rule sigterm before; a
     message names no other signal than the one that ended it.""": {
         "SHOWN_CAUSES without TASK_PROCESS_SIGTERM",
@@ -160,14 +161,14 @@ def evidence(draw: random.Random) -> Evidence:
         oom_kills=draw.choice([None, 0, 1]),
         allocation_failures=draw.choice([None, 0, 1]),
     )
-    left = Exited(draw.choice([0, 1, 12, *range(128, 144), 255]))
+    left = Exited(draw.choice([0, 1, 12, 127, 127, *range(128, 144), 255]))
     return Evidence(
         Signaled(signal) if draw.random() < 0.5 else left,
         ended_by=draw.choice([EndedBy.SELF, *EndedBy]),
         witness=draw.choice([None, None, *Witness]),
         faults=draw.choice([(), (fault,)]),
         memory=draw.choice([Memory(), memory]),
-        stderr=draw.choice(["", "", HANDLER, *HEAP_TEXTS, "SIGTERM"]),
+        stderr=draw.choice(["", "", HANDLER, *HEAP_TEXTS, LOADER_TEXT, "SIGTERM"]),
     )
 
 

@@ -21,7 +21,7 @@ from harness.dialects.rules import (
     signal_of,
     status_of,
 )
-from harness.evidence import EndedBy, Evidence, address_class
+from harness.evidence import EndedBy, Evidence, Exited, Memory, address_class
 from harness.wire.codes import Code, CodeRow, Status
 from harness.wire.errors import TaskError, internal
 from harness.wire.request import Request, RunSettings, Settings
@@ -244,6 +244,10 @@ RULES: Final = (
         reason="The loader ends a process that finds no memory for thread-local data, a C++ exception's for one, by the"
         " status that a shell has for a command that is not found. It is a shortage of memory like any other.",
         needs="the count of refused allocations, by the black box, and the loader's own words on stderr",
+        example=(
+            "exit 127, the loader was refused memory",
+            Evidence(Exited(NOT_FOUND), stderr=LOADER_TEXT, memory=Memory(allocation_failures=1)),
+        ),
     ),
     Rule(
         "wrapped-oom-kill",

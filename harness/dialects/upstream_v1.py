@@ -8,7 +8,7 @@ upstream's source, not run. What the errors are called is as in 4.5, in docker m
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,7 +18,9 @@ from harness.wire.codes import Code, Status
 from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import RetryPolicy, next_delay_ms, parse_policy
 from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings, settings_after
-from harness.wire.schema import Schema
+
+if TYPE_CHECKING:
+    from harness.wire.schema import Schema
 
 MAX_ATTEMPTS: Final = 250
 """This attempt itself is not followed by another; in the second engine it is."""
@@ -35,11 +37,12 @@ def decide(request: Request, dialect: BuiltIn) -> Decision:
     error, enhanced = request.error, dialect.enhance(request.error)
     if error.type == Kind.INTERNAL and error.code == Code.TASK_RUN_CANCELLED:
         return Decision(outcome=Outcome.CANCEL_RUN, reason=error.message, branch=Branch.CANCELLED)
-    if dialect.is_oom(error) and (moved := _larger_machine(request)):
-        return _move(request, moved, _inferred(request))
+    policy = _policy(request, dialect.schema)
+    if dialect.is_oom(error) and (moved := _larger_machine(request, policy)):
+        return _move(request, moved, _inferred(request, policy))
     settings = request.retry_settings
     if settings is None and request.reported_by_platform:
-        settings = _inferred(request)
+        settings = _inferred(request, policy)
     branch = _refusal(request, enhanced, settings, dialect)
     if branch or settings is None:
         return Decision(outcome=Outcome.FAIL_RUN, enhanced=enhanced, branch=branch or Branch.NO_LOOKUP)
@@ -58,7 +61,7 @@ def _refusal(request: Request, enhanced: TaskError, settings: Settings | None, d
         return None
     if not request.reported_by_platform:
         return Branch.NO_LOOKUP
-    return Branch.NO_POLICY if _policy(request) is None else Branch.POLICY_EXHAUSTED
+    return Branch.NO_POLICY if _policy(request, dialect.schema) is None else Branch.POLICY_EXHAUSTED
 
 
 def _move(request: Request, machine: str, settings: Settings | None) -> Decision:
@@ -78,26 +81,24 @@ def _move(request: Request, machine: str, settings: Settings | None) -> Decision
     )
 
 
-def _larger_machine(request: Request) -> str | None:
+def _larger_machine(request: Request, policy: RetryPolicy | None) -> str | None:
     """Return the policy's machine, if it is another one; a run that knows none of its own is moved too."""
-    policy = _policy(request)
     wanted = policy.out_of_memory if policy else msgspec.UNSET
     machine = (wanted.machine or None) if wanted else None
     return machine if request.run and machine != request.run.machine_preset else None
 
 
-def _inferred(request: Request) -> Settings | None:
+def _inferred(request: Request, policy: RetryPolicy | None) -> Settings | None:
     """Return what the policy gives; a failure before the first attempt counts from attempt 0."""
-    policy = _policy(request)
     if policy is None:
         return None
     delay = next_delay_ms(policy, request.attempt or 0, MIDDLE if request.random is None else request.random)
     return settings_after(request.now, delay) if delay and not math.isnan(delay) else None
 
 
-def _policy(request: Request) -> RetryPolicy | None:
+def _policy(request: Request, schema: Schema) -> RetryPolicy | None:
     try:
-        return parse_policy(request.run.locked_retry_config, Schema()) if request.run else None
+        return parse_policy(request.run.locked_retry_config, schema) if request.run else None
     except ValueError:
         return None
 

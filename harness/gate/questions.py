@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from harness.dialects import BUILT_IN
+from harness.dialects.compare import examples
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.wire.codes import Code
 from harness.wire.errors import Cause, Kind, TaskError, internal
@@ -58,9 +60,9 @@ End = str | int
 
 @cache
 def evidences() -> Named:
-    """Every piece of evidence by its name."""
+    """Every piece of evidence by its name, and the examples that rules bring along."""
     parts = (_plain(), _witnessed(), _asked_for(), _of_memory(), _recorded(), _written(), _mixed(), _varied())
-    return {name: one for part in parts for name, one in part}
+    return {name: one for part in parts for name, one in part} | examples(*BUILT_IN.values())
 
 
 def _died(signal: str, **facts: Any) -> Evidence:
