@@ -127,7 +127,7 @@ def test_a_program_that_cannot_start_in_time_is_ended_too(tmp_path: Path) -> Non
     leased = os.open(program, os.O_RDONLY)
     try:
         fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        evidence = supervise([program], deadline_s=0.1, grace_s=30, black_box=False)
+        evidence = supervise([program], deadline_s=0.1, grace_s=30, observe="off")
     finally:
         os.close(leased)
         signal.signal(signal.SIGIO, before)
@@ -246,7 +246,7 @@ def test_a_victim_starts_clean() -> None:
     )
     with Path("/dev/null").open() as inherited:
         os.set_inheritable(inherited.fileno(), True)
-        evidence = supervise(python(program), deadline_s=30, black_box=False)
+        evidence = supervise(python(program), deadline_s=30, observe="off")
     assert evidence.stdout == "[0, 1, 2] True True set() True\n"
 
 

@@ -27,6 +27,7 @@ from harness.report.shapes import attempts_shape
 from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
 from harness.supervisor import Command, Limits, supervise
 from harness.supervisor.limits import MemoryBy
+from harness.supervisor.observe import FORMERLY, Observe
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
@@ -47,12 +48,14 @@ if TYPE_CHECKING:
 @click.option("--memory-by", type=Word(get_args(MemoryBy), "limits.memory_by"), default="auto", show_default=True)
 @policy_options
 @click.option(
-    "--black-box",
-    type=click.Choice(["on", "off"]),
-    default="on",
+    "--observe",
+    "witnesses",
+    type=Word(get_args(Observe), "observe"),
+    default="auto",
     show_default=True,
-    help="Preload a library that records a crash of COMMAND and counts refused allocations.",
+    help="Who sees a crash: a preloaded library, perf events, both (auto), a tracer (COMMAND can notice it), nobody.",
 )
+@click.option("--black-box", type=click.Choice(list(FORMERLY)), hidden=True, help="What --observe was called before.")
 @click.option(
     "--history",
     type=click.Path(path_type=Path),
@@ -71,7 +74,8 @@ def exec_command(
     max_attempts: object,
     retry_config: object,
     machine: str,
-    black_box: str,
+    witnesses: Observe,
+    black_box: str | None,
     history: Path | None,
     backtrace: bool,
     wait: bool,
@@ -84,7 +88,8 @@ def exec_command(
     Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
     """
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
-    watched = partial(supervise, relay=relay, black_box=black_box == "on", backtrace=backtrace)
+    witnesses = FORMERLY[black_box] if black_box else witnesses
+    watched = partial(supervise, relay=relay, observe=witnesses, backtrace=backtrace)
     bounds = Bounds(Limits(memory, memory_by), timeout, policy.machine, watched)
 
     job = job_of(
@@ -97,7 +102,7 @@ def exec_command(
         timeout_s=timeout,
         dialect=dialect,
         seed=seed or 0,
-        black_box=black_box,
+        observe=witnesses,
         backtrace=backtrace,
         wait=wait,
     )

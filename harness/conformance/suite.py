@@ -173,7 +173,7 @@ def check_all(
         (folder / "orders").write_bytes(msgspec.json.encode(orders))
         words = (sys.executable, "-P", "-m", "harness.conformance.conductor", str(folder / "orders"))
         try:
-            evidence = supervise(Command(words), relay=heard.take, stop=stop, black_box=False)
+            evidence = supervise(Command(words), relay=heard.take, stop=stop, observe="off")
         finally:
             _remove_groups(tag)
     if evidence.termination != Exited(0):

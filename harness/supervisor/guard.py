@@ -23,7 +23,7 @@ from harness.supervisor.launch import extension_path
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CONTROL_FD = 3
+CONTROL_FD, WITNESS_FD = 3, 6
 FIRST_FREE_FD = 10  # ours are moved above the descriptors that the guard is given
 REPORT = struct.Struct("<IiiiIiiiii5Q")
 NOTE = struct.Struct("<IIi")
@@ -104,7 +104,7 @@ class Guard:
     """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it.
 
     What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4, `channel` its 5; `stdin`
-    its 0, which is /dev/null otherwise.
+    its 0, which is /dev/null otherwise. `seen` is a page for the guard alone.
 
     Raises InfraError when it can't be started.
     """
@@ -118,6 +118,7 @@ class Guard:
         channel: int | None = None,
         *,
         stdin: int | None = None,
+        seen: int | None = None,
     ) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
             try:
@@ -125,7 +126,7 @@ class Guard:
                 self.stdout, out = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 self.stderr, err = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 given = {1: out, 2: err, CONTROL_FD: their_control}
-                for fd, mine in ((0, stdin), (BOX_FD, page), (CHANNEL_FD, channel)):
+                for fd, mine in ((0, stdin), (BOX_FD, page), (CHANNEL_FD, channel), (WITNESS_FD, seen)):
                     if mine is not None:
                         given[fd] = fcntl.fcntl(mine, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
                         theirs.callback(os.close, given[fd])

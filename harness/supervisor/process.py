@@ -19,6 +19,7 @@ from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
 from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
+from harness.supervisor.observe import Observe, Observer, observed
 from harness.supervisor.output import Tail
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def supervise(
     relay: Callable[[int, bytes], object] | None = None,
     journal: Journal | None = None,
     containment: Wanted = "auto",
-    black_box: bool = True,
+    observe: Observe = "auto",
     backtrace: bool = False,
     channel: int | None = None,
     library: preload.Library | None = None,
@@ -116,8 +117,9 @@ def supervise(
     At `deadline_s` seconds the victim gets SIGTERM, and SIGKILL `grace_s` later. Whatever it leaves behind is
     killed. `relay` gets each chunk of its output with 1 for stdout, 2 for stderr. `stop` ends it early.
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
-    or does without one. `black_box` lets a command carry a library that records its crash and counts refused
-    allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
+    or does without one. `observe` says who looks at a command: "library" (preloaded where that is possible, it records
+    crash signals, and with a memory limit refused allocations), "perf" (the kernel's page faults), "auto" (both),
+    "trace" (a tracer, which a command can notice), or "off".
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
     `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
 
@@ -131,36 +133,36 @@ def supervise(
     argv = victim.argv if isinstance(victim, Command) else [*host_command(victim.host), *victim.words()]
     if not argv:
         raise InfraError("the command is empty")
-    env = os.environ if env is None else env
-    black_box = black_box and library is None
-    no_box = "" if isinstance(victim, Shot) else preload.why_not(argv[0], env) if black_box else preload.OFF
+    env, ours = os.environ if env is None else env, isinstance(victim, Shot)
+    limited = enforcement.by != "none"
     options = [
         *enforcement.guard_options(),
         *process_options(limits.processes),
         *_deadline_options(deadline_s, grace_s),
         *(["--namespace"] if held.namespace else []),
-        *([] if no_box or isinstance(victim, Shot) else preload.options()),
         *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
-        page = None if no_box else box.create(memory_limited=enforcement.by != "none")
-        if page is not None:
-            stack.callback(os.close, page)
-        trap = stack.enter_context(CoreTrap(own_folder=isinstance(victim, Shot))) if backtrace else None
+        seen_by = "off" if library else observe
+        observer = None if ours else stack.enter_context(Observer(seen_by, memory_limited=limited))
+        page = observer.page if observer else stack.enter_context(box.page(memory_limited=limited))
+        trap = stack.enter_context(CoreTrap(own_folder=ours)) if backtrace else None
+        options += [*(trap.options() if trap else []), *(observer.options() if observer else [])]
         if journal:
             journal.started()
         carried = library.page if library else page
-        with Guard(argv, [*options, *(trap.options() if trap else [])], env, carried, channel) as guard:
+        with Guard(argv, options, env, carried, channel, seen=observer.seen if observer else None) as guard:
             report, out, err = _attend(
                 guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
             )
         check(report, argv)
-        contents = box.read(page) if page is not None else None
+        contents = box.read(page) if ours and page is not None else None
+        seen = observer.tell() if observer else None
         frames = trap.text() if trap and os.WIFSIGNALED(report.wait_status) else None
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
-    if isinstance(victim, Command):
-        return msgspec.structs.replace(evidence, witness=None, black_box=preload.state(contents, no_box))
+    if seen or not isinstance(victim, Shot):
+        return observed(evidence, seen) if seen else evidence
     evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
     return _checked(victim, contents, evidence)
 
@@ -250,15 +252,9 @@ def _memory(report: Report, contents: box.Contents | None, enforcement: Enforcem
         peak_rss_bytes=report.peak_rss_bytes,
         peak_cgroup_bytes=report.cgroup_peak_bytes or None,
         oom_kills=report.oom_kills if report.oom_kills >= 0 else None,
-        allocation_failures=allocation_failures(contents),
+        allocation_failures=box.refusals(contents),
         stuck_in_oom=report.stuck_in_oom == 1 if report.stuck_in_oom >= 0 else None,
     )
-
-
-def allocation_failures(contents: box.Contents | None) -> int | None:
-    """Zero is a count too: it takes someone who counted."""
-    counted = contents and contents.armed and contents.counts_allocations
-    return contents.allocation_failures if contents and counted else None
 
 
 def _evidence(

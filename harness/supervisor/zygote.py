@@ -18,7 +18,7 @@ from harness.supervisor.ladder import Containment, Wanted, contain, process_opti
 from harness.supervisor.launch import MODES, zygote_command
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
-from harness.supervisor.process import GRACE_S, INTENTS, Shot, allocation_failures, decode_status, milliseconds
+from harness.supervisor.process import GRACE_S, INTENTS, Shot, decode_status, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def _evidence(trial: Trial) -> Evidence:
             limited_by=group.enforcement.by,
             peak_rss_bytes=rss,
             oom_kills=oom_kills if oom_kills >= 0 else None,
-            allocation_failures=allocation_failures(contents),
+            allocation_failures=box.refusals(contents),
         ),
         stderr=text.decode("utf-8", "replace"),
         deadline_s=group.deadline_s,

@@ -23,12 +23,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "guard/cgroup.h"
 #include "box/identity.h"
+#include "box/victim.h"
+#include "guard/carry.h"
+#include "guard/cgroup.h"
 #include "guard/namespace.h"
 #include "guard/survivors.h"
+#include "witness/witness.h"
 
-enum { CONTROL_FD = 3, BOX_FD = 4, CHANNEL_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
+enum { CONTROL_FD = 3, BOX_FD = 4, CHANNEL_FD = 5, WITNESS_FD = 6, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
 enum { ACKNOWLEDGE_MS = 500, REMOTE_FD = 200 };
 
 
@@ -73,6 +76,8 @@ struct order {
     const char *cgroup_parent, *pids_parent;
     const char *directory; /* where the victim works; NULL: here */
     const char *preload; /* the library that carries the box into a foreign command */
+    const char *box_file; /* where it finds the box by name; removed at the end */
+    enum witness_kind witness;
     char **command;
 };
 
@@ -113,30 +118,38 @@ static void fail(int pipe_fd, enum step step) {
     _exit(127);
 }
 
-/* Out of the way of scripts, which number their descriptors from 3 on; where the limit allows it. */
-static int remote_box(void) {
+/* A library of ours that is no box finds its page by a descriptor, out of the way of scripts, which number theirs from 3
+ * on; where the limit allows it. */
+static int remote_page(void) {
     int remote = fcntl(BOX_FD, F_DUPFD, REMOTE_FD);
     if (remote < 0) return BOX_FD;
     close(BOX_FD);
     return remote;
 }
 
-/* Before the program's own LD_PRELOAD, and in the victim's environment only. A box that could not be announced is one
- * that was not loaded: nobody is misled. */
-static void announce_box(const char *library) {
+/* Before the program's own LD_PRELOAD, and in the victim's environment only. */
+static void announce_page(const char *library) {
     char identity[IDENTITY_BYTES], fd[IDENTITY_BYTES], list[2 * PATH_MAX];
     const char *others = getenv(PRELOAD_VARIABLE);
     if (!library) return;
     int length = snprintf(list, sizeof list, "%s%s%s", library, others ? ":" : "", others ? others : "");
     if (length < 0 || (size_t)length >= sizeof list) return;
     write_identity(identity);
-    snprintf(fd, sizeof fd, "%d", remote_box());
+    snprintf(fd, sizeof fd, "%d", remote_page());
     setenv(PRELOAD_VARIABLE, list, 1);
     setenv(FD_VARIABLE, fd, 1);
     setenv(VICTIM_VARIABLE, identity, 1);
 }
 
-static void become_victim(const struct order *order, const struct cgroups *cgroups, pid_t guard, int pipe_fd) {
+/* The victim's end of the line, where a second witness is to see it before its exec. It must be one that may be looked at. */
+static void await_witness(const struct order *order, int line) {
+    char word;
+    if (order->witness == TRACE) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    if (order->witness && read(line, &word, 1) != 1) _exit(127);
+}
+
+static void become_victim(const struct order *order, const struct cgroups *cgroups, pid_t guard, int pipe_fd,
+                          int line) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard) _exit(127); /* the guard died before the death signal was set */
@@ -144,8 +157,14 @@ static void become_victim(const struct order *order, const struct cgroups *cgrou
     if (cgroups_join(cgroups) != 0) fail(pipe_fd, STEP_JOIN);
     if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
     if (order->directory && chdir(order->directory) != 0) fail(pipe_fd, STEP_LIMITS);
+    await_witness(order, line);
+    if (order->box_file) {
+        fcntl(BOX_FD, F_SETFD, FD_CLOEXEC);
+        carry_and_execute(&(struct carrier){order->preload, order->box_file, BOX_FD}, order->command);
+        fail(pipe_fd, STEP_EXEC);
+    }
     if (!order->keeps_box) close(BOX_FD);
-    announce_box(order->preload);
+    announce_page(order->preload);
     execvp(order->command[0], order->command);
     fail(pipe_fd, STEP_EXEC);
 }
@@ -154,15 +173,20 @@ static void become_victim(const struct order *order, const struct cgroups *cgrou
 
 /* Returns the victim's pid; -1 with the failure filled in. What fails in the child, its exec for one, is told through
  * `pipe_fd`, to be read once it has ended: until then it is watched like any other. */
-static pid_t start_victim(const struct order *order, const struct cgroups *cgroups, int *pipe_fd,
-                          struct failure *failure) {
-    int ends[2];
+static pid_t start_victim(const struct order *order, const struct cgroups *cgroups, struct witness *witness,
+                          int *pipe_fd, struct failure *failure) {
+    int ends[2], line[2];
     pid_t guard = getpid();
     *failure = (struct failure){STEP_FORK, 0};
-    if (pipe2(ends, O_CLOEXEC) != 0) return failure->error = errno, -1;
+    if (pipe2(ends, O_CLOEXEC) != 0 || pipe2(line, O_CLOEXEC) != 0) return failure->error = errno, -1;
     pid_t victim = fork();
-    if (victim == 0) become_victim(order, cgroups, guard, ends[1]);
+    if (victim == 0) become_victim(order, cgroups, guard, ends[1], line[0]);
     failure->error = errno;
+    witness->victim = victim;
+    if (victim > 0 && witness->kind) witness_begin(witness);
+    if (victim > 0 && witness->kind && write(line[1], "", 1) != 1) kill(victim, SIGKILL);
+    close(line[0]);
+    close(line[1]);
     close(ends[1]);
     *pipe_fd = ends[0];
     return victim;
@@ -240,13 +264,16 @@ static int open_pidfd(pid_t victim, struct failure *failure) {
 static struct failure attend(const struct order *order, const struct cgroups *cgroups, struct report *report) {
     struct failure failure;
     int pipe_fd = -1;
+    struct witness witness = {.kind = order->witness, .proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (order->witness) witness.page = map_box(WITNESS_FD);
     report->started_ns = now_ns();
-    report->victim = start_victim(order, cgroups, &pipe_fd, &failure);
+    report->victim = start_victim(order, cgroups, &witness, &pipe_fd, &failure);
     int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
     if (pidfd < 0) return failure;
     report->intent = watch(order, cgroups, pidfd, report);
     report->ended_ns = now_ns();
     if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
+    witness_end(&witness, report->wait_status);
     if (read(pipe_fd, &failure, sizeof failure) == (ssize_t)sizeof failure) return failure;
     report->survivors = kill_survivors(order->own_namespace);
     report->oom_kills = cgroup_oom_kills(&cgroups->memory);
@@ -267,7 +294,8 @@ static const struct option options[] = {
     {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
     {"pids-version", required_argument, NULL, 'R'},
     {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
-    {"channel", no_argument, NULL, 'h'},
+    {"channel", no_argument, NULL, 'h'},              {"box-file", required_argument, NULL, 'F'},
+    {"witness", required_argument, NULL, 'w'},
     {"core-bytes", required_argument, NULL, 'c'},     {"directory", required_argument, NULL, 'C'},
     {NULL, 0, NULL, 0},
 };
@@ -289,6 +317,8 @@ static int take_order(int argc, char **argv, struct order *order) {
         case 'b': order->keeps_box = 1; break;
         case 'L': order->preload = optarg; break;
         case 'h': order->keeps_channel = 1; break;
+        case 'F': order->box_file = optarg; break;
+        case 'w': order->witness = strcmp(optarg, "trace") == 0 ? TRACE : PERF; break;
         case 'c': order->core_bytes = strtoull(optarg, NULL, 10); break;
         case 'C': order->directory = optarg; break;
         case 'n': order->own_namespace = 1; break;
@@ -307,8 +337,11 @@ static void settle(const struct order *order) {
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    syscall(SYS_close_range, order->keeps_channel ? CHANNEL_FD + 1 : CHANNEL_FD, ~0u, 0);
+    if (!order->keeps_channel) close(CHANNEL_FD);
+    if (!order->witness) close(WITNESS_FD);
+    syscall(SYS_close_range, WITNESS_FD + 1, ~0u, 0);
     fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(WITNESS_FD, F_SETFD, FD_CLOEXEC);
 }
 
 /* Version 1 has a tree for each limit. In version 2 there is one tree, and a process is in one place of it. */
@@ -330,6 +363,7 @@ static struct failure guard(const struct order *order, struct report *report) {
         failure.error = errno;
     cgroup_remove(&cgroups.memory);
     cgroup_remove(&cgroups.pids);
+    if (order->box_file) unlink(order->box_file);
     return failure;
 }
 
