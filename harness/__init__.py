@@ -1,10 +1,12 @@
 """Native crashes made for real, supervised, classified and judged."""
 
 from harness.api import run, run_async
-from harness.engine.loop import Attempt, Policy, Run
+from harness.engine.call import call
+from harness.engine.loop import Attempt, Run
+from harness.engine.policy import Policy
 from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
+from harness.faults.shot import Fault
 from harness.supervisor import Limits
-from harness.supervisor import Shot as Fault
 from harness.wire.codes import Dialect
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "NotArmed",
     "Policy",
     "Run",
+    "call",
     "run",
     "run_async",
 ]

@@ -1,4 +1,17 @@
-"""What the harness raises. One root; a command-line exit code belongs to each leaf."""
+"""What the harness raises. One root; a command-line exit code belongs to each leaf.
+
+The functions below word what is wrong with an input, so that every way in says it alike: where, what was expected,
+what was given, and what was near.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_SHOWN = 80
 
 
 class HarnessError(Exception):
@@ -25,3 +38,31 @@ class JudgeError(HarnessError):
     """The classifier under the gate threw, answered nonsense, hung or died. Says on which evidence or request."""
 
     exit_code = 1
+
+
+def expected(where: str, what: str, given: object) -> InvalidInputError:
+    """Word a value of the wrong kind: "timeout_s: expected a number of seconds above 0, not '60'"."""
+    return InvalidInputError(f"{where}: expected {what}, not {shown(given)}")
+
+
+def unknown(where: str, given: object, known: Iterable[str]) -> InvalidInputError:
+    """Word a name that is not among those known: "machine: expected one of micro, small-1x, not 'smal'; did you …"."""
+    names = list(known)
+    return InvalidInputError(f"{where}: expected one of {', '.join(names)}, not {shown(given)}{near(given, names)}")
+
+
+def near(given: object, known: Iterable[str]) -> str:
+    """Word the nearest of the known names, to end an error with: "; did you mean 'offset'?", or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- only a mistake needs it
+
+    found = get_close_matches(given, list(known), n=1) if isinstance(given, str) else []
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def shown(given: object) -> str:
+    """Write a value as Python would, on one line, its end cut off where it is long."""
+    try:
+        text = repr(given)
+    except Exception:  # noqa: BLE001 -- it is the user's own object, and may do anything
+        text = f"a {type(given).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dialects.protocol import BuiltIn
-from harness.engine.loop import Attempt, Engine, Life, Policy, Run, VirtualClock
+from harness.engine.lifecycle import Task
+from harness.engine.loop import Attempt, Engine, Life, Run, VirtualClock
+from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
 from harness.wire.codes import Dialect
 from harness.wire.request import Branch, Decision, Outcome, Request, Settings
@@ -24,7 +26,7 @@ def scripted(lives: Sequence[Evidence]) -> Callable[[int, str], Life]:
     return lambda number, _: Life(lives[min(number, len(lives)) - 1])
 
 
-def lived(lives: Sequence[Evidence], policy: Policy, dialect: Dialect = Dialect.UPSTREAM_4_5) -> Run:
+def lived(lives: Sequence[Evidence], policy: Task, dialect: Dialect = Dialect.UPSTREAM_4_5) -> Run:
     """A run of scripted lives, with the middle draw."""
     return Engine(policy, dialect, lambda: 0.5).run(scripted(lives))
 
@@ -50,7 +52,7 @@ def test_no_policy_is_one_attempt() -> None:
     """Without a policy the first crash is final, in every dialect."""
     for dialect in Dialect:
         assert len(lived([SEGV], Policy(), dialect).attempts) == 1
-        assert len(lived([SEGV], Policy(max_attempts=9), dialect).attempts) == 1
+        assert len(lived([SEGV], Policy(9, retry=None), dialect).attempts) == 1
 
 
 @pytest.mark.parametrize("dialect", [Dialect.UPSTREAM_4_5, Dialect.STRICT])
@@ -127,7 +129,7 @@ def test_attempts_are_bounded(
 ) -> None:
     """Crash attempts never exceed the smaller bound, and an OOM move adds at most one."""
     config = None if config_max is None else {"maxAttempts": config_max, "outOfMemory": {"machine": "large-1x"}}
-    run = lived(lives, Policy(run_max, config), dialect)
+    run = lived(lives, Task(run_max, config, "small-1x"), dialect)
     moves = branches(run).count("oom-moved")
     assert moves <= 1
     assert len(run.attempts) <= max(1, min(run_max or 0, config_max or 0)) + moves

@@ -3,7 +3,8 @@
 import pytest
 
 from harness.dialects.retry import Branch
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.engine.loop import Engine, Life, Run
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Exited, Signaled, Witness
 from harness.scenarios.schema import Expectation, ExpectedAttempt
 from harness.scenarios.verdict import Verdict, exit_code, judge

@@ -40,7 +40,7 @@ from harness.engine.lifecycle import (
     Task,
     create,
 )
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.engine.loop import Engine, Life, Run
 from harness.evidence import Evidence, Exited, Memory, Signaled
 from harness.wire.codes import Code, Dialect
 from harness.wire.errors import TaskError, enhance, internal, is_looked_up, is_retriable
@@ -280,8 +280,7 @@ ENDS = [
 def lived(ends: list[Evidence], task: Task, dialect: Dialect, seed: int) -> Run:
     """A run of scripted victims, its jitter from a seed."""
     source = random.Random(seed)
-    policy = Policy(task.max_attempts, task.retry, task.machine or "small-1x")
-    return Engine(policy, dialect, source.random).run(lambda number, _: Life(ends[(number - 1) % len(ends)]))
+    return Engine(task, dialect, source.random).run(lambda number, _: Life(ends[(number - 1) % len(ends)]))
 
 
 def repeat(examples: int, *phases: Phase) -> None:

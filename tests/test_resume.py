@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from harness.engine.lifecycle import Execution
-from harness.engine.loop import Engine, Life, Policy, Run, Saved
+from harness.engine.loop import Engine, Life, Run, Saved
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Exited, Memory, Signaled
 from harness.exceptions import InfraError
 from harness.journal import History

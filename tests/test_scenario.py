@@ -69,7 +69,7 @@ BAD = {
     "bad policy": (
         'name = "one"',
         'name = "one"\npolicy = { retry = { maxAttempts = "3" } }',
-        r"case\[0\].policy.retry: .*maxAttempts",
+        r"case\[0\].policy.retry.maxAttempts: expected a whole number of attempts, 1 or more, not '3'",
     ),
     "unknown code": (
         "TASK_PROCESS_SIGSEGV",
@@ -88,7 +88,11 @@ BAD = {
         'name = "one"\npolicy = { retry = { maxAttemps = 3 } }',
         r"case\[0\].policy.retry: .*there is no 'maxAttemps'",
     ),
-    "negative attempts": ('name = "one"', 'name = "one"\npolicy = { max_attempts = -1 }', r">= 0.*policy.max_attempts"),
+    "negative attempts": (
+        'name = "one"',
+        'name = "one"\npolicy = { max_attempts = -1 }',
+        r"case\[0\].policy.max_attempts: expected a whole number of attempts, 1 or more, not -1",
+    ),
     "unknown status": ('status = "CRASHED"', 'status = "DONE"', r"TIMED_OUT.*case\[0\].expect\[0\].status"),
     "unknown end": ('ended = "SIGSEGV"', 'ended = "exit 0"', r"exited.*attempts\[0\].ended"),
     "unknown signal": ('ended = "SIGSEGV"', 'ended = "SIGFOO"', r"attempts\[0\].ended: there is no signal 'SIGFOO'"),

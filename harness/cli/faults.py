@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.options import common, emit_pretty
-from harness.faults.catalogue import Fault, catalogue, find
+from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
 from harness.report.terminal import console
@@ -35,7 +35,7 @@ def faults(name: str | None, markdown: bool, as_json: bool, dialect: Dialect, se
         console().print(_table(chosen))
 
 
-def _table(rows: list[Fault]) -> Table:
+def _table(rows: list[Row]) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("fault", "family", "kind", "tiers", "expected evidence", "not here because"):
         made.add_column(heading, overflow="fold")
@@ -52,7 +52,7 @@ def _table(rows: list[Fault]) -> Table:
     return made
 
 
-def _describe(fault: Fault) -> None:
+def _describe(fault: Row) -> None:
     click.echo(f"{fault.name}: {fault.mechanism}")
     click.echo(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
     click.echo(f"expected evidence: {' or '.join(fault.expects)}")

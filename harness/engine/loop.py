@@ -24,25 +24,20 @@ from harness.engine.lifecycle import (
     wait_ms,
 )
 from harness.evidence import Evidence, spelling
+from harness.exceptions import InvalidInputError
 from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.wire.errors import TaskError, enhance
+from harness.wire.errors import Kind, TaskError, enhance
 from harness.wire.policy import DEFAULT_PRESET
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """What the user asked for. `retry` is upstream's lockedRetryConfig, as JSON gives it, or None for no policy."""
-
-    max_attempts: int | None = None
-    retry: object = None
-    machine: str = "small-1x"
+MISTAKE: Final = "mistake"
 
 
 class Life(msgspec.Struct, frozen=True):
     """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild").
 
-    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead.
+    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead; `mistake`
+    says what the caller did wrong, which no further attempt can mend.
     """
 
     evidence: Evidence
@@ -50,6 +45,7 @@ class Life(msgspec.Struct, frozen=True):
     injected: str | None = None
     value: object = None
     thrown: TaskError | None = None
+    mistake: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,6 +98,12 @@ class Run(msgspec.Struct, frozen=True):
         return self.attempts[-1].value if self.status == SUCCEEDED else None
 
     @property
+    def mistake(self) -> str | None:
+        """What the caller did wrong, which ended the run: the text of an InvalidInputError."""
+        last = self.attempts[-1] if self.attempts else None
+        return str(last.error.message) if last and last.rule == MISTAKE and last.error else None
+
+    @property
     def is_flaky(self) -> bool:
         """Whether it succeeded after at least one failed attempt."""
         return self.status == SUCCEEDED and len(self.attempts) > 1
@@ -145,10 +147,11 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
 class Engine(msgspec.Struct, frozen=True):
     """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
 
+    `policy` is what a person wrote, or a task's definition with whatever upstream would store.
     `foreign` is asked in the dialect's place, if there is one.
     """
 
-    policy: Policy
+    policy: Task
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
@@ -177,8 +180,12 @@ class Engine(msgspec.Struct, frozen=True):
             number, machine = course.start(self._task())
             if course.state.is_final:  # refused: there were too many
                 break
-            attempt, completion, random = self._live(execute(number, machine), number, course.settings)
-            attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
+            life = execute(number, machine)
+            attempt, completion, random = self._live(life, number, course.settings)
+            if life.mistake is None:
+                attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
+            else:
+                course.withdraw(attempt, life.mistake)
             if observe:
                 observe(attempt)
         return course.result()
@@ -200,6 +207,9 @@ class Engine(msgspec.Struct, frozen=True):
 
     def classify(self, life: Life, number: int, machine: str) -> tuple[Attempt, TaskError | None]:
         """Return the attempt without a decision, and the error thrown; the wait status outranks what was said."""
+        if life.mistake is not None:
+            error = TaskError(Kind.BUILT_IN, name=InvalidInputError.__name__, message=life.mistake, stack_trace="")
+            return Attempt(number, machine, life.evidence, error, MISTAKE, "callers_mistake"), None
         found = self._judge().classify(life.evidence)
         thrown = life.thrown if found.error is None else None
         if thrown:
@@ -245,8 +255,8 @@ class _Course:
         return attempt
 
     def recover(self, now_ms: float, random: Callable[[], float]) -> None:
-        """An attempt or a dequeue that was under way when the journal ends has stalled."""
-        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING}:
+        """An attempt or a dequeue that was under way when the journal ends has stalled; a cancel was not confirmed."""
+        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING, Execution.PENDING_CANCEL}:
             self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
 
     def start(self, task: Task) -> tuple[int, str]:
@@ -267,6 +277,12 @@ class _Course:
         attempt = self._step(given, attempt) or attempt
         self._attempts.append(attempt)
         return attempt
+
+    def withdraw(self, attempt: Attempt, reason: str) -> None:
+        """Cancel the run with the attempt that showed why: no dialect is asked, so there is no other."""
+        self._step(Input("cancel", self.state.snapshot, reason=reason), attempt)
+        self._attempts.append(attempt)
+        self._step(Input("complete", self.state.snapshot))
 
     def result(self) -> Run:
         """Return the run; one whose fault did not fire has proved nothing, whatever its exit status."""

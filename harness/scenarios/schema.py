@@ -8,17 +8,18 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from signal import Signals
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from harness.dialects.retry import Branch  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.engine.policy import Policy
 from harness.exceptions import InvalidInputError
 from harness.faults.catalogue import check_parameters, find
-from harness.supervisor.limits import MemoryBy, parse_bytes
+from harness.supervisor.limits import MemoryBy, check_timeout, parse_bytes
 from harness.wire.codes import Code, Dialect, Status
-from harness.wire.policy import PRESETS, parse_policy, refuse_unknown
+from harness.wire.policy import DEFAULT_PRESET, PRESETS
 
 ENDS = r"^(SIG[A-Z0-9+-]+|exited [0-9]{1,3}|did not fire|silent)$"
 STATUSES = rf"^(COMPLETED_SUCCESSFULLY|DID_NOT_FIRE|{'|'.join(Status)})$"
@@ -49,18 +50,22 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of it is where RLIMIT_DATA refuses.
     """
 
-    timeout_s: Annotated[float, Meta(gt=0)] = 20.0
+    timeout_s: float = 20.0
     memory_scale: Annotated[float, Meta(gt=0)] | None = None
     memory_by: MemoryBy = "auto"
     data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the user asked for: upstream's run.maxAttempts, the task's locked retry config, and the machine."""
+    """What the user asked for, word for word: an absent `retry` is no locked config, and nothing is filled in."""
 
-    max_attempts: Annotated[int, Meta(ge=0)] | None = None
-    retry: dict[str, object] | None = None
-    machine: str = "small-1x"
+    max_attempts: int | None = None
+    retry: dict[str, Any] | None = None
+    machine: str = DEFAULT_PRESET
+
+    def checked(self) -> Policy:
+        """Return it as the API has it. Raises InvalidInputError."""
+        return Policy(self.max_attempts, self.retry, self.machine)
 
 
 class HostsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -157,7 +162,7 @@ def _check(scenario: Scenario) -> None:
         if names.count(case.name) > 1:
             raise InvalidInputError(f"{where}.name: {case.name!r} is used twice")
         check_victim(case, where)
-        _check_policy(case, where)
+        _check_limits_and_policy(case, where)
         _check_expectations(case, where)
 
 
@@ -178,14 +183,13 @@ def check_victim(case: Case, where: str) -> None:
         raise InvalidInputError(f"{where}.limits.memory_scale: expected, since {fault.name} runs under a limit only")
 
 
-def _check_policy(case: Case, where: str) -> None:
-    if case.policy.machine not in PRESETS:
-        raise InvalidInputError(f"{where}.policy.machine: expected one of {', '.join(PRESETS)}")
+def _check_limits_and_policy(case: Case, where: str) -> None:
+    """In the words that the API has for them, since the types check themselves."""
+    check_timeout(case.limits.timeout_s, f"{where}.limits.timeout_s")
     try:
-        parse_policy(case.policy.retry)
-        refuse_unknown(case.policy.retry)
-    except ValueError as error:
-        raise InvalidInputError(f"{where}.policy.retry: {error}") from error
+        case.policy.checked()
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}.{error}") from error
 
 
 def _check_expectations(case: Case, where: str) -> None:

@@ -17,7 +17,7 @@ from harness.supervisor.backtrace import CoreTrap
 from harness.supervisor.guard import INHERITED, Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
-from harness.supervisor.limits import Enforcement, Limits, enforce
+from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from harness.supervisor.stop import Stop
 
 GRACE_S = 0.5
-LONGEST_S = 10**9
-
 Stdin = Literal["null", "inherit"]
 
 
