@@ -45,22 +45,22 @@ TABLE = {
         died("SIGKILL", ended_by=EndedBy.DEADLINE, memory=Memory(oom_kills=0, stuck_in_oom=True)),
         "timeout, stuck in the memory cgroup's OOM",
     ),
-    "6 crashed before the kill": (died("SIGSEGV", ended_by=EndedBy.DEADLINE, fault=NULL), "null_dereference"),
+    "6 crashed before the kill": (died("SIGSEGV", ended_by=EndedBy.DEADLINE, faults=(NULL,)), "null_dereference"),
     "7 OOM kill and our kill": (
         died("SIGKILL", ended_by=EndedBy.DEADLINE, memory=Memory(oom_kills=1)),
         "ambiguous: OOM kill or deadline",
     ),
-    "8 NULL": (died("SIGSEGV", fault=NULL), "null_dereference"),
+    "8 NULL": (died("SIGSEGV", faults=(NULL,)), "null_dereference"),
     "9 NULL after a refusal": (
-        died("SIGSEGV", fault=NULL, memory=Memory(allocation_failures=1)),
+        died("SIGSEGV", faults=(NULL,), memory=Memory(allocation_failures=1)),
         "segv_after_allocation_failure",
     ),
     "10 NULL near the limit": (
-        died("SIGSEGV", fault=NULL, memory=Memory(limit_bytes=100, peak_rss_bytes=88, allocation_failures=0)),
+        died("SIGSEGV", faults=(NULL,), memory=Memory(limit_bytes=100, peak_rss_bytes=88, allocation_failures=0)),
         "null_dereference",
     ),
     "12 stack": (
-        died("SIGSEGV", fault=FaultRecord("SIGSEGV", "SEGV_MAPERR", 0x7FFF1000, stack_pointer=0x7FFF1010)),
+        died("SIGSEGV", faults=(FaultRecord("SIGSEGV", "SEGV_MAPERR", 0x7FFF1000, stack_pointer=0x7FFF1010),)),
         "stack_overflow",
     ),
     "13 helper OOM-killed, exit 0": (
@@ -68,7 +68,7 @@ TABLE = {
         "completed, and a helper process was OOM-killed",
     ),
     "14 helper OOM-killed, then NULL": (
-        died("SIGSEGV", fault=NULL, memory=Memory(oom_kills=1)),
+        died("SIGSEGV", faults=(NULL,), memory=Memory(oom_kills=1)),
         "null_dereference, and a helper process was OOM-killed",
     ),
     "15 checked malloc": (left(12, memory=Memory(allocation_failures=1)), "exit_status"),
@@ -77,17 +77,17 @@ TABLE = {
         "abort_after_allocation_failure",
     ),
     "17 SEGV by kill(2)": (
-        died("SIGSEGV", fault=FaultRecord("SIGSEGV", "SI_USER", sender=7)),
+        died("SIGSEGV", faults=(FaultRecord("SIGSEGV", "SI_USER", sender=7),)),
         "signal_was_sent",
     ),
     "17 passed on by a handler": (
-        died("SIGSEGV", fault=FaultRecord("SIGSEGV", "SI_TKILL", sender=7)),
+        died("SIGSEGV", faults=(FaultRecord("SIGSEGV", "SI_TKILL", sender=7),)),
         "segv_raised_by_itself",
     ),
     "18 SEGV without a record": (died("SIGSEGV"), "segv_without_record"),
     "19 exit 139": (left(139), "exit_139_as_a_shell_reports_SIGSEGV"),
-    "20 double free": (died("SIGABRT", fault=FaultRecord("SIGABRT", "SI_TKILL", sender=7)), "abort"),
-    "21 bus error": (died("SIGBUS", fault=FaultRecord("SIGBUS", "BUS_ADRERR", 4096)), "bus_error"),
+    "20 double free": (died("SIGABRT", faults=(FaultRecord("SIGABRT", "SI_TKILL", sender=7),)), "abort"),
+    "21 bus error": (died("SIGBUS", faults=(FaultRecord("SIGBUS", "BUS_ADRERR", 4096),)), "bus_error"),
     "22 OOM from outside": (died("SIGKILL", memory=OUTER_OOM), "oom_kill_from_outside_the_limit"),
     "22 the peak not known": (
         died("SIGKILL", memory=Memory(oom_kills=1, limited_by="cgroup", limit_bytes=64 << 20)),
@@ -179,19 +179,21 @@ terminations: st.SearchStrategy[Termination] = st.one_of(
     st.integers(0, 255).map(Exited),
     st.sampled_from(["SIGSEGV", "SIGABRT", "SIGKILL", "SIGTERM", "SIGBUS", "SIGFPE", "SIGILL", "SIG40"]).map(Signaled),
 )
-faults = st.builds(
+records = st.builds(
     FaultRecord,
     signal=st.sampled_from(["SIGSEGV", "SIGBUS"]),
     code=st.sampled_from([None, "SEGV_MAPERR", "SEGV_ACCERR", "SI_USER", "SI_KERNEL", "CODE_9"]),
     address=st.none() | st.integers(0, 2**64 - 1),
     stack_pointer=st.none() | st.integers(0, 2**64 - 1),
+    returned=st.booleans(),
+    left=st.booleans(),
 )
 evidences = st.builds(
     Evidence,
     termination=terminations,
     ended_by=st.sampled_from(EndedBy),
     witness=st.none() | st.sampled_from(Witness),
-    fault=st.none() | faults,
+    faults=st.lists(records, max_size=8).map(tuple),
     memory=st.builds(
         Memory, oom_kills=st.none() | st.integers(0, 3), allocation_failures=st.none() | st.integers(0, 3)
     ),
@@ -237,4 +239,4 @@ def test_rule_names_are_unique(dialect: Dialect) -> None:
 def test_a_stack_overflows_downwards(distance: int, expected: str) -> None:
     """An address below the stack pointer is the stack's; a page above it may be anybody's."""
     record = FaultRecord("SIGSEGV", "SEGV_MAPERR", 0x7FFF00000 + distance, stack_pointer=0x7FFF00000)
-    assert cause(died("SIGSEGV", fault=record)) == expected
+    assert cause(died("SIGSEGV", faults=(record,))) == expected

@@ -133,7 +133,7 @@ def evidence(draw: random.Random) -> Evidence:
         Signaled(signal) if draw.random() < 0.5 else left,
         ended_by=draw.choice([EndedBy.SELF, *EndedBy]),
         witness=draw.choice([None, None, *Witness]),
-        fault=draw.choice([None, fault]),
+        faults=draw.choice([(), (fault,)]),
         memory=draw.choice([Memory(), memory]),
         stderr=draw.choice(["", "", HANDLER, *HEAP_TEXTS, "SIGTERM"]),
     )

@@ -182,7 +182,7 @@ def _record_cause(fault: FaultRecord) -> str:
     if fault.code == RAISED:
         return "segv_raised_by_itself"
     where = address_class(fault)
-    if where == "null" and fault.code == "SEGV_MAPERR":
+    if where == "null" and fault.code in (None, "SEGV_MAPERR"):
         return "null_dereference"
     if where == "stack":
         return "stack_overflow"

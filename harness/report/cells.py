@@ -35,17 +35,17 @@ MEMORIES: Final = {
     "an allocation refused": REFUSED,
     "no OOM counted": NOT_KILLED,
 }
-FAULTS: Final = {"": None, "a null address": NULL, "sent by kill(2)": SENT}
+FAULTS: Final = {"": (), "a null address": (NULL,), "sent by kill(2)": (SENT,)}
 STDERRS: Final = {"": "", "stderr says OOMErrorHandler": "OOMErrorHandler", "stderr says heap limit": OOM_TEXTS[1]}
 
 
 def sweep() -> Iterator[tuple[str, Evidence]]:
     """Every combination of what the rules look at, in words and as evidence; the plainest first."""
     combined = itertools.product(EndedBy, STDERRS.items(), MEMORIES.items(), FAULTS.items(), ENDS)
-    for by, (said, text), (counted, memory), (seen, fault), end in combined:
+    for by, (said, text), (counted, memory), (seen, faults), end in combined:
         asked = "" if by is EndedBy.SELF else f"{by.value} asked for"
         words = ", ".join(filter(None, (str(end), asked, said, counted, seen)))
-        yield words, Evidence(end, by, stderr=text, memory=memory, fault=fault, witness=Witness.ARMED)
+        yield words, Evidence(end, by, stderr=text, memory=memory, faults=faults, witness=Witness.ARMED)
 
 
 def rules(evidence: Evidence) -> tuple[str, str]:

@@ -20,11 +20,11 @@ POLICY = {"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}, "randomize"
 RUN = RunSettings(3, POLICY, "small-1x")
 
 DEATHS: dict[str, Evidence] = {
-    "SIGSEGV at a null address": Evidence(Signaled("SIGSEGV"), fault=NULL),
-    "SIGSEGV after a refused allocation": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=REFUSED),
-    "SIGSEGV sent by kill(2)": Evidence(Signaled("SIGSEGV"), fault=SENT),
-    "SIGSEGV, a helper was OOM-killed": Evidence(Signaled("SIGSEGV"), fault=NULL, memory=OWN),
-    "SIGSEGV in the deadline's window": Evidence(Signaled("SIGSEGV"), ended_by=EndedBy.DEADLINE, fault=NULL),
+    "SIGSEGV at a null address": Evidence(Signaled("SIGSEGV"), faults=(NULL,)),
+    "SIGSEGV after a refused allocation": Evidence(Signaled("SIGSEGV"), faults=(NULL,), memory=REFUSED),
+    "SIGSEGV sent by kill(2)": Evidence(Signaled("SIGSEGV"), faults=(SENT,)),
+    "SIGSEGV, a helper was OOM-killed": Evidence(Signaled("SIGSEGV"), faults=(NULL,), memory=OWN),
+    "SIGSEGV in the deadline's window": Evidence(Signaled("SIGSEGV"), ended_by=EndedBy.DEADLINE, faults=(NULL,)),
     "SIGABRT": Evidence(Signaled("SIGABRT")),
     "SIGABRT after a refused allocation": Evidence(Signaled("SIGABRT"), memory=REFUSED),
     "SIGABRT, JavaScript heap limit": Evidence(Signaled("SIGABRT"), stderr="Reached heap limit"),
@@ -46,7 +46,7 @@ DEATHS: dict[str, Evidence] = {
     "exit 0 before the work was done": Evidence(Exited(0), witness=Witness.ARMED),
     "exit 1 in the deadline's window": Evidence(Exited(1), ended_by=EndedBy.DEADLINE),
     "exit 1, stderr says OOMErrorHandler": Evidence(Exited(1), stderr="OOMErrorHandler"),
-    "SIGSEGV, stderr says OOMErrorHandler": Evidence(Signaled("SIGSEGV"), fault=NULL, stderr="OOMErrorHandler"),
+    "SIGSEGV, stderr says OOMErrorHandler": Evidence(Signaled("SIGSEGV"), faults=(NULL,), stderr="OOMErrorHandler"),
 }
 """What a first attempt can die of, by the evidence that tells it apart."""
 

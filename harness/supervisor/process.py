@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Host, Memory, Signaled, Termination, Witness
+from harness.evidence import EndedBy, Evidence, Exited, Host, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload, terminal
 from harness.supervisor.attend import INTENTS, Audience, attend
@@ -178,7 +178,7 @@ def _evidence(
         termination=decode_status(report.wait_status),
         ended_by=INTENTS[report.intent],
         witness=contents.witness if contents else None,
-        fault=_matching(contents.fault if contents else None, report),
+        faults=contents.faults if contents else (),
         memory=_memory(report, contents, enforcement),
         stdout=output[0],
         stderr=output[1],
@@ -186,12 +186,6 @@ def _evidence(
         cpu_s=report.cpu_us / 1e6,
         survivors=report.survivors,
     )
-
-
-def _matching(fault: FaultRecord | None, report: Report) -> FaultRecord | None:
-    """Keep a record only if the process died of the signal it tells of: the wait status outranks the box."""
-    died_of = box.signal_name(os.WTERMSIG(report.wait_status)) if os.WIFSIGNALED(report.wait_status) else None
-    return fault if fault and fault.signal == died_of else None
 
 
 def _checked(victim: Victim, contents: box.Contents | None, evidence: Evidence) -> Evidence:

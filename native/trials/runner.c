@@ -8,13 +8,15 @@
  *   runner --exec-limit COUNT COMMAND...   the same with vfork and exec of COMMAND
  *
  * The script of the Python host takes the same. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "box/blackbox.h"
+#include "box/victim.h"
+#include "faults/faults.h"
 #include "trials/zygote.h"
 
 enum { BOX_FD = 4, SOCKET_FD = 4 };
