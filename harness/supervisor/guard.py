@@ -30,6 +30,7 @@ INHERITED: Final = 0  # the descriptor of our own standard input
 FIRST_FREE_FD = 10  # ours are moved above the descriptors that a victim is given
 PATIENCE_S = 10.0  # what a guard may take to clear away
 KILLED_S = 2.0
+LOOK_EVERY_S = 0.01
 CHUNK_BYTES = 65536
 REPORT = struct.Struct("<IiiiIiiiii5Q")
 NOTE = struct.Struct("<IIIi")
@@ -138,8 +139,8 @@ class Guard:
         options: Sequence[str],
         env: Mapping[str, str],
         page: int | None = None,
-        channel: int | None = None,
         *,
+        channel: int | None = None,
         stdin: int | None = None,
         clean: bool = True,
     ) -> None:
@@ -244,11 +245,18 @@ class Guard:
             self._ours.close()
 
     def _is_gone(self, patience_s: float) -> bool:
-        """Reap it, if it ends in time; where SIGCHLD is ignored, the kernel does."""
+        """Reap it, if it ends in time; where SIGCHLD is ignored, the kernel does.
+
+        One that somebody traces has ended for us only when they have looked at it.
+        """
+        end_s = time.monotonic() + patience_s
         if self.pidfd is not None:
             _wait_readable(self.pidfd, patience_s)
         with suppress(ChildProcessError):
-            return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            while not os.waitpid(self.pid, os.WNOHANG)[0]:
+                if time.monotonic() > end_s:
+                    return False
+                time.sleep(LOOK_EVERY_S)
         return True
 
     def _await_silence(self) -> None:
@@ -266,9 +274,10 @@ def _copy(fd: int, theirs: ExitStack) -> int:
     return copy
 
 
-def _is_open(fd: int) -> bool:
+def _is_inherited(fd: int) -> bool:
+    """Whether it was given to us, to be given on: where it is closed, one of our own may have its number."""
     with suppress(OSError):
-        return fcntl.fcntl(fd, fcntl.F_GETFD) >= 0
+        return os.get_inheritable(fd)
     return False
 
 
@@ -277,7 +286,7 @@ def _spawn(argv: list[str], env: Mapping[str, str], given: Mapping[int, int], st
     actions: list[tuple[int | str, ...]] = []
     if stdin is None:
         actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
-    elif stdin != INHERITED or _is_open(INHERITED):
+    elif stdin != INHERITED or _is_inherited(INHERITED):
         actions.append((os.POSIX_SPAWN_DUP2, stdin, 0))
     actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in given.items()]
     return os.posix_spawn(argv[0], argv, dict(env), file_actions=actions, setpgroup=0)

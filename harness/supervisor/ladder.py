@@ -19,7 +19,7 @@ Wanted = Literal["auto", "namespace", "bare"]
 class Containment(msgspec.Struct, frozen=True):
     """What holds a victim.
 
-    `namespace`: it has PID and mount namespaces of its own, with an init of ours; nothing leaves, and one kill ends all.
+    `namespace`: it has PID and mount namespaces of its own, with an init of ours; nothing leaves, one kill ends all.
     Otherwise two processes watch over it and over each other, inherit what it leaves behind, and sweep that.
     `reason` says why there is no namespace.
     """

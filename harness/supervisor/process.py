@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.5
 Stdin = Literal["null", "inherit"]
+STDIN = {"null": None, "inherit": INHERITED}
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -95,13 +97,8 @@ def supervise(
     InvalidInputError for a time or size that is none; and KeyboardInterrupt when Ctrl-C has ended a victim that had
     the terminal.
     """
-    if isinstance(command, str):
-        raise InvalidInputError(f"command: expected a list of words, not the string {command!r}")
-    victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
+    victim, argv = _victim(command)
     enforcement, held = enforce(limits), contain(containment)
-    argv = victim.argv if isinstance(victim, Command) else [*host_command(victim.host), *victim.words()]
-    if not argv:
-        raise InfraError("the command is empty")
     env, ours = os.environ if env is None else env, isinstance(victim, Shot)
     no_box = "" if ours else preload.why_not(argv[0], env) if black_box else preload.OFF
     options = [
@@ -110,24 +107,19 @@ def supervise(
         *_deadline_options(deadline_s, grace_s),
         *(["--namespace"] if held.namespace else []),
         *([] if no_box or ours else preload.options()),
-        *(terminal.guard_options() if in_terminal else []),
     ]
     with ExitStack() as stack:
         page = None if no_box else box.create(memory_limited=enforcement.by != "none")
         if page is not None:
             stack.callback(os.close, page)
         trap = stack.enter_context(CoreTrap(own_folder=ours)) if backtrace else None
+        options += trap.options() if trap else []
         if journal:
             journal.started()
-        if in_terminal:
-            stack.callback(terminal.reclaim)
-        fd = INHERITED if stdin == "inherit" else None
-        options += trap.options() if trap else []
-        with Guard(argv, options, env, page, channel, stdin=fd, clean=ours) as guard, terminal.unhindered():
-            report, out, err = attend(guard, Audience(stop, relay, journal))
+        start = partial(Guard, argv, env=env, page=page, channel=channel, stdin=STDIN[stdin], clean=ours)
+        life = _in_terminal if in_terminal else _anywhere
+        report, out, err = life(start, options, Audience(stop, relay, journal))
         check(report, argv)
-        if report.had_terminal and report.wait_status == signal.SIGINT:
-            terminal.interrupt()
         contents = box.read(page) if page is not None else None
         frames = trap.text() if trap and os.WIFSIGNALED(report.wait_status) else None
     evidence = _evidence(report, contents, enforcement, (out, err))
@@ -136,6 +128,39 @@ def supervise(
         return msgspec.structs.replace(evidence, witness=None, black_box=preload.state(contents, no_box))
     evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
     return _checked(victim, contents, evidence)
+
+
+def _victim(command: Victim | Sequence[str]) -> tuple[Victim, Sequence[str]]:
+    """Return what is to live, and the words that start it."""
+    if isinstance(command, str):
+        raise InvalidInputError(f"command: expected a list of words, not the string {command!r}")
+    victim = command if isinstance(command, Command | Shot) else Command(tuple(command))
+    argv = victim.argv if isinstance(victim, Command) else [*host_command(victim.host), *victim.words()]
+    if not argv:
+        raise InfraError("the command is empty")
+    return victim, argv
+
+
+def _anywhere(start: Callable[[list[str]], Guard], options: list[str], audience: Audience) -> tuple[Report, str, str]:
+    """Live a life, and tell its report and the ends of its output."""
+    with start(options) as guard:
+        return attend(guard, audience)
+
+
+def _in_terminal(
+    start: Callable[[list[str]], Guard], options: list[str], audience: Audience
+) -> tuple[Report, str, str]:
+    """Do the same with the terminal lent. Raises KeyboardInterrupt when that is what has ended the victim."""
+    try:
+        with start([*options, *terminal.guard_options()]) as guard, terminal.unhindered():
+            seen = attend(guard, audience)
+    except BaseException:
+        terminal.reclaim()
+        raise
+    report = seen[0]
+    if report.had_terminal and not report.failed_step and report.wait_status == signal.SIGINT:
+        terminal.interrupt()
+    return seen
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:

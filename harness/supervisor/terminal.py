@@ -10,12 +10,13 @@ import os
 import signal
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TTY = "/dev/tty"
+DEAD = "ZX"
 
 
 def guard_options() -> list[str]:
@@ -31,20 +32,29 @@ def guard_options() -> list[str]:
     return ["--terminal", "at-need" if _companions() else "at-once"]
 
 
-def _companions() -> set[int]:
-    """Other processes of our group, but for our ancestors."""
-    parents, group = {}, set()
+class _Process(NamedTuple):
+    pid: int
+    state: str
+    parent: int
+    group: int
+
+
+def _processes() -> Iterator[_Process]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
-                fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                parents[int(folder.name)] = int(fields[1])
-                if int(fields[2]) == os.getpgrp():
-                    group.add(int(folder.name))
-    one: int | None = os.getpid()
-    while one is not None:
-        group.discard(one)
-        one = parents.get(one)
+                state, parent, group = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
+                yield _Process(int(folder.name), state, int(parent), int(group))
+
+
+def _companions() -> set[int]:
+    """Other processes of our group, but for our ancestors."""
+    found = {one.pid: one for one in _processes()}
+    group = {one.pid for one in found.values() if one.group == os.getpgrp()}
+    ancestor = found.get(os.getpid())
+    while ancestor:
+        group.discard(ancestor.pid)
+        ancestor = found.get(ancestor.parent)
     return group
 
 
@@ -70,21 +80,12 @@ def interrupt() -> None:
 
 
 def reclaim() -> None:
-    """Take the terminal from a group that is no more: a guard that was killed did not give it back."""
+    """Take the terminal from a group in which nobody lives: a guard that was killed did not give it back."""
     with suppress(OSError), unhindered():
         fd = os.open(TTY, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         try:
-            if not _exists(os.tcgetpgrp(fd)):
+            holder = os.tcgetpgrp(fd)
+            if not any(one.group == holder and one.state not in DEAD for one in _processes()):
                 os.tcsetpgrp(fd, os.getpgrp())
         finally:
             os.close(fd)
-
-
-def _exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

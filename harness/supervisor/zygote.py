@@ -13,12 +13,12 @@ import msgspec
 from harness.evidence import EndedBy, Evidence, Host, Memory, Start, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box
+from harness.supervisor.attend import INTENTS
 from harness.supervisor.guard import Guard, Report
 from harness.supervisor.ladder import Containment, Wanted, contain, process_options
 from harness.supervisor.launch import MODES, zygote_command
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
-from harness.supervisor.attend import INTENTS
 from harness.supervisor.process import GRACE_S, Shot, allocation_failures, decode_status, milliseconds
 
 if TYPE_CHECKING:

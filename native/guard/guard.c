@@ -59,24 +59,19 @@ static void dismiss(struct life *life, pid_t *pid) {
     *pid = 0;
 }
 
-/* What a parent says last. Other words may wait there too, but not for ever. */
-static int hear_gone(int line, struct word *word) {
-    const uint64_t end_ns = now_ns() + WORD_MS * (uint64_t)1000000u;
-    if (line < 0 || say(line, &(struct word){.kind = LET_GO}) != 0) return -1;
-    do {
-        if (now_ns() > end_ns || hear(line, word, NULL, WORD_MS) != 0) return -1;
-    } while (word->kind != GONE);
+static int ask_for_victim(int line, struct word *word) {
+    if (line < 0 || ask(line, &(struct word){.kind = LET_GO}, GONE, word, WORD_MS) != 0) return -1;
     return word->error ? -1 : 0;
 }
 
 /* By its parent; where that is dead, or does not answer and so is killed, by whoever inherits the victim: init, or we. */
 static int let_victim_go(struct life *life, struct word *word) {
     if (life->parent.pid) kill(life->parent.pid, SIGCONT);
-    if (hear_gone(life->parent.line, word) == 0) return 0;
+    if (ask_for_victim(life->parent.line, word) == 0) return 0;
     dismiss(life, &life->parent.pid);
     if (!life->init.pid) return reap_victim(life->parent.victim, word);
     kill(life->init.pid, SIGCONT);
-    return hear_gone(life->init.line, word);
+    return ask_for_victim(life->init.line, word);
 }
 
 /* What it could not do on its way to the exec it has told before it ended. */
@@ -91,13 +86,13 @@ static int has_failed(struct life *life) {
 static void see_off(struct life *life) {
     struct report *report = life->report;
     struct word word;
-    int shown = 0;
-    enum shown is_shown = shown_status(life->proc, life->parent.victim, &shown);
+    int status = 0;
+    enum shown shown = shown_status(life->proc, life->parent.victim, &status);
     report->ended_ns = now_ns();
     if (has_failed(life)) return;
     if (let_victim_go(life, &word) != 0)
         life->failure = (struct failure){STEP_LOST, 0};
-    else if (is_shown && shown != word.number)
+    else if (shown == ABSENT || (shown == SHOWN && status != word.number))
         life->failure = (struct failure){STEP_DOUBT, 0};
     report->wait_status = word.number;
     report->peak_rss_bytes = word.peak_rss_bytes;
@@ -109,8 +104,7 @@ static int sweep(struct life *life) {
     struct word word;
     if (!life->init.pid) return kill_survivors(0);
     kill(life->init.pid, SIGCONT);
-    if (say(life->init.line, &(struct word){.kind = SWEEP}) != 0) return -1;
-    if (hear(life->init.line, &word, NULL, SWEEP_MS) != 0 || word.kind != SWEPT) return -1;
+    if (ask(life->init.line, &(struct word){.kind = SWEEP}, SWEPT, &word, SWEEP_MS) != 0) return -1;
     return reap(life->init.pid, END_MS) == 0 ? (life->init.pid = 0, word.survivors) : -1;
 }
 
@@ -124,7 +118,7 @@ static void clear_away(struct life *life) {
 
 static void conclude(struct life *life) {
     struct report *report = life->report;
-    if (!life->failure.step) see_off(life);
+    if (life->has_ended) see_off(life);
     clear_away(life);
     if (life->order->box_file) unlink(life->order->box_file);
     report->had_terminal = life->terminal.borrower != 0;

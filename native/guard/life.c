@@ -111,8 +111,10 @@ static void ring(struct life *life) {
 
 /* --- words of others --- */
 
+/* Whoever ran the supervisor may want the terminal at once. */
 static void abandon(struct life *life) {
     life->is_abandoned = 1;
+    take_terminal_back(&life->terminal, 1);
     if (!life->report->intent) life->report->intent = INTENT_ABANDONED;
     if (life->rung < KILL) climb(life, KILL);
 }
@@ -156,11 +158,11 @@ static void stopped(struct life *life, int signal_number) {
     }
 }
 
-/* Whether the line is still held. */
+/* Whether the line is still held. That something failed only the victim may say, and only until its exec. */
 static int heed(struct life *life, int line) {
     struct word word;
     if (hear(line, &word, NULL, 0) != 0) return 0;
-    if (word.kind == FAILED) lose(life, (enum step)word.number, word.error);
+    if (word.kind == FAILED && line == life->parent.victim_line) lose(life, (enum step)word.number, word.error);
     if (word.kind == STOPPED) stopped(life, word.number);
     return 1;
 }
@@ -187,7 +189,10 @@ void watch(struct life *life) {
     };
     for (climb(life, LIVING); life->rung != LOST;) {
         int ready = poll(polled, POLLED, milliseconds_until(life->alarm_ns));
-        if (polled[VICTIM].revents) return;
+        if (polled[VICTIM].revents) {
+            life->has_ended = 1;
+            return;
+        }
         if (ready == 0) ring(life);
         heed_all(life, polled);
     }

@@ -35,7 +35,7 @@ struct life {
     enum rung rung;
     uint64_t alarm_ns; /* when the rung is left without a word */
     int refusal;       /* why the last signal did not reach the victim */
-    int is_abandoned;
+    int is_abandoned, has_ended;
     struct failure failure;
 };
 

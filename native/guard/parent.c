@@ -14,13 +14,14 @@ enum { PATIENCE_MS = 10000 };
 
 /* A guard that is gone can't end the victim any more, nor what that leaves behind. */
 static _Noreturn void serve(struct charge *charge, int has_init) {
-    struct word word;
-    if (hear_beside_children(charge->line, &word, look_after_children, charge) == 0 && word.kind == LET_GO) {
-        let_go(charge);
-    } else {
+    struct word word = {.kind = NOTHING};
+    while (word.kind != LET_GO) {
+        if (hear_beside_children(charge->line, &word, look_after_children, charge) == 0) continue;
         kill(charge->victim, SIGKILL);
         if (!has_init) kill_survivors(0);
+        _exit(1);
     }
+    let_go(charge);
     _exit(0);
 }
 

@@ -3,10 +3,18 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char ignored[NSIG];
 static sigset_t blocked;
+
+/* The C library's own two, of which sigaction() knows nothing: its posix_spawn() has them ignored. */
+static void reset_internal_signals(void) {
+    static const unsigned long plain[8];
+    for (int number = SIGSYS + 1; number < SIGRTMIN; number++)
+        syscall(SYS_rt_sigaction, number, plain, NULL, NSIG / 8);
+}
 
 void set_signals_aside(void) {
     const struct sigaction plain = {.sa_handler = SIG_DFL};
@@ -16,6 +24,7 @@ void set_signals_aside(void) {
     sigprocmask(SIG_SETMASK, &all, &blocked);
     for (int number = 1; number < NSIG; number++)
         if (sigaction(number, &plain, &before) == 0) ignored[number] = before.sa_handler == SIG_IGN;
+    reset_internal_signals();
 }
 
 void give_signals_back(int clean) {

@@ -9,6 +9,8 @@
 
 #include "guard/signals.h"
 
+enum { MOST_STALE = 1000 }; /* whoever says more than that is to be waited for no longer */
+
 int open_line(int ends[2]) {
     int on = 1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -1;
@@ -36,9 +38,21 @@ int hear(int fd, struct word *word, pid_t *speaker, int patience_ms) {
     struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     struct pollfd polled = {.fd = fd, .events = POLLIN};
     if (poll(&polled, 1, patience_ms) == 0) return errno = ETIMEDOUT, -1;
-    if (recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *word) return errno = EPIPE, -1;
+    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length <= 0) return errno = EPIPE, -1;
+    if (length != (ssize_t)sizeof *word) word->kind = NOTHING;
     if (speaker) *speaker = sender_of(&message);
     return 0;
+}
+
+int ask(int fd, const struct word *word, enum kind answer, struct word *heard, int patience_ms) {
+    for (int stale = 0; stale < MOST_STALE && hear(fd, heard, NULL, 0) == 0; stale++) continue;
+    if (say(fd, word) != 0) return -1;
+    for (int others = 0; others < MOST_STALE; others++) {
+        if (hear(fd, heard, NULL, patience_ms) != 0) return -1;
+        if (heard->kind == answer) return 0;
+    }
+    return -1;
 }
 
 int hear_beside_children(int fd, struct word *word, void (*changed)(void *), void *context) {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 enum kind {
+    NOTHING, /* somebody who has no say: not to be heeded */
     HELLO,   /* victim: I am here, and wait; `number` is what it calls itself */
     GO,      /* guard: become what you are to be */
     FAILED,  /* victim or parent: `number` is the step, `error` its errno */
@@ -32,7 +33,10 @@ int say(int fd, const struct word *word);
  * our own namespace. 0; or -1 with ETIMEDOUT, or with EPIPE where nobody holds the other end. */
 int hear(int fd, struct word *word, pid_t *speaker, int patience_ms);
 
-/* The same, for ever, and tells `changed` whenever a child has ended, stopped or gone on. */
+/* Says `word` and waits for one of kind `answer` in that time. What was said before is nobody's answer. 0, or -1. */
+int ask(int fd, const struct word *word, enum kind answer, struct word *heard, int patience_ms);
+
+/* As hear(), for ever, and tells `changed` whenever a child has ended, stopped or gone on. */
 int hear_beside_children(int fd, struct word *word, void (*changed)(void *), void *context);
 
 /* Closes every descriptor but these. */
