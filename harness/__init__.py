@@ -1,13 +1,15 @@
 """Native crashes made for real, supervised, classified and judged."""
 
 from harness.api import run, run_async
+from harness.dialects.protocol import Dialect
 from harness.engine.call import call
 from harness.engine.loop import Attempt, Run
 from harness.engine.policy import Policy
 from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
 from harness.faults.shot import Fault
+from harness.refusals.calling import sweep
+from harness.refusals.window import window
 from harness.supervisor import Limits
-from harness.wire.codes import Dialect
 
 __all__ = [
     "Attempt",
@@ -23,4 +25,6 @@ __all__ = [
     "call",
     "run",
     "run_async",
+    "sweep",
+    "window",
 ]

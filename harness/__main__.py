@@ -15,9 +15,11 @@ def run() -> int:
 
     from harness.cli.program import program  # noqa: PLC0415 -- as above
     from harness.exceptions import HarnessError  # noqa: PLC0415 -- as above
+    from harness.supervisor.interrupt import terminable  # noqa: PLC0415 -- as above
 
     try:
-        code = program(prog_name="crash-harness", standalone_mode=False)
+        with terminable():
+            code = program(prog_name="crash-harness", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

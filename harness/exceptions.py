@@ -15,23 +15,47 @@ MOST_SHOWN = 80
 
 
 class HarnessError(Exception):
-    """Root of all exceptions of this package."""
+    """Root of all exceptions of this package. `exit_code` is the one that the command line ends with.
+
+    try:
+        run = harness.run(["./job"], harness.Policy(3))
+    except harness.HarnessError as error:
+        sys.exit(f"no verdict: {error}")
+    """
 
     exit_code = 3
 
 
 class InvalidInputError(HarnessError):
-    """The user's input is wrong: a file, a key, a parameter. Says what, where and what was expected."""
+    """What the caller wrote is wrong: an argument, a file, a key. It says what, where and what was expected.
+
+    Nothing was run, but for a function whose result can't travel, which shows only once it has been called.
+
+        >>> harness.Policy(3, {"maxAttemps": 5})
+        InvalidInputError: policy.retry: there is no 'maxAttemps'; there are …; did you mean 'maxAttempts'?
+    """
 
     exit_code = 2
 
 
 class NotArmed(HarnessError):  # noqa: N818 -- the name is part of the public contract
-    """A fault was to be fired in a process that no supervisor has made a victim. Nothing was fired."""
+    """A fault was to be fired in a process that no supervisor has made a victim. Nothing was fired.
+
+    `harness.faults.fire.fire` raises it, so that a test suite or a service never crashes by a stray call:
+
+        with pytest.raises(harness.NotArmed):
+            fire("null_read")
+    """
 
 
 class InfraError(HarnessError):
-    """The harness itself could not do its job: a command that can't be executed, a limit that can't be set."""
+    """The harness itself could not do its job: a command that can't be executed, a limit that can't be set.
+
+    It says nothing about the job, and is never retried as if it did.
+
+        with pytest.raises(harness.InfraError, match="can't be executed"):
+            harness.run(["/no/such/program"])
+    """
 
 
 class JudgeError(HarnessError):
@@ -64,5 +88,7 @@ def shown(given: object) -> str:
     try:
         text = repr(given)
     except Exception:  # noqa: BLE001 -- it is the user's own object, and may do anything
-        text = f"a {type(given).__name__}"
+        text = f"a value of type {type(given).__name__}"
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

@@ -10,36 +10,94 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from harness.engine.loop import Run
     from harness.evidence import Evidence
     from harness.scenarios.campaign import Result
     from harness.scenarios.schema import Case, Scenario
     from harness.supervisor import Limits
 
 DEADLINE_S = 30.0
+pytest_plugins = ("harness.pytest_sweep",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that `crash-harness run` has, under names of their own."""
     group = parser.getgroup("crash-harness")
-    group.addoption("--crash-dialect", default="upstream-4.5", help="dialect that scenario files are judged under")
+    group.addoption(
+        "--crash-dialect",
+        help="dialect of scenario files: its name, or a judge of yours as module:function or cmd:PROGRAM;"
+        " the newest upstream's if not given",
+    )
     group.addoption("--crash-seed", type=int, help="replaces the seeds of scenario files")
     parser.addini("crash_scenarios", "folders whose *.toml files are scenarios", type="args", default=["scenarios"])
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an unknown dialect before anything runs."""
-    from harness.wire.codes import Dialect  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+    name = config.getoption("--crash-dialect")
+    if name is None:
+        return
+    from harness.dialects import parted  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+    from harness.exceptions import InvalidInputError  # noqa: PLC0415 -- as above
 
-    name, known = config.getoption("--crash-dialect"), [dialect.value for dialect in Dialect]
-    if name not in known:
-        raise pytest.UsageError(f"--crash-dialect: {name!r} is not one of {', '.join(known)}")
+    try:
+        parted(name)
+    except InvalidInputError as error:
+        raise pytest.UsageError(f"--crash-{error}") from error
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
     """Collect the TOML files of the scenario folders, and no other TOML file."""
     if file_path.suffix == ".toml" and file_path.parent.name in parent.config.getini("crash_scenarios"):
         return ScenarioFile.from_parent(parent, path=file_path)
+    if file_path.suffix == ".toml" and _names_an_engine(file_path):
+        return EngineFile.from_parent(parent, path=file_path)
     return None
+
+
+def _names_an_engine(path: Path) -> bool:
+    """Whether a TOML file has a table [engine] and an adapter in it; others are somebody else's."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return "[engine]" in lines and any(line.startswith("adapter") for line in lines)
+
+
+class EngineFile(pytest.File):
+    """One engine: its properties are the items. The first item that runs has the engine checked, for all of them."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Load the file; a mistake in it is one line, not a traceback."""
+        from harness.conformance.enginefile import load  # noqa: PLC0415
+        from harness.conformance.properties import ORDER  # noqa: PLC0415
+        from harness.exceptions import InvalidInputError  # noqa: PLC0415
+
+        try:
+            load(self.path)
+        except InvalidInputError as error:
+            raise self.CollectError(str(error)) from error
+        for name in ORDER:
+            yield PropertyItem.from_parent(self, name=name)
+
+
+class PropertyItem(pytest.Item):
+    """One property of an engine."""
+
+    def runtest(self) -> None:
+        """Judge it; what is known to fail must fail, and says so once it does not."""
+        from harness.conformance.session import answer  # noqa: PLC0415
+
+        asked = [one.name for one in self.session.items if one.parent is self.parent]
+        answered = answer(self.path, self.name, asked, self.config)
+        if answered.skip:
+            pytest.skip(answered.skip)
+        if answered.failure:
+            pytest.fail(answered.failure, pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Readable id: file and property."""
+        return self.path, None, f"{self.path.stem}[{self.name}]"
 
 
 class ScenarioFile(pytest.File):
@@ -75,13 +133,13 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Live the case; anything but PASS and SKIP is a failure."""
+        from harness.dialects import DEFAULT  # noqa: PLC0415
+        from harness.dialects.custom import opened  # noqa: PLC0415
         from harness.scenarios.campaign import Campaign  # noqa: PLC0415
         from harness.scenarios.verdict import Verdict  # noqa: PLC0415
-        from harness.wire.codes import Dialect  # noqa: PLC0415
 
-        dialect = Dialect(self.config.getoption("--crash-dialect"))
-        campaign = Campaign(dialect, self.config.getoption("--crash-seed"))
-        result = campaign.live(self.scenario, self.case)
+        with opened(self.config.getoption("--crash-dialect") or DEFAULT) as dialect:
+            result = Campaign(dialect, self.config.getoption("--crash-seed")).live(self.scenario, self.case)
         if result.judgement.verdict is Verdict.SKIP:
             pytest.skip("; ".join(result.judgement.reasons))
         if result.judgement.verdict is not Verdict.PASS:
@@ -112,8 +170,8 @@ def explain(result: Result) -> str:
 @pytest.fixture
 def fire_fault() -> Callable[..., Evidence]:
     """`fire_fault("null_read", offset=8) -> Evidence`: one shot in a fresh victim; also mode, limits, deadline_s."""
-    from harness.faults.catalogue import check_parameters, find  # noqa: PLC0415
-    from harness.supervisor import Limits, Shot, supervise  # noqa: PLC0415
+    from harness.faults.shot import Fault, check_limits  # noqa: PLC0415
+    from harness.supervisor import Limits, check_timeout, supervise  # noqa: PLC0415
 
     def fire(
         fault: str,
@@ -123,8 +181,9 @@ def fire_fault() -> Callable[..., Evidence]:
         deadline_s: float = DEADLINE_S,
         **parameters: int,
     ) -> Evidence:
-        check_parameters(find(fault), parameters)
-        return supervise(Shot(fault, mode, parameters), limits, deadline_s)
+        check_timeout(deadline_s, "deadline_s")
+        check_limits(fault, limits)
+        return supervise(Fault(fault, mode, parameters), limits, deadline_s)
 
     return fire
 
@@ -132,7 +191,7 @@ def fire_fault() -> Callable[..., Evidence]:
 @pytest.fixture
 def supervise_command() -> Callable[..., Evidence]:
     """`supervise_command(["python", "job.py"], deadline_s=10) -> Evidence`: one life of a command of yours."""
-    from harness.supervisor import Limits, supervise  # noqa: PLC0415
+    from harness.supervisor import Limits, check_timeout, supervise  # noqa: PLC0415
 
     def run(
         argv: Sequence[str],
@@ -140,6 +199,7 @@ def supervise_command() -> Callable[..., Evidence]:
         limits: Limits = Limits(),  # noqa: B008 -- frozen
         deadline_s: float = DEADLINE_S,
     ) -> Evidence:
+        check_timeout(deadline_s, "deadline_s")
         return supervise(argv, limits, deadline_s)
 
     return run
@@ -151,18 +211,37 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
 
     `case` may be left out where there is one only; `dialect` and `seed` are options.
     """
+    from harness.dialects import DEFAULT  # noqa: PLC0415
+    from harness.dialects.custom import opened  # noqa: PLC0415
     from harness.exceptions import InvalidInputError  # noqa: PLC0415
     from harness.scenarios.campaign import Campaign  # noqa: PLC0415
     from harness.scenarios.select import select  # noqa: PLC0415
-    from harness.wire.codes import Dialect  # noqa: PLC0415
 
-    default = request.config.getoption("--crash-dialect")
+    default = request.config.getoption("--crash-dialect") or DEFAULT
 
     def run(name: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
         (scenario,) = select([str(name)], case)
         if len(scenario.case) > 1:
             known = ", ".join(one.name for one in scenario.case)
             raise InvalidInputError(f"{name}: which case? there are {known}")
-        return Campaign(Dialect(dialect), seed).live(scenario, scenario.case[0])
+        with opened(dialect) as chosen:
+            return Campaign(chosen, seed).live(scenario, scenario.case[0])
 
     return run
+
+
+@pytest.fixture
+def run_job(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """`run_job(["./job"], Policy(3)) -> Run`: harness.run, under the dialect and seed of pytest's command line.
+
+    The job is a command, a function, a harness.call or a Fault. An attempt may take 30 seconds; all options of
+    harness.run are there.
+    """
+    from functools import partial  # noqa: PLC0415
+
+    from harness.api import run  # noqa: PLC0415
+    from harness.dialects import DEFAULT  # noqa: PLC0415
+
+    dialect = request.config.getoption("--crash-dialect") or DEFAULT
+    seed = request.config.getoption("--crash-seed") or 0
+    return partial(run, dialect=dialect, seed=seed, timeout_s=DEADLINE_S)

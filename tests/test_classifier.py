@@ -4,26 +4,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dialects.rules import RULES, classify
+from harness.dialects import BUILT_IN, find
+from harness.dialects.builtin import BuiltIn
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Termination, Witness
-from harness.wire.codes import Code, Dialect
-from harness.wire.errors import is_oom
+from harness.wire.codes import Code
 
-UPSTREAM = Dialect.UPSTREAM_4_5
-STRICT = Dialect.STRICT
+UPSTREAM = find("upstream-4.5")
+STRICT = find("strict")
 NULL = FaultRecord("SIGSEGV", "SEGV_MAPERR", 0)
 OUTER_OOM = Memory(oom_kills=1, limited_by="cgroup", limit_bytes=64 << 20, peak_cgroup_bytes=32 << 20)
 
 
-def code(evidence: Evidence, dialect: Dialect) -> str | None:
+def code(evidence: Evidence, dialect: BuiltIn) -> str | None:
     """Code of the raw error."""
-    error = classify(evidence, dialect).error
+    error = dialect.classify(evidence).error
     return str(error.code) if error else None
 
 
 def cause(evidence: Evidence) -> str:
     """Cause under strict."""
-    return classify(evidence, STRICT).cause
+    return STRICT.classify(evidence).cause
 
 
 def died(signal: str, **facts: object) -> Evidence:
@@ -147,32 +147,32 @@ UPSTREAM_CODES = [
 
 
 @pytest.mark.parametrize(("evidence", "expected", "shown"), UPSTREAM_CODES)
-@pytest.mark.parametrize("dialect", [Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5])
-def test_upstream_is_reproduced(evidence: Evidence, expected: Code, shown: str, dialect: Dialect) -> None:
+@pytest.mark.parametrize("dialect", [find("upstream-4.4"), find("upstream-4.5")])
+def test_upstream_is_reproduced(evidence: Evidence, expected: Code, shown: str, dialect: BuiltIn) -> None:
     """Both upstream dialects classify alike: flags first, then 137, stderr, SIGTERM, and the rest as one."""
     assert code(evidence, dialect) == expected
-    assert classify(evidence, dialect).cause == shown
+    assert dialect.classify(evidence).cause == shown
 
 
 def test_a_signal_death_is_code_minus_one() -> None:
     """Python's -9 would hide an OOM from upstream's test: the message says -1 for every signal."""
-    error = classify(died("SIGKILL"), UPSTREAM).error
+    error = UPSTREAM.classify(died("SIGKILL")).error
     assert error is not None
     assert error.message == "Process exited with code -1 after signal SIGKILL."
-    assert is_oom(error)
+    assert UPSTREAM.is_oom(error)
 
 
 def test_success_is_no_error() -> None:
     """Done, or the clean exit of a command of which nothing else is known."""
-    for dialect in Dialect:
-        assert classify(left(0), dialect).error is None
-        assert classify(left(0, witness=Witness.DONE), dialect).rule == "completed"
+    for dialect in BUILT_IN.values():
+        assert dialect.classify(left(0)).error is None
+        assert dialect.classify(left(0, witness=Witness.DONE)).rule == "completed"
 
 
 def test_a_fault_that_did_not_fire_has_its_own_rule() -> None:
     """It is neither a success nor an error."""
-    for dialect in Dialect:
-        assert classify(left(0, witness=Witness.DID_NOT_FIRE), dialect).rule == "did-not-fire"
+    for dialect in BUILT_IN.values():
+        assert dialect.classify(left(0, witness=Witness.DID_NOT_FIRE)).rule == "did-not-fire"
 
 
 terminations: st.SearchStrategy[Termination] = st.one_of(
@@ -201,10 +201,10 @@ evidences = st.builds(
 )
 
 
-@given(evidences, st.sampled_from(Dialect))
-def test_every_evidence_has_a_classification(evidence: Evidence, dialect: Dialect) -> None:
+@given(evidences, st.sampled_from(list(BUILT_IN.values())))
+def test_every_evidence_has_a_classification(evidence: Evidence, dialect: BuiltIn) -> None:
     """The tables are total, and only a success or an unfired fault has no error."""
-    found = classify(evidence, dialect)
+    found = dialect.classify(evidence)
     assert (found.error is None) == (found.rule in ("completed", "did-not-fire"))
     assert found.cause
 
@@ -219,10 +219,10 @@ def test_strict_calls_no_crash_a_timeout(evidence: Evidence) -> None:
         assert code(evidence, STRICT) not in (Code.MAX_DURATION_EXCEEDED, Code.TASK_RUN_CANCELLED)
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
-def test_rule_names_are_unique(dialect: Dialect) -> None:
+@pytest.mark.parametrize("dialect", list(BUILT_IN.values()))
+def test_rule_names_are_unique(dialect: BuiltIn) -> None:
     """A rule's name says which row answered."""
-    names = [rule.name for rule in RULES[dialect]]
+    names = [rule.name for rule in dialect.rules]
     assert len(names) == len(set(names))
 
 

@@ -93,7 +93,7 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
             "'no-such-scenario': No such file or directory, and no shipped scenario; those are abort",
         ),
         (["run", "controls", "--case", "nothing"], "no case is called 'nothing'"),
-        (["run", "--dialect", "upstream-9"], "'upstream-9' is not one of"),
+        (["run", "--dialect", "upstream-9"], "not 'upstream-9'"),
         (["faults", "nul_read"], "did you mean 'null_read'"),
         (["exec"], "Missing argument 'COMMAND...'"),
         (["exec", "--memory", "lots", "--", "true"], "'lots' is no size"),

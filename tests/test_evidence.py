@@ -3,9 +3,8 @@
 import msgspec
 import pytest
 
-from harness.dialects.rules import classify
+from harness.dialects import find
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Signaled, Termination, signature
-from harness.wire.codes import Dialect
 
 NULL = FaultRecord("SIGSEGV", "SEGV_MAPERR", 0, 7, module="libboom.so", offset=0x116E)
 CAUGHT = FaultRecord("SIGSEGV", "SEGV_ACCERR", 4096, 7, returned=True)
@@ -48,7 +47,7 @@ def test_a_line_from_before_the_chain_is_read() -> None:
     line = b'{"termination":{"kind":"signaled","signal":"SIGSEGV"},"fault":%b}' % record
     read = msgspec.json.decode(line, type=Evidence)
     assert read == Evidence(Signaled("SIGSEGV"), faults=(FaultRecord("SIGSEGV", "SEGV_MAPERR", 0),))
-    assert classify(read, Dialect.STRICT).cause == "null_dereference"
+    assert find("strict").classify(read).cause == "null_dereference"
     written = msgspec.json.encode(read)
     assert b'"fault":' not in written
     assert msgspec.json.decode(written, type=Evidence) == read
@@ -67,7 +66,7 @@ def test_a_chain_is_written_and_read_again() -> None:
 def test_what_perf_saw_is_classified_without_a_code() -> None:
     """It knows the address, and that the kernel could not serve it."""
     evidence = Evidence(Signaled("SIGSEGV"), faults=(UNSERVED,))
-    assert classify(evidence, Dialect.STRICT).cause == "null_dereference"
+    assert find("strict").classify(evidence).cause == "null_dereference"
     assert signature(evidence) == "SIGSEGV unknown null"
 
 

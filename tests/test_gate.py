@@ -1,14 +1,16 @@
 """Expectation against observation: values in, verdict out."""
 
+import msgspec
 import pytest
 
-from harness.dialects.retry import Branch
+from harness.dialects import BUILT_IN, find
 from harness.engine.loop import Engine, Life, Run
 from harness.engine.policy import Policy
 from harness.evidence import Evidence, Exited, Signaled, Witness
 from harness.scenarios.schema import Expectation, ExpectedAttempt
 from harness.scenarios.verdict import Verdict, exit_code, judge
-from harness.wire.codes import Code, Dialect
+from harness.wire.codes import Code
+from harness.wire.request import Branch
 
 CRASH = ExpectedAttempt("SIGSEGV", Code.TASK_PROCESS_SIGSEGV)
 DONE = ExpectedAttempt("exited 0")
@@ -17,7 +19,7 @@ DONE = ExpectedAttempt("exited 0")
 def lived(*lives: Evidence) -> Run:
     """A run of these lives, as many as the policy lets it have."""
     policy = Policy(5, {"maxAttempts": 5})
-    return Engine(policy, Dialect.UPSTREAM_4_5, lambda: 0.5).run(lambda number, _: Life(lives[number - 1]))
+    return Engine(policy, find("upstream-4.5"), lambda: 0.5).run(lambda number, _: Life(lives[number - 1]))
 
 
 FLAKY = lived(Evidence(Signaled("SIGSEGV")), Evidence(Exited(0)))
@@ -25,7 +27,7 @@ FLAKY = lived(Evidence(Signaled("SIGSEGV")), Evidence(Exited(0)))
 
 def expecting(*attempts: ExpectedAttempt, status: str | None = "COMPLETED_SUCCESSFULLY") -> Expectation:
     """An expectation for every dialect."""
-    return Expectation(tuple(Dialect), attempts, status)
+    return Expectation(tuple(BUILT_IN), attempts, status)
 
 
 def test_what_was_expected_passes() -> None:
@@ -80,6 +82,14 @@ def test_a_wild_run_is_judged_attempt_by_attempt() -> None:
     """How many crash is not judged; an attempt that is none of those listed is."""
     assert judge(expecting(DONE, CRASH, status=None), FLAKY, exact=False).verdict is Verdict.PASS
     judgement = judge(expecting(DONE, status=None), FLAKY, exact=False)
+    assert judgement.reasons == ("attempt 1: SIGSEGV is none of those expected",)
+
+
+def test_of_a_wild_run_what_depends_on_one_life_is_judged() -> None:
+    """Its cause is; branch, machine and host are not, since they depend on the attempts before."""
+    other = {"branch": Branch.NO_POLICY, "machine": "micro", "host": "a"}
+    assert judge(expecting(DONE, msgspec.structs.replace(CRASH, **other)), FLAKY, exact=False).verdict is Verdict.PASS
+    judgement = judge(expecting(DONE, msgspec.structs.replace(CRASH, cause="x")), FLAKY, exact=False)
     assert judgement.reasons == ("attempt 1: SIGSEGV is none of those expected",)
 
 

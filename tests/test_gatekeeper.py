@@ -17,13 +17,15 @@ from click.testing import CliRunner, Result
 
 from harness import supervisor
 from harness.cli.program import program
-from harness.dialects.protocol import BuiltIn, Guarded
-from harness.dialects.retry import Decision, Request
-from harness.dialects.rules import Classification
+from harness.dialects import find
+from harness.dialects.guarded import Guarded
+from harness.dialects.protocol import Classification, Derived
 from harness.engine.loop import Run
 from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
+from harness.gate import check as gate_check
 from harness.gate import live as gate_live
+from harness.gate.baseline import Acceptance
 from harness.gate.check import Finding, check, check_tables
 from harness.gate.file import load
 from harness.gate.fresh import FreshSeeds
@@ -37,8 +39,9 @@ from harness.scenarios.schema import load as load_scenario
 from harness.scenarios.schema import shipped
 from harness.scenarios.select import select
 from harness.scenarios.verdict import Verdict
-from harness.wire.codes import Dialect
+from harness.wire.codes import Code, CodeRow
 from harness.wire.errors import UnexpectedError, internal
+from harness.wire.request import Decision, Request
 
 SCENARIO = """\
 claim = "A race is retried."
@@ -150,10 +153,15 @@ def test_a_failing_run_is_recorded_only_with_a_reason(race: Path) -> None:
     assert (done.exit_code, Path("b.toml").exists()) == (1, False)
     assert "status: expected TIMED_OUT, observed CRASHED" in done.output
     assert record("--accept", "race[dosed]", "--because", "ticket 7").exit_code == 0
-    assert load(Path("b.toml")).case[0].because == "ticket 7"
+    first = load(Path("b.toml")).case[0].accepted
+    assert first
+    assert (first.because, len(first.failure)) == ("ticket 7", 1)
     assert record().exit_code == 0
-    assert load(Path("b.toml")).case[0].because == "ticket 7"
+    assert load(Path("b.toml")).case[0].accepted == first
     assert verdicts()["race[dosed]"] == "PASS"
+    race.write_text(race.read_text().replace("TIMED_OUT", "CANCELED"))
+    assert record().exit_code == 1, "another failure: the acceptance was of the one before"
+    race.write_text(race.read_text().replace("CANCELED", "TIMED_OUT"))
     race.write_text(race.read_text().replace("dose = 0.5", "dose = 0.3"))
     assert record().exit_code == 1, "it fails in another way: the old reason does not cover that"
 
@@ -185,6 +193,52 @@ def test_missing_stale_and_changed_cases_fail(race: Path) -> None:
     assert "stale" in gate("check", "b.toml").output
     race.write_text(SCENARIO.replace("dose = 0.5", "dose = 0.4"))
     assert "victim.dose: recorded with 0.5, now 0.4" in gate("check", "b.toml").output
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_recording_a_part_keeps_the_rest() -> None:
+    """The entries of scenarios that were not asked for stay in the file, and the words of both are remembered."""
+    assert gate("record", "controls", "-o", "b.toml").exit_code == 0
+    assert record().exit_code == 0
+    whole = load(Path("b.toml"))
+    assert [one.id for one in whole.case] == ["controls[did-not-fire]", "controls[never]", "race[dosed]"]
+    assert whole.scenarios == ("controls", "race.toml")
+    assert set(verdicts().values()) == {"PASS"}
+
+
+@pytest.mark.slow
+def test_an_acceptance_is_reviewed(race: Path) -> None:
+    """After its day it fails, and says whose it is; before it, it passes."""
+    race.write_text(SCENARIO.replace('status = "CRASHED"', 'status = "TIMED_OUT"'))
+    excuse = ("--accept", "race[dosed]", "--because", "ticket 7", "--owner", "Ada")
+    assert record(*excuse, "--review", "2999-12-31").exit_code == 0
+    assert verdicts()["race[dosed]"] == "PASS"
+    assert record(*excuse, "--review", "2001-02-03").exit_code == 0
+    assert "to be reviewed by Ada by 2001-02-03" in reasons(gate("check", "b.toml"))
+    assert record(*excuse, "--review", "soon").exit_code == 2
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_what_must_run_is_not_skipped_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--no-skip and --must-run turn a SKIP red."""
+    assert record().exit_code == 0
+    monkeypatch.setattr(gate_check, "why_not", lambda _: "not here")
+    assert verdicts()["race[dosed]"] == "SKIP"
+    assert verdicts("--no-skip")["race[dosed]"] == "FAIL"
+    assert verdicts("--must-run", "race[dosed]")["race[dosed]"] == "FAIL"
+    assert gate("check", "b.toml", "--must-run", "nothing").exit_code == 2
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_changed_answers_are_told_when_recorded() -> None:
+    """The next record under another dialect lists what is answered otherwise."""
+    assert record().exit_code == 0
+    done = gate("record", "controls", "-o", "b.toml", "--dialect", "upstream-4.4", "--json")
+    changed = json.loads(done.stdout)["changed"]
+    assert any(line.startswith("TASK_PROCESS_SIGSEGV: recorded retriable=True") for line in changed)
 
 
 @pytest.mark.usefixtures("race")
@@ -317,7 +371,7 @@ def test_ctrl_c_while_units_are_handed_out(race: Path) -> None:
 
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        CaseRunner(Dialect.STRICT, 2).live_all(units(), strike)
+        CaseRunner(find("strict"), 2).live_all(units(), strike)
     assert time.monotonic() - began < 60
 
 
@@ -333,7 +387,7 @@ def test_ctrl_c_while_cases_are_handed_out(race: Path) -> None:
 
     race.write_text(HANGING + "\n" + MORE)
     began = time.monotonic()
-    assert not run_all([load_scenario(race)], Campaign(Dialect.STRICT), 2, strike, Done())
+    assert not run_all([load_scenario(race)], Campaign(find("strict")), 2, strike, Done())
     assert time.monotonic() - began < 60
 
 
@@ -366,7 +420,7 @@ def fired(dose: float) -> Finding:
     def dosed(rate: float) -> Any:
         return msgspec.structs.replace(case, victim=msgspec.structs.replace(case.victim, dose=rate))
 
-    runner = CaseRunner(Dialect.UPSTREAM_4_5, 2)
+    runner = CaseRunner(find("upstream-4.5"), 2)
     pairs = {"native-addon-race[torn-publish]": (scenario, dosed(0.3))}
     entry = recorded(pairs, runner)
     return FreshSeeds(runner, 11, lambda _: None).check(entry, (scenario, dosed(dose)))
@@ -374,7 +428,9 @@ def fired(dose: float) -> Finding:
 
 def recorded(pairs: Any, runner: CaseRunner) -> Any:
     """The entry of a case."""
-    made = record_baseline(Wanted((), pairs, 20, None, {next(iter(pairs)): "a test"}), runner, None, lambda _: None)
+    made = record_baseline(
+        Wanted((), pairs, 20, None, {next(iter(pairs)): Acceptance("a test", ())}), runner, None, lambda _: None
+    )
     assert made.baseline is not None
     return made.baseline.case[0]
 
@@ -403,30 +459,33 @@ def test_a_night_on_the_command_line() -> None:
 # --- another judge ---
 
 
-class Broken:
+class Broken(Derived):
     """A judge that answers as 4.5 does, until it is asked about `about`."""
 
-    name = "broken"
-
     def __init__(self, about: str) -> None:
-        self._about, self._sane = about, BuiltIn(Dialect.UPSTREAM_4_5)
+        super().__init__("broken like upstream-4.5", find("upstream-4.5"))
+        self._about = about
+
+    def row(self, code: Code) -> CodeRow | None:  # noqa: ARG002 -- whichever
+        """Nothing: it has no table."""
+        return None
 
     def classify(self, evidence: Evidence) -> Classification:
         """Break on the evidence that it is about."""
         if str(evidence.termination) == self._about:
             raise JudgeError(f"it died on {self._about}")
-        return self._sane.classify(evidence)
+        return self.parent.classify(evidence)
 
     def decide(self, request: Request) -> Decision:
         """Break with an exception of its own on a request that it is about."""
         if request.error.code == self._about:
             raise KeyError(self._about)
-        return self._sane.decide(request)
+        return self.parent.decide(request)
 
 
 def test_a_judge_that_breaks_is_a_fail() -> None:
     """Whatever it throws, the gate says on what."""
-    before = ask_all(BuiltIn(Dialect.UPSTREAM_4_5))
+    before = ask_all(find("upstream-4.5"))
     died = check_tables(before, Broken("SIGBUS"))
     assert (died.judgement.verdict, died.judgement.reasons) == (
         Verdict.FAIL,
@@ -440,23 +499,21 @@ def test_a_judge_is_guarded() -> None:
     """What is no answer is an error with the line that did it; what upstream raises is an answer."""
     guarded = Guarded(Broken("POD_EVICTED"))
     evidence = Evidence(Exited(3))
-    assert guarded.classify(evidence) == BuiltIn(Dialect.UPSTREAM_4_5).classify(evidence)
+    assert guarded.classify(evidence) == find("upstream-4.5").classify(evidence)
     with pytest.raises(JudgeError, match=r"KeyError: 'POD_EVICTED', on .*\"code\":\"POD_EVICTED\""):
         guarded.decide(Request(internal("POD_EVICTED")))
     with pytest.raises(UnexpectedError):
         guarded.decide(Request(internal("NOPE")))
     with pytest.raises(JudgeError, match=r"expected a Classification, got 'SIGSEGV', on .*\"status\":3"):
-        Guarded(Mute()).classify(evidence)
+        Guarded(Mute("mute", find("upstream-4.5"))).classify(evidence)
 
 
-class Mute:
+class Mute(Derived):
     """A judge that answers nonsense."""
 
-    name = "mute"
-
-    def classify(self, _: Evidence) -> str:
+    def classify(self, _: Evidence) -> Classification:
         """Anything but a classification."""
-        return "SIGSEGV"
+        return "SIGSEGV"  # type: ignore[return-value]  # that is the point
 
 
 @pytest.mark.usefixtures("race")
@@ -464,7 +521,7 @@ class Mute:
 def test_a_judge_that_breaks_on_a_run_fails_that_case() -> None:
     """The others are judged."""
     gate("record", "race.toml", "controls", "-o", "b.toml", "--seeds", "6")
-    runner = CaseRunner(Dialect.UPSTREAM_4_5, 2, Broken("SIGSEGV"))
+    runner = CaseRunner(Broken("SIGSEGV"), 2)
     findings = check(
         load(Path("b.toml")), pairs_of(select(["race.toml", "controls"], None)), (), runner, lambda _: None
     )

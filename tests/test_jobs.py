@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import harness
-from harness import Dialect, Fault, InfraError, InvalidInputError, Limits, Policy, Run
+from harness import Fault, InfraError, InvalidInputError, Limits, Policy, Run
 from harness.child import function as job
 from harness.child.function import CHANNEL_BYTES, CHANNEL_FD, MOST_TEXT
 from harness.supervisor import channel
@@ -259,7 +259,7 @@ def test_faults_and_commands_are_jobs() -> None:
     """Each in its own words, under each dialect."""
     fault = harness.run(Fault("null_read"), THREE, dialect="upstream-4.4")
     assert (fault.status, len(fault.attempts)) == ("CRASHED", 1)
-    command = harness.run(["sh", "-c", "kill -SEGV $$"], THREE, dialect=Dialect.STRICT, limits=Limits(processes=50))
+    command = harness.run(["sh", "-c", "kill -SEGV $$"], THREE, dialect="strict", limits=Limits(processes=50))
     assert (command.status, len(command.attempts)) == ("CRASHED", 3)
     assert harness.run(["true"]).status == "COMPLETED_SUCCESSFULLY"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.dialects import BUILT_IN
 from harness.exceptions import InvalidInputError
 from harness.scenarios.schema import Scenario, load, load_all, shipped
-from harness.wire.codes import Dialect
 
 GOOD = """
 claim = "A crash is a crash."
@@ -76,7 +76,16 @@ BAD = {
         "TASK_PROCESS_SIGSEV",
         "Invalid enum value 'TASK_PROCESS_SIGSEV'",
     ),
-    "dialect not covered": (', "strict"', "", r"case\[0\].expect: strict must be covered once, not 0 times"),
+    "dialect not covered": (
+        '"upstream-4.4", ',
+        "",
+        r"case\[0\].expect: upstream-4.4 must be covered once, not 0 times",
+    ),
+    "dialect unknown": (
+        ', "strict"',
+        ', "strikt"',
+        r"case\[0\].expect\[0\].dialects: .*, not 'strikt'; did you mean 'strict'",
+    ),
     "no status": ('status = "CRASHED"', "", r"expect\[0\].status: expected"),
     "bad host": (
         'name = "one"',
@@ -157,8 +166,8 @@ def test_shipped_data_is_sound(scenario: Scenario) -> None:
     assert re.fullmatch(r"[A-Z][^.]*(\.[0-9][^.]*)*\.", scenario.claim)
     assert "should" not in scenario.claim
     for case in scenario.case:
-        for dialect in Dialect:
-            assert case.expectation(dialect).attempts
+        for dialect in BUILT_IN.values():
+            assert case.expectation(dialect.name).attempts
 
 
 def test_the_seeds_causes_are_all_there() -> None:

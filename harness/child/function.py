@@ -86,12 +86,12 @@ def _found(asked: "dict[str, Any]") -> "Callable[..., object]":
     setattr(sys, IMPORTING, True)
     try:
         found: object = _script(asked["file"], asked["package"]) if asked["file"] else _module(asked["module"])
-    except SystemExit:
-        raise Mistake("its file ends the process when it is imported; let that stand below a guard") from None
-    except Exception:
+    except (Exception, SystemExit) as error:
         wrong = getattr(sys, IMPORTING)
         if isinstance(wrong, str):
             raise Mistake(wrong) from None
+        if isinstance(error, SystemExit):
+            raise Mistake("its file ends the process when it is imported; let that stand below a guard") from None
         raise
     finally:
         delattr(sys, IMPORTING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
@@ -12,9 +12,6 @@ from harness.experiments.calibration import DIAL, Tried, calibrate, check
 from harness.faults.catalogue import find
 from harness.report.experiment import fact_lines
 
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
-
 
 @click.command("calibrate", epilog="Example: crash-harness calibrate torn_publish --target .3")
 @click.argument("race")
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--host", type=click.Choice(get_args(Host)), default="python", show_default=True)
 @common
 def calibrate_race(
-    race: str, target: float, start: Start, host: Host, as_json: bool, dialect: Dialect, seed: int | None
+    race: str, target: float, start: Start, host: Host, as_json: bool, dialect: str, seed: int | None
 ) -> None:
     """Find the setting of RACE's window at which it strikes that often, here and now.
 

@@ -6,29 +6,33 @@ import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from harness.api import Book, live
-from harness.cli.options import common, emit, size
+from harness.api import live
+from harness.cli.options import common, emit, seconds, size
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
 from harness.cli.surroundings import containment, stdin
+from harness.cli.word import Word
+from harness.dialects.custom import opened
+from harness.engine.durable import EXEC, Durable
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
+from harness.engine.loop import told
 from harness.engine.wallclock import WallClock
-from harness.journal import History
-from harness.report.run import attempt_lines, run_record
-from harness.report.words import counted
+from harness.journal import as_text, job_of
+from harness.machine import environment
+from harness.report.shapes import attempts_shape
+from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
 from harness.supervisor import Command, Limits, supervise
+from harness.supervisor.limits import MemoryBy
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.supervisor.ladder import Wanted
-    from harness.supervisor.limits import MemoryBy
     from harness.supervisor.process import Stdin
-    from harness.wire.codes import Dialect
 
 
 @click.command(
@@ -37,13 +41,13 @@ if TYPE_CHECKING:
     epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
 )
 @click.argument("command", nargs=-1, required=True)
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take.")
+@click.option("--timeout", type=float, callback=seconds, help="Seconds an attempt may take.")
 @click.option(
     "--memory",
     callback=size,
     help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
 )
-@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@click.option("--memory-by", type=Word(get_args(MemoryBy), "limits.memory_by"), default="auto", show_default=True)
 @policy_options
 @click.option(
     "--black-box",
@@ -79,7 +83,7 @@ def exec_command(
     stdin: Stdin,
     wait: bool,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
@@ -99,14 +103,42 @@ def exec_command(
     )
     bounds = Bounds(Limits(memory, memory_by), timeout, policy.machine, watched)
 
-    def observe(attempt: Attempt) -> None:
-        relay.say("\n".join(attempt_lines(attempt)))
-
+    job = job_of(
+        EXEC,
+        (as_text(shlex.join(command)),),
+        command=command,
+        folder=str(Path.cwd()),
+        policy=policy,
+        limits=bounds.limits,
+        timeout_s=timeout,
+        dialect=dialect,
+        seed=seed or 0,
+        black_box=black_box,
+        backtrace=backtrace,
+        containment=containment,
+        stdin=stdin,
+        wait=wait,
+    )
     with ExitStack() as stack:
-        book = Book(stack.enter_context(History(history)), shlex.join(command)) if history else None
+        kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
+        attempts = list(told(kept.saved).attempts) if kept else []
+        for line in taken_up_lines(kept) if kept else ():
+            relay.say(line)
+
+        def observe(attempt: Attempt) -> None:
+            attempts.append(attempt)
+            relay.say("\n".join(attempt_lines(attempt)))
+
+        chosen = stack.enter_context(opened(dialect))
         clock, executor = WallClock(waits=wait), OfVictim(Command(command))
-        finished = live(executor, policy, bounds, dialect, seed or 0, clock=clock, observe=observe, book=book)
+        try:
+            finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
+        except KeyboardInterrupt:
+            if as_json:
+                emit(attempts_shape(attempts, None, interrupted=True))
+            relay.say(interrupted_line(attempts, is_kept=kept is not None))
+            raise
     if as_json:
-        emit(run_record(finished))
-    click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)
+        emit(attempts_shape(finished.attempts, finished.status))
+    relay.say(f"{ending(finished)} ({dialect})")
     context.exit(0 if finished.status == SUCCEEDED else 1)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from harness.cli.options import common, emit
-from harness.exceptions import InvalidInputError
-from harness.journal import History
-
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
+from harness.journal import read
 
 
 @click.command(epilog="Example: crash-harness export runs.sqlite > runs.jsonl")
 @click.argument("history", type=click.Path(path_type=Path))
 @common
-def export(history: Path, as_json: bool, dialect: Dialect, seed: int | None) -> None:
-    """Write HISTORY, one JSON object a line: its events as they were journalled, then its trials."""
-    if not history.exists():
-        raise InvalidInputError(f"{history}: there is no such history")
-    with History(history) as book:
-        for event in book.events():
+def export(history: Path, as_json: bool, dialect: str, seed: int | None) -> None:
+    """Write HISTORY, one JSON object a line: its events as they were journalled."""
+    with read(history) as reading:
+        for event in reading.events():
             emit(event)
-        for group in book.groups():
-            for trial in group:
-                emit({"kind": "trial", **msgspec.structs.asdict(trial)})

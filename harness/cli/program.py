@@ -7,6 +7,7 @@ import click
 from harness.cli.calibrate import calibrate_race
 from harness.cli.dialects import dialects
 from harness.cli.doctor import doctor
+from harness.cli.engines import engines
 from harness.cli.exec import exec_command
 from harness.cli.experiment import experiment
 from harness.cli.export import export
@@ -16,6 +17,7 @@ from harness.cli.gate import gate
 from harness.cli.replay import replay
 from harness.cli.report import report
 from harness.cli.run import run
+from harness.cli.sweep import sweep
 
 
 @click.group(
@@ -33,6 +35,8 @@ for command in (
     run,
     exec_command,
     experiment,
+    sweep,
+    engines,
     calibrate_race,
     gate,
     replay,

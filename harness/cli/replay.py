@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from harness.cli.options import common, emit_pretty
-from harness.cli.order import NO_HISTORY
+from harness.cli.options import common, dialect_or, emit_pretty
+from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import Gunner
-from harness.experiments.variant import Experiment, Variant
-from harness.journal import History
+from harness.experiments.firing import GroupRunner
+from harness.experiments.kept import experiments_of
+from harness.experiments.kept import trial as find_trial
+from harness.journal import read
 from harness.scenarios.verdict import Verdict, exit_code
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Trial
-    from harness.wire.codes import Dialect
+    from harness.experiments.variant import Variant
+    from harness.journal import Reading
 
 COMPARED = ("injected", "ended", "code", "cause", "branch", "si_code")
 
 
-def _variant(book: History, name: str | None) -> Variant:
-    found = [msgspec.convert(event.body, Experiment) for event in book.events("experiment")]
-    variants = {variant.name: variant for one in found for variant in one.variants}
+def _variant(reading: Reading, name: str | None) -> Variant:
+    variants = {variant.name: variant for one in experiments_of(reading) for variant in one.variants}
     if name is None and len(variants) == 1:
         return next(iter(variants.values()))
     if name not in variants:
-        known = ", ".join(map(repr, variants)) or "none: it is no history of an experiment"
-        raise InvalidInputError(f"--variant: expected one of {known}")
+        raise InvalidInputError(f"--variant: expected one of {', '.join(map(repr, variants))}")
     return variants[name]
 
 
@@ -52,21 +53,22 @@ def replay(
     trial: int,
     variant: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run one trial of HISTORY again, as it was, and say whether it comes out the same.
 
+    It is judged under its own dialect, unless --dialect or --classifier names another.
+
     Exit code 0 when it does; 1 when it does not and the outcome is decided by the seed; 4 when it is left to chance.
     """
-    if not history.exists():
-        raise InvalidInputError(f"{history}: {NO_HISTORY}")
-    with History(history) as book:
-        chosen = _variant(book, variant)
-        then = book.trial(chosen.name, trial)
+    with read(history) as reading:
+        chosen = _variant(reading, variant)
+        then = find_trial(reading, chosen.name, trial)
     if then is None:
         raise InvalidInputError(f"{history}: {chosen.name} has no trial {trial}")
-    now = _again(chosen, trial)
+    asked = msgspec.structs.replace(chosen, dialect=dialect_or(context, dialect, chosen.dialect))
+    now = _again(asked, trial)
     changed = differences(then, now)
     verdict = Verdict.PASS if not changed else Verdict.UNKNOWN if chosen.is_wild else Verdict.FAIL
     if as_json:
@@ -79,9 +81,6 @@ def replay(
 
 
 def _again(variant: Variant, number: int) -> Trial:
-    gunner = Gunner(None)
-    try:
-        (again,) = gunner.fire(variant, [number])
-    finally:
-        gunner.close()
+    with opened_all([variant.dialect]) as dialects, closing(GroupRunner(None, dialects)) as runner:
+        (again,) = runner.fire(variant, [number])
     return again

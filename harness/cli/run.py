@@ -6,44 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
 
-from harness.cli.options import classifier, common, emit_pretty
-from harness.cli.order import Order, open_history
+from harness.cli.options import common, emit_pretty, refuse_beside
 from harness.cli.rollcall import roll_call
-from harness.dialects.custom import foreign
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.report import words
-from harness.report.terminal import console, plain_line, progress, reasons, summary, table
+from harness.report.shapes import results_shape
+from harness.report.terminal import console, plain_line, progress, say, tell_history, tell_results
 from harness.scenarios.campaign import Campaign, Result, decided, processors, run_all, title_of
+from harness.scenarios.order import Order, open_history
 from harness.scenarios.select import select
-from harness.scenarios.verdict import exit_code, observed
+from harness.scenarios.verdict import exit_code
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.scenarios.schema import Scenario
-    from harness.wire.codes import Dialect
 
 INTERRUPTED = 130
-
-
-def record(result: Result) -> dict[str, object]:
-    """Return a result for JSON: snake_case, with the whole run."""
-    expectation = result.case.expectation(result.dialect)
-    return {
-        "scenario": result.scenario.name,
-        "case": result.case.name,
-        "cause": result.scenario.cause,
-        "evidence": result.scenario.evidence,
-        "fault": result.case.victim.fault,
-        "tier": result.case.victim.tier,
-        "dialect": result.dialect,
-        "seed": result.seed,
-        "verdict": result.judgement.verdict,
-        "reasons": result.judgement.reasons,
-        "expected": expectation,
-        "observed": [observed(attempt) for attempt in result.run.attempts] if result.run else None,
-        "run": result.run,
-    }
 
 
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
@@ -54,7 +35,6 @@ def record(result: Result) -> dict[str, object]:
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
-@classifier
 @common
 @click.pass_context
 def run(
@@ -66,9 +46,8 @@ def run(
     history: Path | None,
     resume: Path | None,
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run scenarios and judge what was observed against what was expected.
@@ -82,9 +61,11 @@ def run(
     if only_list:
         _list(select(scenario, case))
         return
-    order = Order(scenario, case, dialect, seed, classifier)
-    with open_history(history, resume, order) as (book, asked), foreign(asked.classifier) as judge:
-        campaign = Campaign(asked.dialect, asked.seed, history=book, foreign=judge)
+    if resume:
+        refuse_beside(context, "--resume", ("scenario", "case", "seed", "dialect", "classifier"))
+    order = Order(scenario, case, dialect, seed)
+    with open_history(history, resume, order) as (book, asked), opened(asked.dialect) as chosen:
+        campaign = Campaign(chosen, asked.seed, history=book)
         code = _run(asked, campaign, jobs or processors(), as_json)
     context.exit(code)
 
@@ -97,33 +78,29 @@ def _list(scenarios: list[Scenario]) -> None:
 
 
 def _run(asked: Order, campaign: Campaign, jobs: int, as_json: bool) -> int:
-    scenarios = select(asked.scenarios, asked.case)
-    total = sum(len(one.case) for one in scenarios)
-    book = campaign.history
+    scenarios, book = asked.select(), campaign.history
+    titles = [title_of(one, case) for one in scenarios for case in one.case]
     out, results = console(stderr=as_json), decided(book) if book else []
     if results:
-        out.print(f"{words.counted(len(results), 'case')} decided already, {total - len(results)} to go")
+        out.print(f"{words.counted(len(results), 'case')} decided already, {len(titles) - len(results)} to go")
+    finished = _live(scenarios, campaign, jobs, out, results) if len(results) < len(titles) else True
+    if as_json:
+        emit_pretty(results_shape(results, interrupted=not finished))
+    out.print()
+    tell_results(out, results, len(titles))
+    if book:
+        tell_history(out, book)
+    return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
+
+
+def _live(scenarios: list[Scenario], campaign: Campaign, jobs: int, out: Console, results: list[Result]) -> bool:
+    done = {result.title for result in results}
     with progress(out) as bar:
-        task = bar.add_task("running", total=total, completed=len(results))
-        done = {result.title for result in results}
+        task = bar.add_task("running", total=sum(len(one.case) for one in scenarios), completed=len(results))
 
         def on_result(result: Result) -> None:
             results.append(result)
             bar.advance(task)
-            out.print(escape(plain_line(result)), soft_wrap=True)
+            say(out, plain_line(result))
 
-        finished = run_all(scenarios, campaign, jobs, on_result, done)
-    _report(results, total, finished, as_json)
-    return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
-
-
-def _report(results: list[Result], total: int, finished: bool, as_json: bool) -> None:
-    if as_json:
-        ordered = sorted(results, key=lambda one: one.title)
-        emit_pretty({"interrupted": not finished, "results": [record(one) for one in ordered]})
-    out = console(stderr=as_json)
-    out.print()
-    out.print(table(results))
-    for reason in reasons(results):
-        out.print(f"\n{escape(reason)}", soft_wrap=True)
-    out.print(f"\n{summary(results, total)}")
+        return run_all(scenarios, campaign, jobs, on_result, done)

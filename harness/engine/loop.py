@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable  # noqa: TC003 -- msgspec reads the annotations of Engine
+from collections.abc import Callable, Iterable, Sequence  # noqa: TC003 -- msgspec reads the annotations of Engine
 from typing import Final, Protocol
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn, Judge
-from harness.dialects.retry import Decision, Request, RunSettings, worker_settings
-from harness.dialects.rules import Classification
+from harness.dialects.protocol import Classification, Dialect
+from harness.dialects.retry import worker_settings
 from harness.engine.lifecycle import (
+    PENDING,
     SUCCEEDED,
     Completion,
     Event,
@@ -25,9 +25,9 @@ from harness.engine.lifecycle import (
 )
 from harness.evidence import Evidence, spelling
 from harness.exceptions import InvalidInputError
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.wire.errors import Kind, TaskError, enhance
+from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET
+from harness.wire.request import Decision, Request, RunSettings
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
 MISTAKE: Final = "mistake"
@@ -49,7 +49,17 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One process life and everything that was made of it. `error` is raw, `enhanced` what the decision looked at."""
+    """One process life, and everything that was made of it.
+
+    `number` counts from 1, `machine` is a preset's name. `evidence` holds the facts: how the process ended, by whom,
+    its fault, memory and output. `error` is what the classifier calls that (None for success), `rule` the row that
+    said so and `cause` its reason in a word; `enhanced` is the error that the decision looked at. `decision` says what
+    followed: retry, fail or cancel, by which branch and after which delay. `host` and `injected` are a scenario's,
+    `value` what a function returned.
+
+        for attempt in run.attempts:
+            print(attempt.number, attempt.evidence.termination, attempt.cause, attempt.delay_ms)
+    """
 
     number: int
     machine: str
@@ -82,7 +92,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """All attempts of one task, with its final status."""
+    """All attempts of one job, with its final status: what harness.run returns.
+
+    `status` is upstream's word: COMPLETED_SUCCESSFULLY, COMPLETED_WITH_ERRORS, CRASHED, SYSTEM_FAILURE, TIMED_OUT or
+    CANCELED; or DID_NOT_FIRE, for a fault of ours that proved nothing. `attempts` are in order, `events` what the
+    engine told the world. As text it is the decision trail, a line an attempt, and the status.
+
+        run = harness.run(["./flaky"], harness.Policy(5))
+        assert run.is_flaky, run
+    """
 
     status: str
     attempts: tuple[Attempt, ...]
@@ -148,14 +166,12 @@ class Engine(msgspec.Struct, frozen=True):
     """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
 
     `policy` is what a person wrote, or a task's definition with whatever upstream would store.
-    `foreign` is asked in the dialect's place, if there is one.
     """
 
     policy: Task
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
-    foreign: Judge | None = None
     rules: Rules | None = None
 
     def run(
@@ -165,15 +181,19 @@ class Engine(msgspec.Struct, frozen=True):
         *,
         save: Callable[[Saved], object] | None = None,
         saved: Iterable[Saved] = (),
+        interrupted: bool = False,
     ) -> Run:
         """Execute attempts 1, 2, … until there is a final status.
 
         `execute(number, machine)` lives one process life; `observe` sees each attempt as it ends. `save` gets each
         step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
-        was under way then has ended without a word: to the engine it has stalled.
+        was under way then has ended without a word: to the engine it has stalled. Where the process before was
+        `interrupted`, its attempt is taken back instead, and begun anew.
         """
-        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        rules = msgspec.structs.replace(self.rules or Rules(), dialect=self.dialect)
         course = _Course(rules, save, list(saved))
+        if interrupted:
+            course.take_back()
         course.recover(round(self.clock.now_ms), self.random)
         while not course.state.is_final:
             self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
@@ -189,9 +209,6 @@ class Engine(msgspec.Struct, frozen=True):
             if observe:
                 observe(attempt)
         return course.result()
-
-    def _judge(self) -> Judge:
-        return self.foreign or BuiltIn(self.dialect)
 
     def _task(self) -> Task:
         return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
@@ -210,11 +227,11 @@ class Engine(msgspec.Struct, frozen=True):
         if life.mistake is not None:
             error = TaskError(Kind.BUILT_IN, name=InvalidInputError.__name__, message=life.mistake, stack_trace="")
             return Attempt(number, machine, life.evidence, error, MISTAKE, "callers_mistake"), None
-        found = self._judge().classify(life.evidence)
+        found = self.dialect.classify(life.evidence)
         thrown = life.thrown if found.error is None else None
         if thrown:
             found = Classification(thrown, "thrown", "exception")
-        enhanced = enhance(found.error, self.dialect) if found.error else None
+        enhanced = self.dialect.enhance(found.error) if found.error else None
         lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
         return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown
 
@@ -226,7 +243,7 @@ class Engine(msgspec.Struct, frozen=True):
             return attempt
         now = round(self.clock.now_ms)
         request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
-        return _decided(attempt, self._judge().decide(request))
+        return _decided(attempt, self.dialect.decide(request))
 
 
 def _decided(attempt: Attempt, decision: Decision) -> Attempt:
@@ -234,29 +251,56 @@ def _decided(attempt: Attempt, decision: Decision) -> Attempt:
     return msgspec.structs.replace(attempt, decision=decision, enhanced=decision.enhanced or attempt.enhanced)
 
 
+def told(saved: Sequence[Saved]) -> Run:
+    """Return the run that these steps are, as far as it came.
+
+    One whose fault did not fire has proved nothing, whatever its exit status.
+    """
+    attempts = tuple(one.attempt for one in saved if one.attempt)
+    status = saved[-1].state.status if saved else PENDING
+    unfired = bool(attempts) and attempts[-1].rule == "did-not-fire" and status == SUCCEEDED
+    return Run(DID_NOT_FIRE if unfired else status, attempts, tuple(event for one in saved for event in one.events))
+
+
+UNDER_WAY: Final = {Execution.EXECUTING, Execution.PENDING_EXECUTING}
+
+
 class _Course:
     """A run under way: its state, and all that led to it."""
 
     def __init__(self, rules: Rules, save: Callable[[Saved], object] | None, saved: list[Saved]) -> None:
-        self._rules, self._save = rules, save
-        self.state = saved[-1].state if saved else create()
-        self._events = [event for one in saved for event in one.events]
-        self._attempts = [one.attempt for one in saved if one.attempt]
+        self._rules, self._save, self._kept = rules, save, saved
+
+    @property
+    def state(self) -> State:
+        """The state after the last step."""
+        return self._kept[-1].state if self._kept else create()
+
+    def _keep(self, saved: Saved) -> None:
+        """Nothing follows from a step that is not saved."""
+        if self._save:
+            self._save(saved)
+        self._kept.append(saved)
 
     def _step(self, given: Input, attempt: Attempt | None = None) -> Attempt | None:
-        """Nothing follows from a step that is not saved."""
         taken = step(self.state, given, self._rules)
         if attempt and taken.decision:
             attempt = _decided(attempt, taken.decision)
-        if self._save:
-            self._save(Saved(taken.state, taken.events, attempt))
-        self.state = taken.state
-        self._events += taken.events
+        self._keep(Saved(taken.state, taken.events, attempt))
         return attempt
+
+    def take_back(self) -> None:
+        """What was under way when the process was interrupted counts as never begun, its dequeue included."""
+        if self.state.execution in UNDER_WAY:
+            at_rest = (one.state for one in reversed(self._kept) if one.state.execution not in UNDER_WAY)
+            before = next(at_rest, create())
+            text = "The supervisor was interrupted; the attempt does not count"
+            state = msgspec.structs.replace(before, snapshot=self.state.snapshot + 1, description=text)
+            self._keep(Saved(state, (Event("runAttemptTakenBack", self.state.attempt),)))
 
     def recover(self, now_ms: float, random: Callable[[], float]) -> None:
         """An attempt or a dequeue that was under way when the journal ends has stalled; a cancel was not confirmed."""
-        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING, Execution.PENDING_CANCEL}:
+        if self.state.execution in {*UNDER_WAY, Execution.PENDING_CANCEL}:
             self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
 
     def start(self, task: Task) -> tuple[int, str]:
@@ -274,17 +318,13 @@ class _Course:
     def complete(self, attempt: Attempt, completion: Completion, now_ms: float, random: float | None) -> Attempt:
         """Report an attempt, and keep it with its decision."""
         given = Input("complete", self.state.snapshot, completion=completion, now_ms=now_ms, random=random)
-        attempt = self._step(given, attempt) or attempt
-        self._attempts.append(attempt)
-        return attempt
+        return self._step(given, attempt) or attempt
 
     def withdraw(self, attempt: Attempt, reason: str) -> None:
         """Cancel the run with the attempt that showed why: no dialect is asked, so there is no other."""
         self._step(Input("cancel", self.state.snapshot, reason=reason), attempt)
-        self._attempts.append(attempt)
         self._step(Input("complete", self.state.snapshot))
 
     def result(self) -> Run:
-        """Return the run; one whose fault did not fire has proved nothing, whatever its exit status."""
-        unfired = bool(self._attempts) and self._attempts[-1].rule == "did-not-fire" and self.state.status == SUCCEEDED
-        return Run(DID_NOT_FIRE if unfired else self.state.status, tuple(self._attempts), tuple(self._events))
+        """Return the run."""
+        return told(self._kept)

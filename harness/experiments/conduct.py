@@ -1,166 +1,37 @@
-"""n trials of one case or command, in groups, under a stopping rule; two variants interleaved to be compared."""
+"""Conducts experiments: groups under a stopping rule, journalled and taken up again, and two variants interleaved."""
 
 from __future__ import annotations
 
-import os
-import threading
+import math
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
-from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.dialects.rules import classify
-from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life
-from harness.engine.policy import Policy
-from harness.evidence import spelling
+from harness.dialects import BUILT_IN
+from harness.dialects.custom import opened_all
+from harness.experiments.findings import Difference, Finding, differ, find, verdict_of
+from harness.experiments.firing import GroupRunners
+from harness.experiments.kept import Ended, endings, groups, save
 from harness.experiments.paired import Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
-from harness.scenarios.live import host_of, limits_of, mode_of
-from harness.supervisor import Command, Shot, Stop, Zygote, supervise
+from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.journal import Kind
+from harness.scenarios.verdict import Verdict  # noqa: TC001 -- as above
+from harness.supervisor import Stop
 from harness.supervisor.interrupt import uninterrupted
-from harness.wire.codes import Dialect
-from harness.wire.errors import TaskError, enhance
-from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from harness.dialects.protocol import Judge
-    from harness.evidence import Evidence
-    from harness.experiments.variant import Experiment, Variant
-    from harness.journal import History
+    from harness.dialects.protocol import Dialect
+    from harness.journal import History, Reading
 
-BLOCK_TRIALS = GROUP * BLOCK
 AHEAD = 2  # groups a job
 INTERRUPTED = "interrupted"
-
-
-class Gunner:
-    """Fires groups of trials, on one thread, and keeps its zygotes between them."""
-
-    def __init__(self, stop: Stop | None, foreign: Judge | None = None) -> None:
-        self._stop, self._foreign = stop, foreign
-        self._zygotes: dict[str, Zygote] = {}
-
-    def fire(self, variant: Variant, numbers: Sequence[int]) -> list[Trial]:
-        """Return the trials of these numbers. Raises InfraError when the harness could not do its part."""
-        load = os.getloadavg()[0]
-        delays = partial(draw, variant.seed, numbers[0], "delay")
-        engine = Engine(_policy(variant), variant.dialect, delays, foreign=self._foreign)
-        lives = self._lives(variant, numbers)
-        return [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=True)]
-
-    def _lives(self, variant: Variant, numbers: Iterable[int]) -> Iterator[Life]:
-        if variant.case is None:
-            yield from (Life(self._run(variant)) for _ in numbers)
-            return
-        shot = Shot(variant.case.victim.fault, "", variant.case.victim.values(), variant.host)
-        plans = [(mode_of(variant.case, n, variant.seed), host_of(variant.case, n)) for n in numbers]
-        for mode, alike in groupby(plans, key=lambda plan: plan[0]):
-            aimed, hosts = msgspec.structs.replace(shot, mode=mode), [host for _, host in alike]
-            fired = self._zygote(variant).fire(aimed, len(hosts), variant.case.limits.timeout_s)
-            for host, one in zip(hosts, fired, strict=True):
-                yield Life(one.evidence(), host, mode)
-
-    def _run(self, variant: Variant) -> Evidence:
-        return supervise(Command(variant.command), variant.limits, variant.timeout_s, stop=self._stop)
-
-    def _zygote(self, variant: Variant) -> Zygote:
-        """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
-        if variant.name not in self._zygotes and variant.case:
-            limits = limits_of(variant.case)
-            self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
-        return self._zygotes[variant.name]
-
-    def cancel(self) -> None:
-        """From another thread: end what is running."""
-        for zygote in list(self._zygotes.values()):
-            zygote.cancel()
-
-    def close(self) -> None:
-        """End the zygotes."""
-        for zygote in self._zygotes.values():
-            zygote.close()
-
-
-def _policy(variant: Variant) -> Policy:
-    return variant.case.policy.checked() if variant.case else Policy()
-
-
-def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
-    """Classify a life as a first attempt, and keep what an experiment needs of it."""
-    attempt = engine.judge(life, 1, engine.policy.machine or DEFAULT_PRESET)
-    evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
-    code = _code(attempt.enhanced) if attempt.enhanced else None
-    return Trial(
-        variant=variant.name,
-        number=number,
-        group=group,
-        block=group // BLOCK,
-        seed=variant.seed,
-        injected=life.injected,
-        ended=spelling(evidence),
-        failed=attempt.error is not None,
-        code=code,
-        rule=attempt.rule,
-        cause=attempt.cause,
-        branch=str(attempt.decision.branch) if attempt.decision else None,
-        si_code=fault.code if fault else None,
-        address=fault.address if fault else None,
-        peak_rss_bytes=evidence.memory.peak_rss_bytes,
-        oom_kills=evidence.memory.oom_kills,
-        allocation_failures=evidence.memory.allocation_failures,
-        duration_s=evidence.duration_s,
-        load=load,
-        layout=evidence.group,
-        host=life.host,
-        victim_host=evidence.host,
-        start=evidence.start,
-        elsewhere={name: other for name, other in codes_of(evidence).items() if other != code},
-    )
-
-
-def codes_of(evidence: Evidence) -> dict[str, str | None]:
-    """Return the error code that each dialect gives an attempt; None where it finds no error."""
-    found = {dialect: classify(evidence, dialect).error for dialect in Dialect}
-    return {str(dialect): _code(enhance(error, dialect)) if error else None for dialect, error in found.items()}
-
-
-def _code(error: TaskError) -> str | None:
-    return error.code if isinstance(error.code, str) else None
-
-
-class Gunnery:
-    """Gunners on as many threads as there are jobs."""
-
-    def __init__(self, jobs: int, stop: Stop, foreign: Judge | None = None) -> None:
-        self._stop, self._local, self._gunners = stop, threading.local(), list[Gunner]()
-        self._foreign = foreign
-        self._pool = ThreadPoolExecutor(jobs)
-        self.submit = self._pool.submit
-
-    def fire(self, variant: Variant, index: int) -> list[Trial]:
-        """Fire a group on this thread."""
-        if not hasattr(self._local, "gunner"):
-            self._local.gunner = Gunner(self._stop, self._foreign)
-            self._gunners.append(self._local.gunner)
-        return self._local.gunner.fire(variant, range(index * GROUP + 1, (index + 1) * GROUP + 1))  # type: ignore[no-any-return]  # thread-local members have no type
-
-    def close(self) -> None:
-        """Give up what is not begun, let what is running end, and end the zygotes."""
-        self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for gunner in self._gunners:
-            gunner.cancel()
-        self._pool.shutdown()
-        for gunner in self._gunners:
-            gunner.close()
 
 
 class Progress(msgspec.Struct):
@@ -189,13 +60,87 @@ class Progress(msgspec.Struct):
         return len({tally.trials for tally in self.tallies.values()}) == 1
 
 
-def resume(experiment: Experiment, groups: Iterable[list[Trial]], elapsed_s: float) -> Progress:
-    """Count what a history has."""
-    progress = Progress.begin(experiment)
-    progress.elapsed_s = elapsed_s
-    for group in groups:
-        progress.add(group)
-    return progress
+class Conclusion(msgspec.Struct, frozen=True):
+    """The answer of one experiment, or what can be said of it so far: then `ended` is "interrupted", or empty.
+
+    `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for.
+    """
+
+    experiment: Experiment
+    ended: str
+    elapsed_s: float
+    findings: tuple[Finding, ...]
+    difference: Difference | None
+    verdict: Verdict | None = None
+
+
+def conclude(experiment: Experiment, progress: Progress) -> Conclusion:
+    """Draw the conclusions from what was counted."""
+    for tally in progress.tallies.values():
+        tally.close()
+    findings = tuple(find(name, tally, experiment.target) for name, tally in progress.tallies.items() if tally.trials)
+    difference = differ([(findings[0], findings[1], progress.pairing)])[0] if len(findings) > 1 else None
+    leading = progress.tallies[experiment.variants[0].name]
+    verdict = verdict_of(leading, experiment.stopping.sequential, experiment.expect_below)
+    return Conclusion(experiment, progress.ended, progress.elapsed_s, findings, difference, verdict)
+
+
+def recount(
+    reading: Reading,
+    experiments: Iterable[Experiment],
+    observe: Callable[[Experiment, Progress, list[Trial]], object] | None = None,
+) -> dict[str, Progress]:
+    """Count what a history has of each experiment, by its title; `observe` sees each group once it counts."""
+    counted = {one.title: Progress.begin(one) for one in experiments}
+    whose = {variant.name: one for one in experiments for variant in one.variants}
+    spans = dict[tuple[str, int], tuple[int, int]]()
+    for group in groups(reading):
+        one = whose[group.trials[0].variant]
+        counted[one.title].add(group.trials)
+        began, _ = spans.setdefault((one.title, group.session), (group.at_ms, 0))
+        spans[one.title, group.session] = began, group.at_ms
+        if observe:
+            observe(one, counted[one.title], group.trials)
+    for (title, _), (began, last) in spans.items():
+        counted[title].elapsed_s += (last - began) / 1000
+    for title, ended in endings(reading).items():
+        counted[title].ended, counted[title].elapsed_s = ended.reason, ended.elapsed_s
+    return counted
+
+
+def conduct_all(
+    experiments: Sequence[Experiment],
+    history: History | None = None,
+    observe: Callable[[Experiment, Progress], object] | None = None,
+) -> Iterator[Conclusion]:
+    """Conduct experiments one after the other, and yield what each says; an interrupted one is the last.
+
+    One that a history has is gone on with, and one that ended there is only told again.
+    """
+    before = recount(history, experiments) if history else {one.title: Progress.begin(one) for one in experiments}
+    for one in experiments:
+        progress = before[one.title]
+        if not progress.ended:
+            _go_on(one, progress, history, observe)
+        yield conclude(one, progress)
+        if progress.ended == INTERRUPTED:
+            return
+
+
+def _go_on(
+    one: Experiment,
+    progress: Progress,
+    history: History | None,
+    observe: Callable[[Experiment, Progress], object] | None,
+) -> None:
+    """A process may have been killed after the last group, and before it said that it was the last."""
+    leading = progress.tallies[one.variants[0].name]
+    progress.ended = (progress.is_level and one.stopping.reason(leading, progress.elapsed_s)) or ""
+    if not progress.ended:
+        with opened_all(variant.dialect for variant in one.variants) as dialects:
+            conduct(one, progress, history, (lambda now: observe(one, now)) if observe else None, dialects)
+    if history and progress.ended != INTERRUPTED:
+        history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s))
 
 
 def conduct(
@@ -203,43 +148,53 @@ def conduct(
     progress: Progress,
     history: History | None = None,
     observe: Callable[[Progress], object] | None = None,
-    foreign: Judge | None = None,
+    dialects: Mapping[str, Dialect] = BUILT_IN,
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
-    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `foreign` is
-    asked in the dialects' place, if there is one. Raises InfraError when the harness could not do its part.
+    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `dialects` has
+    those of the variants by their names. Raises InfraError when the harness could not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
-    with Stop() as stop, closing(Gunnery(experiment.jobs, stop, foreign)) as gunnery:
+    left_s = math.inf if experiment.stopping.time_s is None else experiment.stopping.time_s - before
+    with Stop() as stop, closing(GroupRunners(experiment.jobs, stop, dialects)) as runners:
         try:
-            for group in _groups(experiment, gunnery, progress, history):
+            for group in _groups(experiment, runners, progress, history, began + left_s):
                 with uninterrupted():
-                    if history:
-                        history.write_trials(group)
-                    progress.add(group)
+                    if history and group:
+                        save(history, group)
+                    if group:
+                        progress.add(group)
                 progress.elapsed_s = before + time.monotonic() - began
                 if observe:
                     observe(progress)
                 if progress.is_level:
                     progress.ended = experiment.stopping.reason(leading, progress.elapsed_s) or ""
+                progress.ended = progress.ended or experiment.stopping.late(progress.elapsed_s) or ""
                 if progress.ended:
                     return
         except KeyboardInterrupt:
             progress.ended = INTERRUPTED
+            if history:
+                history.interrupted()
 
 
 def _groups(
-    experiment: Experiment, gunnery: Gunnery, progress: Progress, history: History | None
+    experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
-    """Groups in their order, with some of the next on their way already."""
+    """Groups in their order, with some of the next on their way already; none begins a trial after `until_s`."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
     order, waiting = experiment.order(done), deque[Future[list[Trial]]]()
     while True:
         while len(waiting) < AHEAD * experiment.jobs:
             variant, index = next(order)
+            numbers = experiment.stopping.numbers(index)
+            if not numbers:
+                break
             if history and (index % BLOCK == 0 or index == done[variant.name]):
-                history.write("started", f"{variant.name}, from group {index}")
-            waiting.append(gunnery.submit(gunnery.fire, variant, index))
+                history.write(Kind.STARTED, variant.name, index + 1)
+            waiting.append(runners.submit(runners.fire, variant, numbers, until_s))
+        if not waiting:
+            return
         yield waiting.popleft().result()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.dialects import parted, spelled
 from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
+from harness.experiments.advice import TARGET
 from harness.experiments.stopping import Stopping  # noqa: TC001 -- as above
+from harness.journal import as_text
 from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, Scenario, check_victim
 from harness.supervisor import Limits
-from harness.wire.codes import Dialect  # noqa: TC001 -- as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +29,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is tried: a case's victim, or a command. `timeout_s` and `limits` are a command's; a case has its own."""
 
     name: str
-    dialect: Dialect
+    dialect: str
     seed: int
     case: Case | None = None
     command: tuple[str, ...] = ()
@@ -42,12 +45,17 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """One or two variants and when to stop."""
+    """One or two variants and when to stop. `target` is what may be left of P(all attempts fail) in the advice.
+
+    `expect_below` is the failure rate that the first variant is to stay below, where a verdict was asked for.
+    """
 
     title: str
     variants: tuple[Variant, ...]
     stopping: Stopping
     jobs: int = 1
+    target: float = TARGET
+    expect_below: float | None = None
 
     def order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, int]]:
         """Groups without end that are not done yet: one of each variant, the first of them in turn."""
@@ -61,13 +69,15 @@ class Experiment(msgspec.Struct, frozen=True):
 class Asked(msgspec.Struct, frozen=True):
     """What the options say of a variant."""
 
-    dialect: Dialect
+    dialect: str
     seed: int | None
     host: Host
     start: Start | None
     limits: Limits
     timeout_s: float | None
     jobs: int | None
+    target: float = TARGET
+    expect_below: float | None = None
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
@@ -84,7 +94,7 @@ def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Varia
     return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
 
 
-OF_VARIANT = ("dialect", "seed", "host", "start")
+OF_VARIANT = ("seed", "host", "start")
 OF_VICTIM = ("fault", "tier", "dose")
 
 
@@ -100,7 +110,9 @@ def varied(first: Variant, change: str) -> Variant:
         key, sign, value = pair.partition("=")
         if not sign:
             raise InvalidInputError(f"--vs: expected KEY=VALUE, not {pair!r}")
-        if key in OF_VARIANT:
+        if key == "dialect":
+            members[key] = spelled(*parted(value, "--vs: dialect"))
+        elif key in OF_VARIANT:
             members[key] = int(value) if key == "seed" else value
         elif key in OF_VICTIM:
             victim[key] = float(value) if key == "dose" else value
@@ -126,10 +138,13 @@ def plan(
     pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]
     firsts = [_case_variant(title_of(*pair), *pair, asked) for pair in pairs]
     if command:
-        firsts = [_command_variant(shlex.join(command), command, asked)]
+        firsts = [_command_variant(as_text(shlex.join(command)), command, asked)]
     made = []
     for first in firsts:
         variants = (first, _second(first, vs)) if vs else (first,)
         quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
-        made.append(Experiment(first.name, variants, stopping, asked.jobs or (1 if quiet else processors())))
+        jobs = asked.jobs or (1 if quiet else processors())
+        made.append(Experiment(first.name, variants, stopping, jobs, asked.target, asked.expect_below))
+    if twice := [name for name, count in Counter(one.title for one in made).items() if count > 1]:
+        raise InvalidInputError(f"{twice[0]}: it is asked for twice")
     return made

@@ -60,9 +60,11 @@ def machine_words() -> frozenset[str]:
 
 
 def read_expects(text: str, here: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Variant, ...]]:
-    """Read "A | B; aarch64: C; musl x86_64: D": what holds `here`, the usual, and the variants.
+    """Read the text of a row: "A | B; aarch64: C; musl x86_64: D" is usually A or B, and D on musl and x86_64.
 
-    The first variant counts of which all words hold. Raises InvalidInputError for one that names no machine.
+    Returns what is expected on this machine, what is usual, and the variants. `here` holds the words that are true of
+    this machine; of the variants whose words all are, the first one counts. Raises InvalidInputError for a variant
+    that names no machine.
     """
     first, *rest = text.split("; ")
     variants = tuple(map(_read_variant, rest))

@@ -18,10 +18,9 @@ from harness.wire.policy import memory_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.engine.loop import Attempt, Run
     from harness.supervisor import Journal, Stop
-    from harness.wire.codes import Dialect
 
 
 def host_of(case: Case, number: int) -> str | None:
@@ -74,14 +73,12 @@ def run_case(
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
     journal: Callable[[int], Journal] | None = None,
-    foreign: Judge | None = None,
 ) -> Run:
     """Live the case once. Raises InfraError when the harness could not do its part.
 
     `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
-    `foreign` is asked in the dialect's place, if there is one.
     """
     chosen, policy = seed_of(case, seed), case.policy.checked()
     bounds = Bounds(limits_of(case), case.limits.timeout_s, policy.machine, partial(supervise, stop=stop))
     executor = OfCase(case, chosen)
-    return live(executor, policy, bounds, dialect, chosen, foreign=foreign, observe=observe, journal=journal)
+    return live(executor, policy, bounds, dialect, chosen, observe=observe, journal=journal)

@@ -125,6 +125,11 @@ def _record(crash: _Crash, fate: int, source: Source) -> FaultRecord | None:
     )
 
 
+def decode_crash(data: bytes) -> FaultRecord | None:
+    """Decode one `struct crash` that is known to be whole; None if its numbers are out of range."""
+    return _record(_Crash(*CRASH.unpack(data)), OPEN, "library")
+
+
 def _text(padded: bytes) -> str:
     return padded.partition(b"\0")[0].decode(errors="replace")
 

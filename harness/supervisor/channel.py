@@ -25,7 +25,7 @@ class Thrown(msgspec.Struct, frozen=True):
     stack: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Returned(msgspec.Struct, frozen=True):
     """What came back: a value, what was raised, or what the caller did wrong."""
 
     value: Any = None
@@ -55,7 +55,7 @@ def open_channel(question: bytes) -> Iterator[int]:
         os.close(fd)
 
 
-def answer(fd: int) -> Answer | None:
+def answer(fd: int) -> Returned | None:
     """Read what came back; None where it is no whole answer. Never raises for what a victim wrote there."""
     payload = function.unpack(os.pread(fd, function.CHANNEL_BYTES, 0))
     try:
@@ -71,8 +71,8 @@ class _Answered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     thrown: Thrown | msgspec.UnsetType = msgspec.UNSET
     mistake: str | msgspec.UnsetType = msgspec.UNSET
 
-    def checked(self) -> Answer | None:
+    def checked(self) -> Returned | None:
         there = {
             name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not msgspec.UNSET
         }
-        return Answer(**there) if len(there) == 1 else None
+        return Returned(**there) if len(there) == 1 else None

@@ -76,6 +76,7 @@ def supervise(
     black_box: bool = True,
     backtrace: bool = False,
     channel: int | None = None,
+    library: preload.Library | None = None,
     stdin: Stdin = "null",
     in_terminal: bool = False,
 ) -> Evidence:
@@ -87,7 +88,7 @@ def supervise(
     or does without one. `black_box` lets a command carry a library that records its crash and counts refused
     allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
-    `channel` becomes descriptor 5 of the victim (see supervisor.channel).
+    `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
 
     A command inherits what this process has: descriptors that are inheritable, ignored signals, the mask. `stdin`
     "null" gives it an empty standard input, "inherit" ours. `in_terminal` hands it the terminal on which this process
@@ -100,6 +101,7 @@ def supervise(
     victim, argv = _victim(command)
     enforcement, held = enforce(limits), contain(containment)
     env, ours = os.environ if env is None else env, isinstance(victim, Shot)
+    black_box = black_box and library is None
     no_box = "" if ours else preload.why_not(argv[0], env) if black_box else preload.OFF
     options = [
         *enforcement.guard_options(),
@@ -107,6 +109,7 @@ def supervise(
         *_deadline_options(deadline_s, grace_s),
         *(["--namespace"] if held.namespace else []),
         *([] if no_box or ours else preload.options()),
+        *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
         page = None if no_box else box.create(memory_limited=enforcement.by != "none")
@@ -116,7 +119,8 @@ def supervise(
         options += trap.options() if trap else []
         if journal:
             journal.started()
-        start = partial(Guard, argv, env=env, page=page, channel=channel, stdin=STDIN[stdin], clean=ours)
+        carried = library.page if library else page
+        start = partial(Guard, argv, env=env, page=carried, channel=channel, stdin=STDIN[stdin], clean=ours)
         life = _in_terminal if in_terminal else _anywhere
         report, out, err = life(start, options, Audience(stop, relay, journal))
         check(report, argv)

@@ -1,0 +1,145 @@
+"""A Python function at its call: a server below a guard, in which each trial is a fork."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from harness.child import swept
+from harness.evidence import Signaled
+from harness.exceptions import InfraError, InvalidInputError
+from harness.refusals.debugger import GDB_S, gdb_words
+from harness.refusals.line import Line
+from harness.refusals.page import Order, Page
+from harness.refusals.surroundings import library_path
+from harness.refusals.trial import FIELDS, SEPARATOR, Said, Trial, said_of
+from harness.supervisor.process import decode_status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
+SWEEP_S = 30.0  # beyond its deadline, for what ends a child
+QUIET = Order("call", ())
+GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What a server is to call. `call` is its name in reports; a function of a script is told by its `file`.
+
+    `setup`, `ok` and `equal` are functions by `module:function`; `ok` may also be an expression. `then` is the probe
+    after a refusal: "call", "call-in-thread", or "check:module:function".
+    """
+
+    call: str
+    module: str = ""
+    name: str = ""
+    file: str = ""
+    package: str = ""
+    arguments: dict[str, Any] | None = None
+    setup: str = ""
+    warmup: int = 3
+    ok: str = ""
+    equal: str = ""
+    then: str = "call"
+    leak: int = 0
+
+
+class Process(msgspec.Struct, frozen=True):
+    """Another process that comes to a call by itself, and becomes its server: a test of the user's.
+
+    In the end it gets `farewell_s` to leave by itself, so that what it has set up is taken down.
+    """
+
+    words: tuple[str, ...]
+    environment: dict[str, str]
+    farewell_s: float = 10.0
+
+
+class Server:
+    """One server, from its start to its end. It has made its first calls when this returns.
+
+    `call_s` is what one call may take. Raises InvalidInputError where the function can't be imported, InfraError where
+    it can't be swept, with the reason.
+    """
+
+    def __init__(self, call: Call, call_s: float | None = None, process: Process | None = None) -> None:
+        self.notes: list[str] = []
+        self._call = call
+        self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
+        script = (sys.executable, "-P", swept.__file__, library_path())
+        self._process = process or Process(script, dict(os.environ), farewell_s=0.0)
+        with ExitStack() as stack:
+            self.page = stack.enter_context(Page())
+            self.page.give_text(marshal.dumps(_order(call)))
+            self.page.give(QUIET)
+            self._line = self._start(self._process.words, ["--preload", library_path()])
+            stack.callback(self._line.close, self._process.farewell_s)
+            self.reference: Said | None = self._greet(self._line)
+            self._close = stack.pop_all().close
+
+    def _start(self, words: Sequence[str], options: Sequence[str]) -> Line:
+        return Line(self._call.call, words, options, self.page.fd, self._process.environment)
+
+    def _greet(self, line: Line) -> Said:
+        """Hear that it is ready, and what the call gives."""
+        words = [line.hear(IMPORT_S, "importing").word]
+        if words[0] == swept.IMPORTED:
+            words.append(line.hear(self._calls_s, "calling").word)
+        fields = self.page.answer().text.split(SEPARATOR)
+        why = ": ".join(filter(None, fields[1:]))
+        if words == [swept.FAILED]:
+            raise InvalidInputError(f"{self._call.call}: can't be loaded: {why}")
+        if words[-1] != swept.READY:
+            raise InfraError(f"{self._call.call} fails without a refusal: {why}")
+        said = said_of(fields[1 : 1 + FIELDS])
+        if said is None:
+            raise InfraError("the server of the sweep speaks in torn words")
+        self._note(said, fields)
+        return said
+
+    def _note(self, said: Said, fields: list[str]) -> None:
+        self.is_steady = fields[0] == "same"
+        if not self.is_steady:
+            self.notes.append(f"its result is not the same each time: {fields[-2]}, then {said.text}")
+        if fields[-1] != "1":
+            self.notes.append(f"its process has {fields[-1]} threads: the trials have only the one that calls")
+
+    def live(self, order: Order, deadline_s: float | None) -> Trial:
+        """Fork one child at the call, and see it end."""
+        self.page.give(order)
+        began = time.monotonic()
+        self._line.ask(deadline_s)
+        reply = self._line.hear(None if deadline_s is None else deadline_s + SWEEP_S, "calling")
+        hung = bool(reply.hung)
+        end = Signaled("SIGKILL") if hung else decode_status(reply.wait_status)  # after one that asked where it hangs
+        return Trial(end, hung, self.page.answer(), reply.text, duration_s=time.monotonic() - began)
+
+    def debug(self, order: Order, deadline_s: float) -> str:
+        """Live the same in another process, under gdb, and return what that says."""
+        self.page.give(QUIET)
+        with closing(self._start(gdb_words(self._process.words, "sweep_serve"), [])) as line:
+            self._greet(line)
+            self.page.give(order)
+            line.ask(deadline_s, GDB_S)
+            return line.finish(deadline_s + GDB_S)
+
+    def close(self) -> None:
+        """End it and all that it started."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _order(call: Call) -> dict[str, object]:
+    return {**msgspec.structs.asdict(call), "path": list(sys.path), "growth": GROWTH_BYTES}
