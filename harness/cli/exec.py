@@ -14,6 +14,7 @@ from harness.api import live
 from harness.cli.options import common, emit, seconds, size
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
+from harness.cli.surroundings import containment, stdin
 from harness.cli.word import Word
 from harness.dialects.custom import opened
 from harness.engine.durable import EXEC, Durable
@@ -31,6 +32,8 @@ from harness.supervisor.observe import FORMERLY, Observe
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
+    from harness.supervisor.ladder import Wanted
+    from harness.supervisor.process import Stdin
 
 
 @click.command(
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     help="Commit each step to this file; with the same command again, go on where it was ended.",
 )
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
+@containment
+@stdin
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context
@@ -78,6 +83,8 @@ def exec_command(
     black_box: str | None,
     history: Path | None,
     backtrace: bool,
+    containment: Wanted,
+    stdin: Stdin,
     wait: bool,
     as_json: bool,
     dialect: str,
@@ -85,11 +92,20 @@ def exec_command(
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
 
-    Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
+    COMMAND has what it has without us: descriptors, ignored signals, the terminal; docs/transparency.md names the
+    exceptions. Exit status 0 when it succeeded in the end, 1 when not, 130 when Ctrl-C has ended it.
     """
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
     witnesses = FORMERLY[black_box] if black_box else witnesses
-    watched = partial(supervise, relay=relay, observe=witnesses, backtrace=backtrace)
+    watched = partial(
+        supervise,
+        relay=relay,
+        observe=witnesses,
+        backtrace=backtrace,
+        containment=containment,
+        stdin=stdin,
+        in_terminal=True,
+    )
     bounds = Bounds(Limits(memory, memory_by), timeout, policy.machine, watched)
 
     job = job_of(
@@ -104,6 +120,8 @@ def exec_command(
         seed=seed or 0,
         observe=witnesses,
         backtrace=backtrace,
+        containment=containment,
+        stdin=stdin,
         wait=wait,
     )
     with ExitStack() as stack:

@@ -2,43 +2,42 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "box/announce.h"
 #include "box/handover.h"
 #include "box/image.h"
 #include "box/victim.h"
+#include "guard/execute.h"
 
 extern char **environ;
 
-static const char *search_path(void) {
-    for (char **at = environ; *at; at++)
-        if (begins_with(*at, "PATH=")) return *at + strlen("PATH=");
-    return "/bin:/usr/bin";
+static int can_be_carried(const struct order *order, struct handover *handover, struct box *box) {
+    char path[PATH_MAX];
+    if (find_program(order->command[0], environ, path, sizeof path) != 0) return 0;
+    return can_carry(handover, &(struct image){path, -1}, environ, box);
 }
 
-/* The file that a name means: 0, or -1. */
-static int find_program(const char *name, char path[PATH_MAX]) {
-    if (strchr(name, '/')) return snprintf(path, PATH_MAX, "%s", name) < PATH_MAX ? 0 : -1;
-    for (const char *at = search_path(), *end; at; at = *end ? end + 1 : NULL) {
-        end = strchrnul(at, ':');
-        int length = (int)(end - at);
-        if (snprintf(path, PATH_MAX, "%.*s%s%s", length, at, length ? "/" : "", name) >= PATH_MAX) continue;
-        if (access(path, X_OK) == 0) return 0;
-    }
-    return -1;
-}
-
-void carry_and_execute(const struct carrier *carrier, char *const *command) {
+/* All on the stack: the memory is our parent's. */
+static void execute_with_library(const struct order *order) {
     struct handover handover = {.process = getpid(), .is_filtered = prctl(PR_GET_SECCOMP) > 0};
     struct variables variables;
-    char path[PATH_MAX], *whole[count_strings(environ) + ADDED];
-    struct box *box = map_box(carrier->box_fd);
-    snprintf(handover.library, sizeof handover.library, "%s", carrier->library);
-    snprintf(handover.place, sizeof handover.place, "%s", carrier->place);
-    int carries = box && find_program(command[0], path) == 0 && can_carry(&handover, &(struct image){path, -1}, environ, box) &&
-                  add_variables(whole, &variables, &handover, environ) == 0;
+    char *whole[count_strings(environ) + ADDED];
+    struct box *box = map_box(order->box_fd);
+    snprintf(handover.library, sizeof handover.library, "%s", order->preload);
+    snprintf(handover.place, sizeof handover.place, "%s", order->box_file);
+    int carries = box && can_be_carried(order, &handover, box) && add_variables(whole, &variables, &handover, environ) == 0;
     if (carries) box->armed = EXPECTED;
-    execvpe(command[0], command, carries ? whole : environ);
+    execute(order->command, carries ? whole : environ);
+}
+
+/* A library of ours that is no box is announced by a descriptor. */
+void carry_and_execute(const struct order *order) {
+    if (order->preload && order->box_file) {
+        execute_with_library(order);
+        return;
+    }
+    announce_box(&(struct announcement){order->preload, order->box_fd});
+    execute(order->command, environ);
 }
