@@ -6,12 +6,12 @@ import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from harness.api import live
-from harness.cli.options import common, emit, seconds, size
+from harness.cli.options import common, emit, limit_options
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
 from harness.cli.surroundings import containment, stdin
@@ -27,12 +27,13 @@ from harness.machine import environment
 from harness.report.shapes import attempts_shape
 from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
 from harness.supervisor import Command, Limits, supervise
-from harness.supervisor.limits import MemoryBy
 from harness.supervisor.observe import FORMERLY, Observe
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
+    from harness.journal import Job
     from harness.supervisor.ladder import Wanted
+    from harness.supervisor.limits import MemoryBy
     from harness.supervisor.process import Stdin
 
 
@@ -42,13 +43,7 @@ if TYPE_CHECKING:
     epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
 )
 @click.argument("command", nargs=-1, required=True)
-@click.option("--timeout", type=float, callback=seconds, help="Seconds an attempt may take.")
-@click.option(
-    "--memory",
-    callback=size,
-    help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
-)
-@click.option("--memory-by", type=Word(get_args(MemoryBy), "limits.memory_by"), default="auto", show_default=True)
+@limit_options
 @policy_options
 @click.option(
     "--observe",
@@ -76,6 +71,7 @@ def exec_command(
     timeout: float | None,
     memory: int | None,
     memory_by: MemoryBy,
+    processes: int | None,
     max_attempts: object,
     retry_config: object,
     machine: str,
@@ -106,29 +102,11 @@ def exec_command(
         stdin=stdin,
         in_terminal=True,
     )
-    bounds = Bounds(Limits(memory, memory_by), timeout, policy.machine, watched)
-
-    job = job_of(
-        EXEC,
-        (as_text(shlex.join(command)),),
-        command=command,
-        folder=str(Path.cwd()),
-        policy=policy,
-        limits=bounds.limits,
-        timeout_s=timeout,
-        dialect=dialect,
-        seed=seed or 0,
-        observe=witnesses,
-        backtrace=backtrace,
-        containment=containment,
-        stdin=stdin,
-        wait=wait,
-    )
+    bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
+    job = _job(context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0, observe=witnesses)
     with ExitStack() as stack:
         kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
-        attempts = list(told(kept.saved).attempts) if kept else []
-        for line in taken_up_lines(kept) if kept else ():
-            relay.say(line)
+        attempts = _taken_up(kept, relay)
 
         def observe(attempt: Attempt) -> None:
             attempts.append(attempt)
@@ -144,6 +122,24 @@ def exec_command(
             relay.say(interrupted_line(attempts, is_kept=kept is not None))
             raise
     if as_json:
-        emit(attempts_shape(finished.attempts, finished.status))
-    relay.say(f"{ending(finished)} ({dialect})")
+        emit(attempts_shape(finished.attempts, finished.status, finished.error))
+    relay.say(ending(finished, dialect))
     context.exit(0 if finished.status == SUCCEEDED else 1)
+
+
+OF_THE_JOB = ("command", "dialect", "backtrace", "wait", "containment", "stdin")
+
+
+def _job(given: dict[str, Any], **more: object) -> Job:
+    """What a history keeps of the command and its options, so that another is refused."""
+    asked = {name: given[name] for name in OF_THE_JOB}
+    return job_of(EXEC, (as_text(shlex.join(given["command"])),), **asked, **more, folder=str(Path.cwd()))
+
+
+def _taken_up(kept: Durable | None, relay: Relay) -> list[Attempt]:
+    """Say what a history has of the run, and return the attempts that had ended."""
+    if kept is None:
+        return []
+    for line in taken_up_lines(kept):
+        relay.say(line)
+    return list(told(kept.saved).attempts)
