@@ -7,6 +7,8 @@ from harness.engine.loop import Attempt, Run
 from harness.engine.policy import Policy
 from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
 from harness.faults.shot import Fault
+from harness.refusals.calling import sweep
+from harness.refusals.window import window
 from harness.supervisor import Limits
 
 __all__ = [
@@ -23,4 +25,6 @@ __all__ = [
     "call",
     "run",
     "run_async",
+    "sweep",
+    "window",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.supervisor import Limits
 
 DEADLINE_S = 30.0
+pytest_plugins = ("harness.pytest_sweep",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

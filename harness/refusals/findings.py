@@ -44,6 +44,13 @@ class Finding(msgspec.Struct, frozen=True):
     modes: tuple[str, ...]
     dialects: dict[str, Opinion]
     replay: str = ""
+    accepted: str = ""  # why it may stay
+    fails: bool = False
+
+    @property
+    def is_unproved(self) -> bool:
+        """Whether it only says that something was not refused."""
+        return self.verdict in UNPROVED
 
     @property
     def verdict(self) -> Verdict:
@@ -73,7 +80,7 @@ def key(refusal: Refusal) -> str:
 
 
 def find(refusals: Iterable[Refusal]) -> list[Finding]:
-    """Every finding, the worst and most frequent first. What was handled or absorbed is none."""
+    """Every finding, the worst and most frequent first. What was handled or absorbed is no finding."""
     groups: dict[str, list[Refusal]] = {}
     for one in refusals:
         if one.verdict not in GOOD:

@@ -4,12 +4,11 @@ import ast
 import os
 
 import chpayload
-from dbos import DBOS, Queue
+from dbos import DBOS
 
 POLICY = ast.literal_eval(os.environ["CH_POLICY"])
 TRIES = POLICY["max_attempts"] or 1
 DBOS(config={"name": "crash-harness", "system_database_url": os.environ["CH_DBOS"], "run_admin_server": False})
-queue = Queue("q", worker_concurrency=int(os.environ["CH_WORKERS"]), polling_interval_sec=0.2)
 WAIT_S = POLICY["backoff_s"] or 0
 
 
@@ -27,6 +26,7 @@ def flow(job):
 
 if __name__ == "__main__":
     DBOS.launch()
+    DBOS.register_queue("q", worker_concurrency=int(os.environ["CH_WORKERS"]), polling_interval_sec=0.2)
     open(os.environ["CH_READY"], "w").close()
     import threading
 

@@ -24,7 +24,7 @@ from harness.dialects.custom import opened
 from harness.engine.durable import Durable
 from harness.engine.executor import NO_ANSWER, Bounds, OfVictim
 from harness.engine.wallclock import WallClock
-from harness.evidence import Exited
+from harness.evidence import Evidence, Exited
 from harness.journal import job_of
 from harness.supervisor import Command, Limits, Stop, supervise
 
@@ -126,6 +126,7 @@ def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     jobs = {}
     with ThreadPoolExecutor(slots) as pool, opened(order["dialect"]) as dialect:
+        dialect.classify(Evidence(Exited(0)))  # a judge of another's starts at its first question
         look(folder, order, jobs, pool, dialect)
         print("ready", flush=True)
         for _ in sys.stdin:

@@ -34,9 +34,8 @@ class Rq(Adapter):
     def submit(self, job, last):
         policy, options = self.policy, {}
         if policy["max_attempts"]:
-            options["retry"] = rq.Retry(
-                max=policy["max_attempts"] - 1, interval=int(-(-(policy["backoff_s"] or 0) // 1))
-            )
+            wait_s = int(-(-(policy["backoff_s"] or 0) // 1))
+            options["retry"] = rq.Retry(max=policy["max_attempts"] - 1, interval=wait_s)
         limit = int(-(-(policy["timeout_s"] or 3600) // 1))
         return self.queue.enqueue(self.dotted(), job, job_timeout=limit, result_ttl=600, **options)
 
