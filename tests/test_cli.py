@@ -284,6 +284,38 @@ def test_decide_speaks_upstreams_records() -> None:
     assert answers(old)[0]["branch"] == "not-retriable"
 
 
+def test_the_filters_read_json_as_v8_does() -> None:
+    """Half a pair comes back as it went, 1.0 is an attempt, 1e999 is infinite, and one deep line is refused alone."""
+    policy = '"run": {"maxAttempts": 3.0, "lockedRetryConfig": {"maxAttempts": 9, "factor": %s}}'
+    lines = [
+        '{"error": {"type": "STRING_ERROR", "raw": "\\ud800"}, "attempt": 1.0, "run": {"maxAttempts": 3}}',
+        f'{{"error": {json.dumps(SEGV_ERROR)}, "attempt": 1.0, {policy % "2"}}}',
+        f'{{"error": {json.dumps(SEGV_ERROR)}, "attempt": 1, {policy % "1e999"}}}',
+        f'{{"error": {json.dumps(SEGV_ERROR)}, "now": {"[" * 100_000}',
+        json.dumps({"error": SEGV_ERROR | {"type": "BUILT_IN_ERROR", "causes": [{"name": "x"}]}}),
+    ]
+    done = crash_harness("decide", text="\n".join(lines))
+    found = answers(done)
+    assert found[0]["enhanced"] == {"type": "STRING_ERROR", "raw": "\ud800"}
+    assert [one.get("branch") for one in found[1:3]] == ["policy", "no-policy"]
+    assert found[3] == {"invalid": "line 4: it is nested too deep"}
+    assert "`$.error.causes[0]`" in found[4]["invalid"]
+    assert done.returncode == 2
+
+
+def test_exec_says_why_the_queue_gave_up() -> None:
+    """The status, the attempts, and the engine's own error, in words and as JSON; a policy that is none is refused."""
+    words = ("exec", "--json", "--dialect", "upstream-4.4", "--max-attempts", "15", "--", "sh", "-c", "exit 3")
+    done = crash_harness(*words)
+    told = json.loads(done.stdout)
+    assert (told["status"], len(told["attempts"])) == ("SYSTEM_FAILURE", 12)
+    assert told["error"]["code"] == "TASK_RUN_DEQUEUED_MAX_RETRIES"
+    assert "after 12 attempts (upstream-4.4): TASK_RUN_DEQUEUED_MAX_RETRIES" in done.stderr
+    slip = crash_harness("exec", "--retry-config", '{"minTimeoutInMs": 9007199254740994}', "--", "true")
+    assert (slip.returncode, slip.stderr.count("\n")) == (2, 1)
+    assert "policy.retry.minTimeoutInMs" in slip.stderr
+
+
 @pytest.mark.slow
 def test_ctrl_c_kills_every_victim_and_prints_what_was_decided(tmp_path: Path) -> None:
     """Exit 130; what was decided is there, what was not is counted, and no process is left."""

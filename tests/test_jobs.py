@@ -55,6 +55,17 @@ def echo(**given: Any) -> dict[str, Any]:
     return given
 
 
+def fail_twice_removed() -> None:
+    """Raise from what was raised while something else was handled."""
+    try:
+        try:
+            os.stat("/no/such/file")  # noqa: PTH116 -- it raises
+        except OSError:
+            dict[str, int]()["here"]
+    except KeyError as error:
+        raise ValueError("broken") from error
+
+
 def fail(text: str) -> None:
     """Raise."""
     raise ValueError(text)
@@ -181,6 +192,20 @@ def test_a_raised_exception_is_a_thrown_error() -> None:
 def test_a_thrown_error_follows_the_policy(policy: Policy, attempts: int) -> None:
     """None means one attempt; the run's max attempts overwrite the policy's."""
     assert len(harness.run(harness.call(fail, "broken"), policy).attempts) == attempts
+
+
+@pytest.mark.parametrize(
+    ("dialect", "causes"), [("upstream-4.8", ["KeyError", "FileNotFoundError"]), ("upstream-4.5", [])]
+)
+def test_a_thrown_error_has_its_causes(dialect: str, causes: list[str]) -> None:
+    """What it was raised from, the nearest first, where the version knows of causes; and the trail names them."""
+    run = harness.run(fail_twice_removed, dialect=dialect)
+    error = run.attempts[0].error
+    assert error is not None
+    assert [one.name for one in error.causes or ()] == causes
+    assert run.error is not None
+    assert [one.name for one in run.error.causes or ()] == causes
+    assert ("caused by FileNotFoundError: " in str(run)) == bool(causes)
 
 
 def test_an_abort_is_not_retried() -> None:

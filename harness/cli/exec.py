@@ -106,8 +106,8 @@ def exec_command(
             relay.say(interrupted_line(attempts, is_kept=kept is not None))
             raise
     if as_json:
-        emit(attempts_shape(finished.attempts, finished.status))
-    relay.say(f"{ending(finished)} ({dialect})")
+        emit(attempts_shape(finished.attempts, finished.status, finished.error))
+    relay.say(ending(finished, dialect))
     context.exit(0 if finished.status == SUCCEEDED else 1)
 
 

@@ -14,8 +14,9 @@ from harness.dialects.custom import opened
 from harness.engine.draw import draw
 from harness.evidence import Evidence
 from harness.exceptions import InvalidInputError
+from harness.wire import javascript
 from harness.wire.errors import UnexpectedError
-from harness.wire.request import Request, RunNotFoundError
+from harness.wire.request import RunNotFoundError, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     for number, line in enumerate(source, 1):
         try:
             emit(answer(number, line))
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        except ValueError as error:
             reason = "an empty line, expected a JSON object" if not line.strip() else str(error)
             emit({"invalid": f"line {number}: {reason}"})
             code = InvalidInputError.exit_code
@@ -58,7 +59,7 @@ def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, diale
     with opened(dialect) as chosen:
 
         def answer(_: int, line: bytes) -> object:
-            return chosen.classify(msgspec.json.decode(line, type=Evidence))
+            return chosen.classify(msgspec.convert(javascript.read(line, exact=True), Evidence))
 
         code = _filter(file, answer)
     context.exit(code)
@@ -73,7 +74,7 @@ def decide_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect
     with opened(dialect) as chosen:
 
         def answer(number: int, line: bytes) -> object:
-            request = msgspec.json.decode(line, type=Request)
+            request = parse_request(javascript.read(line), chosen.schema)
             if request.random is None:
                 request = msgspec.structs.replace(request, random=draw(seed or 0, number, "delay"))
             try:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.exceptions import InvalidInputError
 from harness.supervisor import check_timeout, parse_bytes
+from harness.wire import javascript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,13 +83,13 @@ def refuse_beside(context: click.Context, what: str, names: Iterable[str]) -> No
 
 def emit(value: object) -> None:
     """Write one JSON document and a newline to stdout, at once."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.write(javascript.write(value) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def emit_pretty(value: object) -> None:
     """Write the same, indented, for documents that a person may read."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.format(javascript.write(value), indent=2) + b"\n")
     sys.stdout.buffer.flush()
 
 

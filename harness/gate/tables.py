@@ -25,6 +25,7 @@ from harness.wire.errors import (
 )
 from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes
 from harness.wire.request import RunNotFoundError
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -197,6 +198,6 @@ def _status(error: TaskError, environment: str = "PRODUCTION") -> tuple[str, obj
 
 
 def _cut(error: TaskError) -> tuple[str, object]:
-    kept = well_formed(sanitize(error))
+    kept = well_formed(sanitize(error, Schema(causes=True)))
     lengths = {name: len(text) for name, text in msgspec.structs.asdict(kept).items() if isinstance(text, str)}
     return ", ".join(f"{name} {n}" for name, n in lengths.items() if name not in ("type", "code")), kept

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.report.reader import HistoryReport, KeptRun
     from harness.scenarios.campaign import Result
     from harness.scenarios.rollcall import Answer
+    from harness.wire.errors import TaskError
 
 Shape = dict[str, object]
 OF_ATTEMPT = ("number", "machine", "evidence", "error", "enhanced", "rule", "cause", "decision")
@@ -52,12 +53,19 @@ def report_shape(report: HistoryReport) -> Shape:
 
 
 def _kept_run(one: KeptRun) -> Shape:
-    return {"title": one.title, "verdict": one.verdict, **attempts_shape(one.run.attempts, one.run.status)}
+    return {
+        "title": one.title,
+        "verdict": one.verdict,
+        **attempts_shape(one.run.attempts, one.run.status, one.run.error),
+    }
 
 
-def attempts_shape(attempts: Sequence[Attempt], status: str | None, *, interrupted: bool = False) -> Shape:
-    """`exec --json`; an interrupted run has no status."""
-    return {"status": status, "interrupted": interrupted, "attempts": [_attempt(attempt) for attempt in attempts]}
+def attempts_shape(
+    attempts: Sequence[Attempt], status: str | None, error: TaskError | None = None, *, interrupted: bool = False
+) -> Shape:
+    """`exec --json`; an interrupted run has no status, and a run that succeeded no error."""
+    told = [_attempt(attempt) for attempt in attempts]
+    return {"status": status, "error": error, "interrupted": interrupted, "attempts": told}
 
 
 def _attempt(attempt: Attempt) -> Shape:
