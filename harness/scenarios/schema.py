@@ -18,6 +18,7 @@ from harness.dialects import find as find_dialect
 from harness.engine.policy import Policy
 from harness.exceptions import InvalidInputError
 from harness.faults.catalogue import check_parameters, find
+from harness.faults.shot import check_bounded
 from harness.supervisor.limits import MemoryBy, check_timeout, parse_bytes
 from harness.wire.codes import Code, Status
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
@@ -184,9 +185,7 @@ def check_victim(case: Case, where: str) -> None:
         raise InvalidInputError(f"{where}.victim: 'dose' and 'seed' go with tier \"dosed\", and it needs both")
     if case.hosts and (case.hosts.bad not in case.hosts.names or "dosed" not in fault.tiers):
         raise InvalidInputError(f"{where}.hosts: 'bad' must be one of 'names', and the fault one that offers dosed")
-    hungry = {"memory_limit", "memory_cgroup"} & set(fault.needs)
-    if hungry and case.limits.memory_scale is None:
-        raise InvalidInputError(f"{where}.limits.memory_scale: expected, since {fault.name} runs under a limit only")
+    check_bounded(fault.name, f"{where}.limits.memory_scale", bounded=case.limits.memory_scale is not None)
 
 
 def _check_limits_and_policy(case: Case, where: str) -> None:
