@@ -16,7 +16,7 @@ from harness.dialects import lineage
 from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.gate.baseline import Acceptance
-from harness.gate.check import Finding, check
+from harness.gate.check import CaseFinding, check
 from harness.gate.file import load, save
 from harness.gate.fresh import FreshSeeds
 from harness.gate.live import CaseRunner, Pair, pairs_of
@@ -156,7 +156,7 @@ def check_file(
     context.exit(exit_code(one.judgement.verdict for one in findings))
 
 
-def unskipped(findings: list[Finding], wanted: Iterable[str], known: Collection[str]) -> list[Finding]:
+def unskipped(findings: list[CaseFinding], wanted: Iterable[str], known: Collection[str]) -> list[CaseFinding]:
     """Fail the cases of these ids that were skipped. Raises InvalidInputError for an id that no case has."""
     must = set(wanted)
     if unknown := sorted(must - set(known)):
@@ -184,7 +184,7 @@ def stale_ids(baseline: Baseline, narrowed: Sequence[str], pairs: dict[str, Pair
 
 def _night(
     baseline: Baseline, pairs: dict[str, Pair], runner: CaseRunner, bar: Progress, seed: int | None
-) -> list[Finding]:
+) -> list[CaseFinding]:
     base = int.from_bytes(os.urandom(RANDOM_BYTES), "big") if seed is None else seed
     findings = []
     for entry in baseline.case:
@@ -211,7 +211,7 @@ def _step(bar: Progress, what: str) -> Callable[[Unit], None]:
     return advance
 
 
-def _report(findings: list[Finding], as_json: bool, **more: object) -> None:
+def _report(findings: list[CaseFinding], as_json: bool, **more: object) -> None:
     if as_json:
         emit_pretty({**more, "findings": [finding_shape(one) for one in findings]})
     out = console(stderr=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from harness.experiments.conduct import INTERRUPTED, Progress, conduct
 from harness.experiments.variant import Experiment, Variant
-from harness.gate.check import Finding
+from harness.gate.check import CaseFinding
 from harness.gate.live import Interrupted
 from harness.gate.nights import alarm, conclude, first_watch, second_watch, strangers, trouble
 from harness.scenarios.campaign import title_of
@@ -38,7 +38,7 @@ class FreshSeeds(NamedTuple):
     base: int
     observe: Callable[[int], object]
 
-    def check(self, entry: Entry, pair: Pair) -> Finding:
+    def check(self, entry: Entry, pair: Pair) -> CaseFinding:
         """Fire trials of a dosed case until its failure rate is decided on. Raises Interrupted."""
         watch = first_watch(entry)
         first = self._fire(watch, pair, 1)
@@ -49,7 +49,7 @@ class FreshSeeds(NamedTuple):
             second = self._fire(confirming, pair, 2) if confirming else None
             judgement = conclude(watch, first, confirming, second)
             trials, failures = (trials + second.trials, failures + second.failures) if second else (trials, failures)
-        return Finding(f"{entry.id} fresh", entry.tier, judgement, trials, failures, self.base)
+        return CaseFinding(f"{entry.id} fresh", entry.tier, judgement, trials, failures, self.base)
 
     @staticmethod
     def _at_once(entry: Entry, tally: Tally) -> Judgement | None:

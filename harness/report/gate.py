@@ -12,12 +12,12 @@ from harness.scenarios.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.gate.check import Finding
+    from harness.gate.check import CaseFinding
 
 SHOWN = 12  # reasons of a finding; --json has them all
 
 
-def finding_lines(finding: Finding) -> Iterator[str]:
+def finding_lines(finding: CaseFinding) -> Iterator[str]:
     """Verdict, id and the rate where it says something; then the reasons."""
     yield " ".join(filter(None, [f"{finding.judgement.verdict:<5}", finding.id, _rate(finding)]))
     reasons = finding.judgement.reasons
@@ -26,7 +26,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
         yield f"      and {len(reasons) - SHOWN} more; --json has them"
 
 
-def _rate(finding: Finding) -> str:
+def _rate(finding: CaseFinding) -> str:
     """Say how often first attempts failed; never a rate alone."""
     if finding.tier not in ("dosed", "wild") or not finding.trials:
         return ""
@@ -36,7 +36,7 @@ def _rate(finding: Finding) -> str:
     return f"({finding.failures} of {finding.trials} failed at once, {low:.2f} to {high:.2f}{judged}{seed})"
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[CaseFinding]) -> str:
     """Count the verdicts in one line."""
     counts = Counter(one.judgement.verdict for one in findings)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
