@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from harness.report import engines, words
+from harness.report import engines, sweep, words
 from harness.report.experiment import conclusion_lines
 from harness.scenarios.verdict import Verdict
 
@@ -75,16 +75,22 @@ def render(report: HistoryReport) -> str:
                 say(out, line)
         for check in report.checks:
             tell_check(out, check)
-        for truth, cells, differ in report.confusion.rows():
-            if differ:
-                called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
-                say(out, f"the dialects differ on {truth}: {called}")
+        for line in (line for swept in report.sweeps for line in sweep.lines(swept)):
+            say(out, line)
+        _tell_differences(out, report)
         if report.open_question:
             out.print()
             for title in report.undecided[:SHOWN]:
                 say(out, f"not decided: {title}")
             say(out, f"{report.open_question}")
     return written.get()
+
+
+def _tell_differences(out: Console, report: HistoryReport) -> None:
+    for truth, cells, differ in report.confusion.rows():
+        if differ:
+            called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
+            say(out, f"the dialects differ on {truth}: {called}")
 
 
 def _tell_run(out: Console, run: KeptRun) -> None:
