@@ -117,15 +117,6 @@ def test_wrong_use_is_exit_2_without_a_traceback(words: list[str], message: str)
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["doctor", "faults", "run", "exec", "classify", "decide"])
-def test_every_command_has_help_with_an_example(command: str) -> None:
-    """--help, the three common options, an example."""
-    done = crash_harness(command, "--help")
-    assert done.returncode == 0
-    for word in ("--json", "--dialect", "--seed", "Example: "):
-        assert word in done.stdout
-
-
 def test_doctor_proves_it_with_a_real_crash() -> None:
     """What this machine can do, by name."""
     done = crash_harness("doctor", "--json")
@@ -320,6 +311,15 @@ def test_a_case_is_chosen_as_it_is_printed() -> None:
     done = crash_harness("run", "controls[never]", "abort[double-free]")
     assert done.returncode == 0
     assert "2 cases: 2 PASS" in done.stdout
+
+
+def test_the_catalogue_is_listed_too() -> None:
+    """--list names the shots of --catalogue; what has no part in them is refused."""
+    assert "null_read forced: SIGSEGV" in crash_harness("run", "--catalogue", "--list").stdout
+    listed = json.loads(crash_harness("run", "--catalogue", "--list", "--json").stdout)
+    assert {"fault", "tier", "expected"} == set(listed[0])
+    done = crash_harness("run", "--catalogue", "--dialect", "strict")
+    assert (done.returncode, done.stderr) == (2, "crash-harness: --catalogue: expected no dialect beside it\n")
 
 
 @pytest.mark.parametrize("words", [["faults"], ["run", "controls"], ["run", "controls", "--json"], ["doctor"]])

@@ -32,6 +32,7 @@ WORLD = {
     "tempfile",
 }
 
+
 def imports(path: Path) -> list[str]:
     """Names of all modules that a file imports, wherever in it."""
     names: list[str] = []

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, host_option, json_option
 from harness.evidence import Host, Start
 from harness.experiments.calibration import DIAL, Tried, calibrate, check
 from harness.faults.catalogue import find
 from harness.report.experiment import fact_lines
 
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
-
 
 @click.command("calibrate", epilog="Example: crash-harness calibrate torn_publish --target .3")
 @click.argument("race")
 @click.option("--target", type=float, default=0.3, show_default=True, help="Share of trials that it should strike.")
-@click.option("--start", type=click.Choice(get_args(Start)), default="warm", show_default=True)
-@click.option("--host", type=click.Choice(get_args(Host)), default="python", show_default=True)
-@common
-def calibrate_race(
-    race: str, target: float, start: Start, host: Host, as_json: bool, dialect: Dialect, seed: int | None
-) -> None:
+@click.option(
+    "--start",
+    type=click.Choice(get_args(Start)),
+    default="warm",
+    show_default=True,
+    help="Each victim a new process image, or a fork of one.",
+)
+@host_option
+@json_option
+def calibrate_race(race: str, target: float, start: Start, host: Host, as_json: bool) -> None:
     """Find the setting of RACE's window at which it strikes that often, here and now.
 
     The rate moves with the machine's load: use the setting in an experiment that follows, and don't store the rate.

@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import dialect_option, emit_pretty, json_option
 from harness.exceptions import InvalidInputError
 from harness.report.dialects import PAGES, compare
 from harness.report.terminal import console
@@ -18,8 +18,9 @@ NAMES = [dialect.value for dialect in Dialect]
 @click.command(epilog="Example: crash-harness dialects strict --dialect upstream-4.5")
 @click.argument("other", type=click.Choice(NAMES))
 @click.option("--markdown", is_flag=True, help="The page about OTHER: docs/why-strict.md, docs/legacy.md.")
-@common
-def dialects(other: str, markdown: bool, as_json: bool, dialect: Dialect, seed: int | None) -> None:
+@json_option
+@dialect_option
+def dialects(other: str, markdown: bool, as_json: bool, dialect: Dialect) -> None:
     """Say on which deaths the dialect OTHER differs from --dialect, and what each makes of them."""
     second = Dialect(other)
     if markdown:

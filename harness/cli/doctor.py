@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, json_option
 from harness.exceptions import InfraError
 from harness.machine import Capability, capabilities, surroundings, why_not
 from harness.report.words import counted, evidence_line
 from harness.scenarios.schema import load_all, shipped
 from harness.supervisor import Shot, supervise
-
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
 
 PROOF_S = 30.0
 
@@ -41,9 +36,9 @@ def _skips() -> dict[str, str]:
 
 
 @click.command(epilog="Example: crash-harness doctor --json")
-@common
+@json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, dialect: Dialect, seed: int | None) -> None:
+def doctor(context: click.Context, as_json: bool) -> None:
     """Say what this machine can do, what will be skipped, and why."""
     proof = _proof()
     found, skips = [proof, *capabilities(), *surroundings()], _skips()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import common, emit, size
+from harness.cli.options import common, emit, limit_options
 from harness.engine.draw import draw
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import Attempt, Engine, Life, Policy, Run
@@ -125,16 +125,16 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
 )
 @click.argument("command", nargs=-1, required=True)
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take.")
-@click.option(
-    "--memory",
-    callback=size,
-    help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
-)
-@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@limit_options
 @click.option("--max-attempts", type=click.IntRange(0, 2**53), help="Alone, it is a policy with the default delays.")
 @click.option("--retry-config", callback=_json, metavar="JSON", help='Upstream\'s: {"maxAttempts": 3, "factor": 2, …}.')
-@click.option("--machine", type=click.Choice(list(PRESETS)), default="small-1x", show_default=True)
+@click.option(
+    "--machine",
+    type=click.Choice(list(PRESETS)),
+    default="small-1x",
+    show_default=True,
+    help="Upstream's machine that --memory is meant for; a retry may ask for a larger one.",
+)
 @click.option(
     "--black-box",
     type=click.Choice(["on", "off"]),
@@ -157,6 +157,7 @@ def exec_command(
     timeout: float | None,
     memory: int | None,
     memory_by: MemoryBy,
+    processes: int | None,
     max_attempts: int | None,
     retry_config: object,
     machine: str,
@@ -172,7 +173,7 @@ def exec_command(
 
     Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
     """
-    limits, policy = Limits(memory, memory_by), policy_of(max_attempts, retry_config, machine)
+    limits, policy = Limits(memory, memory_by, processes=processes), policy_of(max_attempts, retry_config, machine)
     relay = Relay(as_json=as_json)
 
     def execute(_: int, on: str) -> Life:

@@ -6,15 +6,14 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.markup import escape
 
-from harness.cli.options import common, emit_pretty, size
+from harness.cli.options import common, emit_pretty, host_option, limit_options
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
-from harness.evidence import Host, Start
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
 from harness.experiments.findings import TARGET, Stopping, differ, find
@@ -29,12 +28,14 @@ from harness.scenarios.select import select
 from harness.supervisor import Limits
 
 if TYPE_CHECKING:
+    from harness.evidence import Host, Start
     from harness.supervisor.limits import MemoryBy
     from harness.wire.codes import Dialect
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
 COMMAND = "harness.command"
+PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 class WithCommand(click.Command):
@@ -143,12 +144,12 @@ def plan(
 @click.option("--trials", type=click.IntRange(1), help=f"Stop after so many of each variant [{DEFAULT_TRIALS}].")
 @click.option("--width", type=click.FloatRange(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this.")
 @click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
-@click.option("--beta", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option("--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds.")
+@click.option("--beta", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P1 holds.")
 @click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option(
     "--target",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=PROPER,
     default=TARGET,
     show_default=True,
     help="What may be left of P(all attempts fail) in the advice.",
@@ -165,15 +166,13 @@ def plan(
     show_default=True,
     help="Each victim a new process image, or a fork of one; auto is warm where the scenario allows it.",
 )
-@click.option("--host", type=click.Choice(get_args(Host)), default="python", show_default=True)
+@host_option
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the trials in this new file.")
 @click.option(
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Groups at a time; 1 where the machine's load matters.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds a trial of a command may take.")
-@click.option("--memory", callback=size, help="Memory a trial of a command may use.")
-@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@limit_options
 @common
 @click.pass_context
 def experiment(
@@ -195,6 +194,7 @@ def experiment(
     timeout: float | None,
     memory: int | None,
     memory_by: MemoryBy,
+    processes: int | None,
     as_json: bool,
     dialect: Dialect,
     seed: int | None,
@@ -216,7 +216,7 @@ def experiment(
             test.check()
         if not any((trials, width, test, time_s)):
             trials = DEFAULT_TRIALS
-        asked = Asked(dialect, seed, host, _start(start), Limits(memory, memory_by), timeout, jobs)
+        asked = Asked(dialect, seed, host, _start(start), Limits(memory, memory_by, processes=processes), timeout, jobs)
         chosen = select(scenario, None) if scenario else []
         experiments, path = plan(chosen, command, asked, vs, Stopping(trials, width, test, time_s)), history
     context.exit(_conduct_all(experiments, path, target, new=old is None, as_json=as_json))
@@ -254,7 +254,7 @@ def _conduct_all(experiments: list[Experiment], path: Path | None, target: float
 def _conduct_each(experiments: list[Experiment], book: History | None, target: float, *, as_json: bool) -> int:
     out, answers, interrupted = console(stderr=as_json), [], False
     for one in experiments:
-        reached = _conduct(one, book, as_json=as_json)
+        reached = _conduct(one, book)
         interrupted = reached.ended == INTERRUPTED
         findings = [find(name, tally, target) for name, tally in reached.tallies.items() if tally.trials]
         difference = differ(findings[0], findings[1], reached.strata) if len(findings) > 1 else None
@@ -276,7 +276,7 @@ def _conduct_each(experiments: list[Experiment], book: History | None, target: f
     return EXIT_INTERRUPTED if interrupted else 0
 
 
-def _conduct(one: Experiment, book: History | None, *, as_json: bool) -> Progress:
+def _conduct(one: Experiment, book: History | None) -> Progress:
     """Begin, or go on where the history ends; an experiment that had ended is only told again."""
     names = {variant.name for variant in one.variants}
     reached = Progress.begin(one)
@@ -286,13 +286,13 @@ def _conduct(one: Experiment, book: History | None, *, as_json: bool) -> Progres
     leading = reached.tallies[one.variants[0].name]
     reached.ended = (reached.is_level and one.stopping.reason(leading, reached.elapsed_s)) or ""
     if not reached.ended:
-        _fire(one, reached, book, as_json=as_json)
+        _fire(one, reached, book)
     for tally in reached.tallies.values():
         tally.close()
     return reached
 
 
-def _fire(one: Experiment, reached: Progress, book: History | None, *, as_json: bool) -> None:
+def _fire(one: Experiment, reached: Progress, book: History | None) -> None:
     with progress(console(stderr=True)) as bar:
         most = one.stopping.most_trials()
         task = bar.add_task(escape(one.title), total=most)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from harness.cli.options import common, emit
+from harness.cli.options import emit
 from harness.exceptions import InvalidInputError
 from harness.journal import History
-
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
 
 
 @click.command(epilog="Example: crash-harness export runs.sqlite > runs.jsonl")
 @click.argument("history", type=click.Path(path_type=Path))
-@common
-def export(history: Path, as_json: bool, dialect: Dialect, seed: int | None) -> None:
+def export(history: Path) -> None:
     """Write HISTORY, one JSON object a line: its events as they were journalled, then its trials."""
     if not history.exists():
         raise InvalidInputError(f"{history}: there is no such history")

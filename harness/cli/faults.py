@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, json_option
 from harness.faults.catalogue import Fault, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
 from harness.report.terminal import console
 
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
-
 
 @click.command(epilog="Example: crash-harness faults torn_publish")
 @click.argument("name", required=False)
 @click.option("--markdown", is_flag=True, help="The whole catalogue as a page: docs/faults.md.")
-@common
-def faults(name: str | None, markdown: bool, as_json: bool, dialect: Dialect, seed: int | None) -> None:
+@json_option
+def faults(name: str | None, markdown: bool, as_json: bool) -> None:
     """List the native faults, or tell all about one."""
     chosen = [find(name)] if name else list(catalogue().values())
     if markdown:

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import common, emit
+from harness.cli.options import dialect_option, emit, seed_option
 from harness.dialects.retry import Request, RunNotFoundError, decide
 from harness.dialects.rules import classify
 from harness.engine.draw import draw
@@ -53,9 +53,9 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     epilog='Example: echo \'{"termination": {"kind": "exited", "status": 139}}\' | crash-harness classify',
 )
 @click.argument("file", callback=_source, default="-")
-@common
+@dialect_option
 @click.pass_context
-def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:
+def classify_lines(context: click.Context, file: IO[bytes], dialect: Dialect) -> None:
     """Classify evidence: {"error", "rule", "cause"} for each line of FILE."""
 
     def answer(_: int, line: bytes) -> object:
@@ -66,9 +66,10 @@ def classify_lines(context: click.Context, file: IO[bytes], as_json: bool, diale
 
 @click.command("decide", epilog="Example: crash-harness decide --dialect strict requests.jsonl")
 @click.argument("file", callback=_source, default="-")
-@common
+@dialect_option
+@seed_option
 @click.pass_context
-def decide_lines(context: click.Context, file: IO[bytes], as_json: bool, dialect: Dialect, seed: int | None) -> None:
+def decide_lines(context: click.Context, file: IO[bytes], dialect: Dialect, seed: int | None) -> None:
     """Decide what becomes of a run: one decision for each line of FILE. A missing "random" is drawn from --seed."""
 
     def answer(number: int, line: bytes) -> object:

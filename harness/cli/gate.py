@@ -12,7 +12,7 @@ import msgspec
 from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.cli.options import classifier, common, emit_pretty
+from harness.cli.options import classifier_option, common, emit_pretty
 from harness.dialects.custom import foreign
 from harness.exceptions import InvalidInputError
 from harness.gate.file import load, save
@@ -51,7 +51,7 @@ def gate() -> None:
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
-@classifier
+@classifier_option
 @common
 @click.pass_context
 def record(
@@ -100,7 +100,7 @@ def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]
     "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
-@classifier
+@classifier_option
 @common
 @click.pass_context
 def check_file(

@@ -1,13 +1,14 @@
-"""Options that every command takes, and how JSON goes out."""
+"""Options that several commands have, each command those that it uses; and how JSON goes out."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 import msgspec
 
+from harness.evidence import Host
 from harness.exceptions import InvalidInputError
 from harness.supervisor import parse_bytes
 from harness.wire.codes import Dialect
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
-def common(command: Function) -> Function:
-    """Add --json, --dialect and --seed."""
-    command = click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(
-        command
-    )
-    command = click.option(
+def json_option(command: Function) -> Function:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(command)
+
+
+def dialect_option(command: Function) -> Function:
+    """Add --dialect."""
+    return click.option(
         "--dialect",
         type=click.Choice([dialect.value for dialect in Dialect]),
         default=Dialect.UPSTREAM_4_5.value,
@@ -31,10 +34,19 @@ def common(command: Function) -> Function:
         callback=lambda _, __, value: Dialect(value),
         help="Classification rules and retry table.",
     )(command)
+
+
+def seed_option(command: Function) -> Function:
+    """Add --seed."""
     return click.option("--seed", type=int, help="Replaces the seeds of scenarios; draws delays.")(command)
 
 
-def classifier(command: Function) -> Function:
+def common(command: Function) -> Function:
+    """Add --json, --dialect and --seed."""
+    return seed_option(dialect_option(json_option(command)))
+
+
+def classifier_option(command: Function) -> Function:
     """Add --classifier."""
     return click.option(
         "--classifier",
@@ -43,21 +55,77 @@ def classifier(command: Function) -> Function:
     )(command)
 
 
-def emit(value: object) -> None:
-    """Write one JSON document and a newline to stdout, at once."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
-    sys.stdout.buffer.flush()
+def host_option(command: Function) -> Function:
+    """Add --host."""
+    return click.option(
+        "--host",
+        type=click.Choice(get_args(Host)),
+        default="python",
+        show_default=True,
+        help="What the victim is: an interpreter that loads the faults, or a program in C alone.",
+    )(command)
 
 
-def emit_pretty(value: object) -> None:
-    """Write the same, indented, for documents that a person may read."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-    sys.stdout.buffer.flush()
+def limit_options(command: Function) -> Function:
+    """Add what bounds an attempt: --timeout, --memory, --memory-by, --processes."""
+    for option in reversed(LIMITS):
+        command = option(command)
+    return command
 
 
-def size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def _size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Read an option as a size in bytes."""
     try:
         return None if value is None else parse_bytes(value)
     except InvalidInputError as error:
         raise click.BadParameter(str(error), param=parameter) from error
+
+
+LIMITS = (
+    click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take."),
+    click.option(
+        "--memory",
+        callback=_size,
+        help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
+    ),
+    click.option(
+        "--memory-by",
+        type=click.Choice(["rlimit", "cgroup", "auto"]),
+        default="auto",
+        show_default=True,
+        help="What enforces it: malloc is refused, or the kernel kills; auto is the cgroup where there is one.",
+    ),
+    click.option("--processes", type=click.IntRange(1), help="Processes and threads an attempt may have at a time."),
+)
+
+
+def emit(value: object) -> None:
+    """Write one JSON document and a newline to stdout, at once."""
+    _write(_encode(value))
+
+
+def emit_pretty(value: object) -> None:
+    """Write the same, indented, for documents that a person may read."""
+    _write(msgspec.json.format(_encode(value), indent=2))
+
+
+def _write(document: bytes) -> None:
+    if sys.stdout is not None:
+        sys.stdout.buffer.write(document + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _encode(value: object) -> bytes:
+    """Encode a document; the bytes of a file's name that are no text are written as Python escapes them."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(msgspec.to_builtins(value)))
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(one) for key, one in value.items()}
+    return [_as_text(one) for one in value] if isinstance(value, list | tuple) else value

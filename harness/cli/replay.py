@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, json_option
 from harness.cli.order import NO_HISTORY
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import Experiment, Gunner, Variant
@@ -17,7 +17,6 @@ from harness.scenarios.verdict import Verdict, exit_code
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Trial
-    from harness.wire.codes import Dialect
 
 COMPARED = ("injected", "ended", "code", "cause", "branch", "si_code")
 
@@ -43,7 +42,7 @@ def differences(then: Trial, now: Trial) -> list[str]:
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--trial", type=click.IntRange(1), required=True, help="Its number, counted from 1.")
 @click.option("--variant", help="Which, where the history has several.")
-@common
+@json_option
 @click.pass_context
 def replay(
     context: click.Context,
@@ -51,8 +50,6 @@ def replay(
     trial: int,
     variant: str | None,
     as_json: bool,
-    dialect: Dialect,
-    seed: int | None,
 ) -> None:
     """Run one trial of HISTORY again, as it was, and say whether it comes out the same.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, json_option
 from harness.cli.order import NO_HISTORY
 from harness.exceptions import InvalidInputError
 from harness.journal import History
@@ -19,16 +18,13 @@ from harness.report.reader import Dossier, read
 from harness.report.terminal import console, reasons, summary, table
 from harness.scenarios.verdict import exit_code
 
-if TYPE_CHECKING:
-    from harness.wire.codes import Dialect
-
 
 @click.command(epilog="Example: crash-harness report runs.sqlite --html report.html --junit junit.xml")
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write JUnit XML.")
 @click.option("--markdown", "summary_page", type=click.Path(path_type=Path), help="Write Markdown, for a CI summary.")
-@common
+@json_option
 @click.pass_context
 def report(
     context: click.Context,
@@ -37,8 +33,6 @@ def report(
     junit_file: Path | None,
     summary_page: Path | None,
     as_json: bool,
-    dialect: Dialect,
-    seed: int | None,
 ) -> None:
     """Tell what HISTORY has: verdicts, experiments, and where the dialects differ.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import click
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +16,17 @@ from harness.scenarios.rollcall import Answer, call_all
 from harness.scenarios.verdict import Verdict, exit_code
 
 INTERRUPTED = 130
+
+
+def list_calls(as_json: bool) -> int:
+    """Name every shot and what it must look like; fire none. Returns the exit code."""
+    shots = [(fault, tier) for fault in catalogue().values() for tier in fault.tiers]
+    if as_json:
+        emit_pretty([{"fault": fault.name, "tier": tier, "expected": fault.expects} for fault, tier in shots])
+        return 0
+    for fault, tier in shots:
+        click.echo(f"{fault.name} {tier}: {' or '.join(fault.expects)}")
+    return 0
 
 
 def roll_call(jobs: int, as_json: bool) -> int:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.cli.options import classifier, common, emit_pretty
+from harness.cli.options import classifier_option, common, emit_pretty
 from harness.cli.order import Order, open_history
-from harness.cli.rollcall import roll_call
+from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import foreign
 from harness.exceptions import InvalidInputError
 from harness.report import words
@@ -49,12 +50,12 @@ def record(result: Result) -> dict[str, object]:
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
 @click.argument("scenario", nargs=-1)
 @click.option("--case", help="Only the cases of this name.")
-@click.option("--list", "only_list", is_flag=True, help="Name the cases and what each scenario claims; run nothing.")
+@click.option("--list", "only_list", is_flag=True, help="Name what would be run; run nothing.")
 @click.option("--catalogue", "whole", is_flag=True, help="Fire every fault in each of its tiers instead.")
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
-@classifier
+@classifier_option
 @common
 @click.pass_context
 def run(
@@ -75,12 +76,11 @@ def run(
 
     SCENARIO is a file, a folder, or the name of a shipped scenario; without any, all that ship are run.
     """
-    if whole and (scenario or case or history or resume):
-        raise InvalidInputError("--catalogue: it takes no scenario, case or history")
     if whole:
-        context.exit(roll_call(jobs or processors(), as_json))
+        _refuse_beside_catalogue(context)
+        context.exit(list_calls(as_json) if only_list else roll_call(jobs or processors(), as_json))
     if only_list:
-        _list(select(scenario, case))
+        _list(select(scenario, case), as_json)
         return
     order = Order(scenario, case, dialect, seed, classifier)
     with open_history(history, resume, order) as (book, asked), foreign(asked.classifier) as judge:
@@ -89,7 +89,19 @@ def run(
     context.exit(code)
 
 
-def _list(scenarios: list[Scenario]) -> None:
+def _refuse_beside_catalogue(context: click.Context) -> None:
+    """A shot of the roll call is held against its own row: no scenario, dialect, seed or history has a part in it."""
+    for name in ("scenario", "case", "history", "resume", "classifier", "dialect", "seed"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInputError(f"--catalogue: expected no {name} beside it")
+
+
+def _list(scenarios: list[Scenario], as_json: bool) -> None:
+    if as_json:
+        emit_pretty(
+            [{"scenario": one.name, "claim": one.claim, "cases": [c.name for c in one.case]} for one in scenarios]
+        )
+        return
     for scenario in scenarios:
         click.echo(f"{scenario.name}: {scenario.claim}")
         for case in scenario.case:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from harness.scenarios.campaign import Result
 
 
+def printable(text: str) -> str:
+    """Write what a terminal could obey, or could not show, as Python would escape it: names come from anywhere."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def folded(words: Iterable[str]) -> str:
     """Write "SIGSEGV x2, exited 0"."""
     groups = [(word, len(list(same))) for word, same in groupby(words)]

@@ -1,0 +1,58 @@
+"""What the fixtures do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.exceptions import InvalidInputError
+from harness.faults.catalogue import check_parameters, find
+from harness.pytest_plugin.items import dialect_of
+from harness.scenarios.campaign import Campaign, Result
+from harness.scenarios.select import select
+from harness.supervisor import Limits, Shot, supervise
+from harness.wire.codes import Dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pytest
+
+    from harness.evidence import Evidence
+
+DEADLINE_S = 30.0
+NO_LIMITS = Limits()
+
+
+def fire_fault(
+    fault: str,
+    mode: str = "forced",
+    *,
+    limits: Limits = NO_LIMITS,
+    deadline_s: float = DEADLINE_S,
+    **parameters: int,
+) -> Evidence:
+    """Fire one shot in a fresh victim. Raises InvalidInputError for what the catalogue does not offer."""
+    check_parameters(find(fault), parameters)
+    return supervise(Shot(fault, mode, parameters), limits, deadline_s)
+
+
+def supervise_command(argv: Sequence[str], *, limits: Limits = NO_LIMITS, deadline_s: float = DEADLINE_S) -> Evidence:
+    """Run a command once."""
+    return supervise(argv, limits, deadline_s)
+
+
+def scenario_runner(config: pytest.Config) -> Callable[..., Result]:
+    """Return what runs one case under the dialect that the command line of pytest names."""
+    default = dialect_of(config)
+
+    def run(
+        name: Path | str, case: str | None = None, *, dialect: Dialect | str = default, seed: int | None = None
+    ) -> Result:
+        (scenario,) = select([str(name)], case)
+        if len(scenario.case) > 1:
+            known = ", ".join(one.name for one in scenario.case)
+            raise InvalidInputError(f"{name}: which case? there are {known}")
+        return Campaign(Dialect(dialect), seed).live(scenario, scenario.case[0])
+
+    return run
