@@ -23,7 +23,7 @@ OURS = (
     ["experiment", "--trials", "100000", "--", "sleep", "60"],
     ["decide"],
 )
-PATIENCE_S = 30
+PATIENCE_S = 20
 
 
 def interrupted(command: list[str], after_s: float) -> str:
@@ -34,7 +34,12 @@ def interrupted(command: list[str], after_s: float) -> str:
         while (left := due - time.monotonic()) > 0 and process.poll() is None:
             time.sleep(min(left, 0.001))
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        try:
+            _, said = process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:  # an interpreter that is still starting can swallow it, and says so
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=PATIENCE_S)
+            return f"went on, {how(process.returncode, said)}"
     return how(process.returncode, said)
 
 

@@ -13,23 +13,12 @@ from harness.dialects.protocol import BuiltIn
 from harness.engine.loop import Engine, Life, Policy, Run
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.gate.entries import (
-    Baseline,
-    Entry,
-    Outcome,
-    Provenance,
-    Seen,
-    changed_conditions,
-    changed_tables,
-    conclude,
-    conditions,
-    deviations,
-    keep,
-    record,
-    record_wild,
-    see,
-)
+from harness.gate.baseline import AttemptKind, Baseline, Entry, Provenance
+from harness.gate.comparing import changed_conditions, changed_tables, conclude, deviations
 from harness.gate.file import load, save, text
+from harness.gate.making import entry_of as make_entry
+from harness.gate.making import keep_unchanged, wild_entry_of
+from harness.gate.observing import Seen, conditions, see
 from harness.gate.tables import ask_all
 from harness.gate.tomlwriter import document
 from harness.scenarios.schema import Case, shipped
@@ -66,13 +55,13 @@ def seen(*lives: Life) -> Seen:
 def entry_of(dose: float = 0.5) -> Entry:
     """An entry of four seeds from 5."""
     runs = [seen(FORCED, SAFE), seen(SAFE), seen(SAFE), seen(FORCED, FORCED, SAFE)]
-    return record("race[dosed]", case_of(dose), "upstream-4.5", dict(enumerate(runs, 5)), SOURCE)
+    return make_entry("race[dosed]", case_of(dose), "upstream-4.5", dict(enumerate(runs, 5)), SOURCE)
 
 
 def wild_entry() -> Entry:
     """An entry of a wild case in which no crash was seen."""
     case = wild_case()
-    return record_wild(record("race[wild]", case, "upstream-4.5", {0: seen(SAFE)}, SOURCE), case.expect[0])
+    return wild_entry_of(make_entry("race[wild]", case, "upstream-4.5", {0: seen(SAFE)}, SOURCE), case.expect[0])
 
 
 def baseline(*entries: Entry) -> Baseline:
@@ -167,19 +156,19 @@ def test_a_rule_that_was_seen_once_is_compared() -> None:
     """A wild end whose rule is known must be called by it; recording again does not forget the rule."""
     wild = Life(Evidence(Signaled("SIGSEGV")), injected="wild")
     case = wild_case()
-    full = record_wild(record("race[wild]", case, "upstream-4.5", {0: seen(wild, SAFE)}, SOURCE), case.expect[0])
+    full = wild_entry_of(make_entry("race[wild]", case, "upstream-4.5", {0: seen(wild, SAFE)}, SOURCE), case.expect[0])
     assert deviations(full, 0, other_rule(seen(wild, SAFE)))
-    assert keep(full, wild_entry()) is full
-    assert keep(wild_entry(), full) == full
+    assert keep_unchanged(full, wild_entry()) is full
+    assert keep_unchanged(wild_entry(), full) == full
 
 
 def test_what_has_not_changed_keeps_its_provenance() -> None:
     """A file changes where something has changed: not because it was recorded on another commit."""
     old, elsewhere = entry_of(), Provenance(4, 2, "beef", dirty=True, environment="cd")
-    assert keep(old, msgspec.structs.replace(old, provenance=elsewhere)) is old
+    assert keep_unchanged(old, msgspec.structs.replace(old, provenance=elsewhere)) is old
     changed = msgspec.structs.replace(old, provenance=elsewhere, attempts=8)
-    assert keep(old, changed) is changed
-    assert keep(None, old) is old
+    assert keep_unchanged(old, changed) is changed
+    assert keep_unchanged(None, old) is old
 
 
 def test_conditions_that_changed_are_named() -> None:
@@ -292,4 +281,4 @@ def test_outcomes_are_ordered() -> None:
     """So that a file does not change with the order of threads."""
     entry = entry_of()
     assert list(entry.outcomes) == sorted(entry.outcomes)
-    assert isinstance(entry.outcomes[0], Outcome)
+    assert isinstance(entry.outcomes[0], AttemptKind)

@@ -23,10 +23,13 @@ from harness.dialects.rules import Classification
 from harness.engine.loop import Run
 from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
-from harness.gate import keeper as gatekeeper
+from harness.gate import live as gate_live
+from harness.gate.check import Finding, check, check_tables
 from harness.gate.file import load
-from harness.gate.keeper import Finding, Interrupted, Keeper, Night, Unit, check, check_tables, pairs_of
-from harness.gate.recording import Wanted, make
+from harness.gate.fresh import FreshSeeds
+from harness.gate.live import CaseRunner, Interrupted, Unit, pairs_of
+from harness.gate.record import Wanted
+from harness.gate.record import record as record_baseline
 from harness.gate.tables import ask_all
 from harness.scenarios import live as trial
 from harness.scenarios.campaign import Campaign, run_all
@@ -121,10 +124,10 @@ def test_what_was_recorded_passes() -> None:
 def test_what_this_machine_can_neither_record_nor_run_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A baseline that was recorded here is green here; where it could be recorded, a case without an entry fails."""
     with monkeypatch.context() as here:
-        here.setattr("harness.gate.recording.why_not", lambda _: "not here")
+        here.setattr("harness.gate.record.why_not", lambda _: "not here")
         record()
     assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "FAIL"}
-    monkeypatch.setattr("harness.gate.keeper.why_not", lambda _: "not here")
+    monkeypatch.setattr("harness.gate.check.why_not", lambda _: "not here")
     assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "SKIP"}
 
 
@@ -216,7 +219,7 @@ def test_what_does_not_reproduce_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> N
     """One odd run that the same seed does not repeat is marked nondeterministic, and never passed by itself."""
     record()
     odd = broken_classifier(lambda number, run: shortened(run) if number == 3 else run)
-    monkeypatch.setattr(gatekeeper, "run_case", odd)
+    monkeypatch.setattr(gate_live, "run_case", odd)
     done = gate("check", "b.toml", "--jobs", "1")
     assert done.exit_code == 1
     assert "seed 7: expected" in reasons(done)
@@ -228,7 +231,7 @@ def test_what_does_not_reproduce_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_seed_that_does_not_reproduce_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even with a reason."""
     odd = broken_classifier(lambda number, run: shortened(run) if number == 9 else run)
-    monkeypatch.setattr(gatekeeper, "run_case", odd)
+    monkeypatch.setattr(gate_live, "run_case", odd)
     done = record("--jobs", "1", "--accept", "race[dosed]", "--because", "x")
     assert (done.exit_code, Path("b.toml").exists()) == (1, False)
     assert "nondeterministic" in done.output
@@ -243,7 +246,7 @@ def test_what_the_harness_could_not_do_is_infra(monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object, **__: object) -> Run:
         raise InfraError("no processes left")
 
-    monkeypatch.setattr(gatekeeper, "run_case", fail)
+    monkeypatch.setattr(gate_live, "run_case", fail)
     done = gate("check", "b.toml")
     assert (done.exit_code, "no processes left" in done.output) == (3, True)
     assert record().exit_code == 3
@@ -261,7 +264,7 @@ def test_a_wrong_control_is_infra(monkeypatch: pytest.MonkeyPatch, fault: str) -
         fired = other[shot.fault] if shot.fault == fault else shot.fault
         return supervisor.supervise(msgspec.structs.replace(shot, fault=fired), **options)
 
-    monkeypatch.setattr(gatekeeper, "supervise", swapped)
+    monkeypatch.setattr(gate_live, "supervise", swapped)
     done = gate("check", "b.toml")
     assert done.exit_code == 3
     assert f"control {fault}: expected" in done.output
@@ -314,7 +317,7 @@ def test_ctrl_c_while_units_are_handed_out(race: Path) -> None:
 
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        Keeper(Dialect.STRICT, 2).live_all(units(), strike)
+        CaseRunner(Dialect.STRICT, 2).live_all(units(), strike)
     assert time.monotonic() - began < 60
 
 
@@ -363,15 +366,15 @@ def fired(dose: float) -> Finding:
     def dosed(rate: float) -> Any:
         return msgspec.structs.replace(case, victim=msgspec.structs.replace(case.victim, dose=rate))
 
-    keeper = Keeper(Dialect.UPSTREAM_4_5, 2)
+    runner = CaseRunner(Dialect.UPSTREAM_4_5, 2)
     pairs = {"native-addon-race[torn-publish]": (scenario, dosed(0.3))}
-    entry = recorded(pairs, keeper)
-    return Night(keeper, 11, lambda _: None).check(entry, (scenario, dosed(dose)))
+    entry = recorded(pairs, runner)
+    return FreshSeeds(runner, 11, lambda _: None).check(entry, (scenario, dosed(dose)))
 
 
-def recorded(pairs: Any, keeper: Keeper) -> Any:
+def recorded(pairs: Any, runner: CaseRunner) -> Any:
     """The entry of a case."""
-    made = make(Wanted((), pairs, 20, None, {next(iter(pairs)): "a test"}), keeper, None, lambda _: None)
+    made = record_baseline(Wanted((), pairs, 20, None, {next(iter(pairs)): "a test"}), runner, None, lambda _: None)
     assert made.baseline is not None
     return made.baseline.case[0]
 
@@ -461,9 +464,9 @@ class Mute:
 def test_a_judge_that_breaks_on_a_run_fails_that_case() -> None:
     """The others are judged."""
     gate("record", "race.toml", "controls", "-o", "b.toml", "--seeds", "6")
-    keeper = Keeper(Dialect.UPSTREAM_4_5, 2, Broken("SIGSEGV"))
+    runner = CaseRunner(Dialect.UPSTREAM_4_5, 2, Broken("SIGSEGV"))
     findings = check(
-        load(Path("b.toml")), pairs_of(select(["race.toml", "controls"], None)), (), keeper, lambda _: None
+        load(Path("b.toml")), pairs_of(select(["race.toml", "controls"], None)), (), runner, lambda _: None
     )
     assert {one.id: one.judgement.verdict for one in findings} == {
         "tables": Verdict.FAIL,

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from test_baseline import entry_of
 
-from harness.experiments.statistics import SequentialTest, fixed_trials
-from harness.experiments.tally import Outcome, Tally
-from harness.gate.entries import Entry
+from harness.experiments.sequential import SequentialTest, fixed_trials
+from harness.experiments.tally import Tally, TrialKind
+from harness.gate.baseline import Entry
 from harness.gate.nights import ALIKE_TRIALS, alarm, conclude, first_watch, second_watch, strangers, trouble
 from harness.scenarios.verdict import Judgement, Verdict
 
@@ -144,11 +144,11 @@ def test_confirmation_is_stricter() -> None:
 def test_a_kind_that_the_baseline_does_not_have_is_a_stranger() -> None:
     """A safe attempt that crashes, a crash that is called otherwise."""
     counts = Tally()
-    counts.outcomes[Outcome("forced", "SIGSEGV", "TASK_PROCESS_SIGSEGV", "", "")] = 3
+    counts.outcomes[TrialKind("forced", "SIGSEGV", "TASK_PROCESS_SIGSEGV", "", "")] = 3
     assert strangers(entry_of(0.3), counts) == []
-    counts.outcomes[Outcome("safe", "SIGSEGV", "TASK_PROCESS_SIGSEGV", "", "")] = 1
-    counts.outcomes[Outcome("forced", "SIGSEGV", "OTHER", "", "")] = 1
+    counts.outcomes[TrialKind("safe", "SIGSEGV", "TASK_PROCESS_SIGSEGV", "", "")] = 1
+    counts.outcomes[TrialKind("forced", "SIGSEGV", "OTHER", "", "")] = 1
     assert len(strangers(entry_of(0.3), counts)) == 2
     assert trouble(entry_of(0.3), counts) == []
-    counts.outcomes[Outcome("forced", "did not fire", "", "", "")] = 2
+    counts.outcomes[TrialKind("forced", "did not fire", "", "", "")] = 2
     assert trouble(entry_of(0.3), counts) == ["did not fire, 2 times"]

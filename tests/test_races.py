@@ -10,7 +10,7 @@ import pytest
 
 from harness.engine.draw import draw
 from harness.evidence import signature
-from harness.experiments.statistics import Sums, overdispersion
+from harness.experiments.groups import Sums, overdispersion
 from harness.faults.catalogue import Fault, catalogue
 from harness.supervisor import Shot, Zygote
 

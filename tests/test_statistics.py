@@ -7,23 +7,21 @@ import pytest
 from scipy import stats
 
 from harness.exceptions import InvalidInputError
+from harness.experiments.attempts import all_fail, attempts_needed, expected_waits
+from harness.experiments.groups import Sums, overdispersion
+from harness.experiments.sequential import SequentialTest, critical, fixed_trials
 from harness.experiments.statistics import (
-    SequentialTest,
-    Sums,
-    all_fail,
-    attempts_needed,
     beta_cdf,
     beta_quantile,
     binomial_cdf,
     binomial_pmf,
     binomial_sf,
     clopper_pearson,
-    compare,
-    critical,
-    expected_waits,
-    fixed_trials,
+    fisher_quantile,
+    fisher_sf,
     lower_bound,
-    overdispersion,
+    student_quantile,
+    student_sf,
     upper_bound,
     wilson,
 )
@@ -75,6 +73,16 @@ def test_beta_agrees_with_scipy() -> None:
         assert beta_quantile(x, a, b) == CLOSE(stats.beta.ppf(x, a, b), rel=1e-9)
 
 
+def test_quantiles_agree_with_scipy() -> None:
+    """Student's t and the F distribution, on which intervals by groups rest."""
+    for freedom, p in itertools.product((1, 4, 19, 99, 9999), (0.6, 0.9, 0.975, 0.999)):
+        assert student_quantile(p, freedom) == CLOSE(stats.t.ppf(p, freedom), rel=1e-8)
+        assert student_sf(1.7, freedom) == CLOSE(stats.t.sf(1.7, freedom), rel=1e-9)
+    assert fisher_sf(1.4, 19, 180) == CLOSE(stats.f.sf(1.4, 19, 180), rel=1e-9)
+    for above, below, p in itertools.product((4, 19, 99), (45, 180, 90_000), (0.025, 0.1, 0.5)):
+        assert fisher_quantile(p, above, below) == CLOSE(stats.f.ppf(p, above, below), rel=1e-8)
+
+
 @pytest.mark.parametrize("trials", [1, 5, 20, 50])
 def test_clopper_pearson_covers_what_it_says(trials: int) -> None:
     """By exact summation, at 200 true rates: never less than 95 %."""
@@ -83,21 +91,6 @@ def test_clopper_pearson_covers_what_it_says(trials: int) -> None:
         p = step / 200
         covered = sum(binomial_pmf(x, trials, p) for x, one in enumerate(intervals) if one.low <= p <= one.high)
         assert covered >= 0.95 - 1e-12
-
-
-def test_comparison_agrees_with_scipy() -> None:
-    """Cochran, Mantel and Haenszel without continuity correction; one block is the plain two-by-two table."""
-    one = (30, 100, 45, 100)
-    contingency = stats.chi2_contingency([[30, 70], [45, 55]], correction=False).pvalue
-    assert compare([one]).p_value == CLOSE(math.erfc(math.sqrt(stats.chi2.isf(contingency, 1) * 0.995 / 2)), rel=1e-9)
-    assert compare([one]).odds_ratio == CLOSE(30 * 55 / (45 * 70))
-
-
-def test_a_drift_that_both_share_is_no_difference() -> None:
-    """Blocks at .1 and at .9 with the same rates side by side: p is 1, whatever the totals."""
-    assert compare([(10, 100, 10, 100), (90, 100, 90, 100)]).p_value == 1
-    assert compare([(0, 10, 0, 10)]) == (1.0, 1.0)
-    assert compare([(0, 100, 30, 100), (0, 100, 30, 100)]).p_value < 1e-9
 
 
 def sums_of(groups: list[tuple[int, int]]) -> Sums:

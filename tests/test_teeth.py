@@ -12,7 +12,7 @@ from harness.dialects.protocol import BuiltIn
 from harness.dialects.retry import Request, RunSettings
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.exceptions import HarnessError
-from harness.gate.keeper import check_tables
+from harness.gate.check import check_tables
 from harness.gate.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
 from harness.gate.tables import Tables, ask_all
 from harness.scenarios.verdict import Verdict

@@ -15,8 +15,11 @@ PURE = [
     *(f"wire/{name}" for name in ("codes", "truncation", "errors", "policy", "request")),
     *(f"dialects/{name}" for name in ("protocol", "retry", "rules", "v1")),
     *("engine/lifecycle", "engine/loop", "scenarios/verdict"),
-    *(f"experiments/{name}" for name in ("statistics", "tally", "findings")),
-    *(f"gate/{name}" for name in ("entries", "nights", "questions", "tables", "tomlwriter")),
+    *(f"experiments/{name}" for name in ("statistics", "tally", "stopping", "findings")),
+    *(
+        f"gate/{name}"
+        for name in ("baseline", "comparing", "making", "nights", "observing", "questions", "tables", "tomlwriter")
+    ),
 ]
 WORLD = {
     "os",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,15 +13,16 @@ from rich.markup import escape
 from harness.cli.options import common, emit_pretty, host_option, limit_options
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import INTERRUPTED, Experiment, Progress, Variant, conduct, resume
-from harness.experiments.findings import TARGET, Stopping, differ, find
-from harness.experiments.statistics import SequentialTest
+from harness.experiments.advice import TARGET
+from harness.experiments.conduct import INTERRUPTED, Progress, conduct, resume
+from harness.experiments.findings import differ, find
+from harness.experiments.sequential import SequentialTest
+from harness.experiments.stopping import Stopping
+from harness.experiments.variant import Asked, Experiment, plan
 from harness.journal import History
-from harness.machine import environment, why_not
+from harness.machine import environment
 from harness.report.experiment import finding_lines, progress_line
 from harness.report.terminal import console, progress
-from harness.scenarios.campaign import processors, title_of
-from harness.scenarios.schema import Case, Scenario, check_victim
 from harness.scenarios.select import select
 from harness.supervisor import Limits
 
@@ -57,83 +56,6 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     except ValueError as error:
         raise click.BadParameter(f"expected P0:P1, not {value!r}", param=parameter) from error
     return p0, p1
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """What the options say of a variant."""
-
-    dialect: Dialect
-    seed: int | None
-    host: Host
-    start: Start | None
-    limits: Limits
-    timeout_s: float | None
-    jobs: int | None
-
-
-def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
-    if reason := why_not(case.needs()):
-        raise InvalidInputError(f"{title_of(scenario, case)}: {reason}")
-    seed = asked.seed if asked.seed is not None else case.victim.seed or 0
-    start: Start = asked.start or ("warm" if scenario.layout_independent else "fresh")
-    return Variant(name, asked.dialect, seed, case, host=asked.host, start=start)
-
-
-def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Variant:
-    if asked.start == "warm":
-        raise InvalidInputError("--start warm: a command is always started afresh")
-    return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
-
-
-OF_VARIANT = ("dialect", "seed", "host", "start")
-OF_VICTIM = ("fault", "tier", "dose")
-
-
-def varied(first: Variant, change: str) -> Variant:
-    """Return a second variant: KEY=VALUE pairs with commas between, or another command."""
-    name = f"{first.name} with {change}"
-    if first.case is None:
-        return msgspec.structs.replace(first, name=name, command=tuple(shlex.split(change)))
-    seed = {"seed": first.seed + 1}  # other draws: independent of the first variant's
-    members: dict[str, Any] = msgspec.to_builtins(first) | seed | {"name": name}
-    victim = members["case"]["victim"]
-    for pair in change.split(","):
-        key, sign, value = pair.partition("=")
-        if not sign:
-            raise InvalidInputError(f"--vs: expected KEY=VALUE, not {pair!r}")
-        if key in OF_VARIANT:
-            members[key] = int(value) if key == "seed" else value
-        elif key in OF_VICTIM:
-            victim[key] = float(value) if key == "dose" else value
-        else:
-            victim.setdefault("parameters", {})[key] = int(value) if re.fullmatch(r"-?\d+", value) else value
-    made = msgspec.convert(members, Variant)
-    if made.case:
-        check_victim(made.case, "--vs")
-    return made
-
-
-def _second(first: Variant, change: str) -> Variant:
-    try:
-        return varied(first, change)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise InvalidInputError(f"--vs: {error}") from error
-
-
-def plan(
-    scenarios: list[Scenario], command: tuple[str, ...], asked: Asked, vs: str | None, stopping: Stopping
-) -> list[Experiment]:
-    """Make an experiment of each case, or of the command."""
-    pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]
-    firsts = [_case_variant(title_of(*pair), *pair, asked) for pair in pairs]
-    if command:
-        firsts = [_command_variant(shlex.join(command), command, asked)]
-    made = []
-    for first in firsts:
-        variants = (first, _second(first, vs)) if vs else (first,)
-        quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
-        made.append(Experiment(first.name, variants, stopping, asked.jobs or (1 if quiet else processors())))
-    return made
 
 
 @click.command(
@@ -257,7 +179,7 @@ def _conduct_each(experiments: list[Experiment], book: History | None, target: f
         reached = _conduct(one, book)
         interrupted = reached.ended == INTERRUPTED
         findings = [find(name, tally, target) for name, tally in reached.tallies.items() if tally.trials]
-        difference = differ(findings[0], findings[1], reached.strata) if len(findings) > 1 else None
+        difference = differ([(findings[0], findings[1], reached.pairing)])[0] if len(findings) > 1 else None
         answers.append(
             {
                 "title": one.title,

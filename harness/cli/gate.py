@@ -15,9 +15,12 @@ from rich.markup import escape
 from harness.cli.options import classifier_option, common, emit_pretty
 from harness.dialects.custom import foreign
 from harness.exceptions import InvalidInputError
+from harness.gate.check import Finding, check
 from harness.gate.file import load, save
-from harness.gate.keeper import Finding, Keeper, Night, Pair, check, pairs_of
-from harness.gate.recording import SEEDS, Wanted, make
+from harness.gate.fresh import FreshSeeds
+from harness.gate.live import CaseRunner, Pair, pairs_of
+from harness.gate.record import SEEDS, Wanted
+from harness.gate.record import record as record_baseline
 from harness.report.gate import finding_lines, summary
 from harness.report.terminal import console, progress
 from harness.scenarios.campaign import processors
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from harness.gate.entries import Baseline
-    from harness.gate.keeper import Unit
+    from harness.gate.baseline import Baseline
+    from harness.gate.live import Unit
 
 RANDOM_BYTES = 4
 
@@ -75,8 +78,8 @@ def record(
     old = load(output) if output.exists() else None
     wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs))
     with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
-        keeper = Keeper(dialect, jobs or processors(), judge)
-        made = make(wanted, keeper, old, _step(bar, "recording"))
+        runner = CaseRunner(dialect, jobs or processors(), judge)
+        made = record_baseline(wanted, runner, old, _step(bar, "recording"))
     if made.baseline:
         save(output, made.baseline)
     _report(made.findings, as_json, written=made.baseline is not None)
@@ -123,11 +126,11 @@ def check_file(
         dialect = Dialect(baseline.dialect)
     pairs = pairs_of(select(scenario or baseline.scenarios, None))
     with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
-        keeper = Keeper(dialect, jobs or processors(), judge)
+        runner = CaseRunner(dialect, jobs or processors(), judge)
         stale = stale_ids(baseline, scenario, pairs)
-        findings = check(baseline, pairs, stale, keeper, _step(bar, "checking"))
+        findings = check(baseline, pairs, stale, runner, _step(bar, "checking"))
         if fresh_seeds:
-            findings += _night(baseline, pairs, keeper, bar, seed)
+            findings += _night(baseline, pairs, runner, bar, seed)
     _report(findings, as_json)
     context.exit(exit_code(one.judgement.verdict for one in findings))
 
@@ -146,7 +149,7 @@ def stale_ids(baseline: Baseline, narrowed: Sequence[str], pairs: dict[str, Pair
 
 
 def _night(
-    baseline: Baseline, pairs: dict[str, Pair], keeper: Keeper, bar: Progress, seed: int | None
+    baseline: Baseline, pairs: dict[str, Pair], runner: CaseRunner, bar: Progress, seed: int | None
 ) -> list[Finding]:
     base = int.from_bytes(os.urandom(RANDOM_BYTES), "big") if seed is None else seed
     findings = []
@@ -155,7 +158,7 @@ def _night(
         if pair is None or entry.tier != "dosed" or pair[1].victim.tier != "dosed":
             continue
         task = bar.add_task(escape(f"fresh seeds: {entry.id}"), total=entry.cap)
-        night = Night(keeper, base, partial(_show, bar, task))
+        night = FreshSeeds(runner, base, partial(_show, bar, task))
         findings.append(night.check(entry, pair))
     return findings
 

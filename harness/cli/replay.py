@@ -11,7 +11,8 @@ import msgspec
 from harness.cli.options import emit_pretty, json_option
 from harness.cli.order import NO_HISTORY
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import Experiment, Gunner, Variant
+from harness.experiments.conduct import Gunner
+from harness.experiments.variant import Experiment, Variant
 from harness.journal import History
 from harness.scenarios.verdict import Verdict, exit_code
 

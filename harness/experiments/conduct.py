@@ -9,7 +9,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from itertools import count, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,63 +17,26 @@ import msgspec
 from harness.dialects.rules import classify
 from harness.engine.draw import draw
 from harness.engine.loop import Engine, Life, Policy
-from harness.evidence import Evidence, Host, Start, spelling
-from harness.experiments.findings import Stopping  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.experiments.tally import Tally, Trial
+from harness.evidence import spelling
+from harness.experiments.paired import Pairing
+from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
-from harness.scenarios.schema import Case  # noqa: TC001 -- as above
-from harness.supervisor import Command, Limits, Shot, Stop, Zygote, supervise
+from harness.supervisor import Command, Shot, Stop, Zygote, supervise
 from harness.supervisor.interrupt import uninterrupted
 from harness.wire.codes import Dialect
 from harness.wire.errors import TaskError, enhance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from harness.dialects.protocol import Judge
+    from harness.evidence import Evidence
+    from harness.experiments.variant import Experiment, Variant
     from harness.journal import History
 
-GROUP = 10
-BLOCK = 10  # groups
 BLOCK_TRIALS = GROUP * BLOCK
 AHEAD = 2  # groups a job
 INTERRUPTED = "interrupted"
-
-
-class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is tried: a case's victim, or a command. `timeout_s` and `limits` are a command's; a case has its own."""
-
-    name: str
-    dialect: Dialect
-    seed: int
-    case: Case | None = None
-    command: tuple[str, ...] = ()
-    host: Host = "python"
-    start: Start = "fresh"
-    limits: Limits = Limits()
-    timeout_s: float | None = None
-
-    @property
-    def is_wild(self) -> bool:
-        """Whether the machine's load is part of what is measured."""
-        return self.case is None or self.case.victim.tier == "wild"
-
-
-class Experiment(msgspec.Struct, frozen=True):
-    """One or two variants and when to stop."""
-
-    title: str
-    variants: tuple[Variant, ...]
-    stopping: Stopping
-    jobs: int = 1
-
-    def order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, int]]:
-        """Groups without end that are not done yet: one of each variant, the first of them in turn."""
-        for index in count(min(done.values())):
-            turn = index % len(self.variants)
-            for variant in (*self.variants[turn:], *self.variants[:turn]):
-                if index >= done[variant.name]:
-                    yield variant, index
 
 
 class Gunner:
@@ -205,8 +168,7 @@ class Progress(msgspec.Struct):
     tallies: dict[str, Tally]
     elapsed_s: float = 0.0
     ended: str = ""
-    strata: list[tuple[int, int, int, int]] = []
-    last_block: int = -1
+    pairing: Pairing = msgspec.field(default_factory=Pairing)
 
     @classmethod
     def begin(cls, experiment: Experiment) -> Progress:
@@ -216,18 +178,9 @@ class Progress(msgspec.Struct):
     def add(self, group: list[Trial]) -> None:
         """Count a group."""
         self.tallies[group[0].variant].add(group)
-        if len(self.tallies) > 1:
-            self._compare(group)
-
-    def _compare(self, group: list[Trial]) -> None:
-        if group[0].block != self.last_block:
-            self.strata.append((0, 0, 0, 0))
-            self.last_block = group[0].block
-        failures, is_second = sum(trial.failed for trial in group), group[0].variant != next(iter(self.tallies))
-        x1, n1, x2, n2 = self.strata[-1]
-        self.strata[-1] = (
-            (x1, n1, x2 + failures, n2 + len(group)) if is_second else (x1 + failures, n1 + len(group), x2, n2)
-        )
+        if len(self.tallies) > 1 and len(group) == GROUP:
+            which = int(group[0].variant != next(iter(self.tallies)))
+            self.pairing.add(group[0].group, which, sum(trial.failed for trial in group), len(group))
 
     @property
     def is_level(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the counts of an experiment say: rate, independence, attempts to success, advice. Pure."""
+"""What the counts of an experiment say: rate, independence, drift, attempts to success, advice. Pure."""
 
 from __future__ import annotations
 
@@ -7,78 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.statistics import (
-    CONFIDENCE,
-    Comparison,
-    Interval,
-    Overdispersion,
-    SequentialTest,
-    all_fail,
-    attempts_needed,
-    clopper_pearson,
-    compare,
-    expected_waits,
-    lower_bound,
-    overdispersion,
-    upper_bound,
-    wilson,
-)
+from harness.experiments.advice import TARGET, Advice, advise
+from harness.experiments.attempts import expected_waits
+from harness.experiments.groups import Overdispersion, grouped_interval, overdispersion
+from harness.experiments.paired import Comparison, Method, Pairing, holm
+from harness.experiments.statistics import CONFIDENCE, Interval, clopper_pearson, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from harness.experiments.series import Slope
     from harness.experiments.tally import Tally
-
-TARGET = 0.01
-SUSPICIOUS = 0.05  # p-value below which the ICC is taken into account
-
-
-class Stopping(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When an experiment ends: the first that applies.
-
-    `trials` of each variant; `width`, half the 95 % interval; `sequential`, Wald's test, which gives up at `cap`
-    times the fixed size; `time_s` seconds.
-    """
-
-    trials: int | None = None
-    width: float | None = None
-    sequential: SequentialTest | None = None
-    time_s: float | None = None
-    cap: int = 3
-
-    def reason(self, tally: Tally, elapsed_s: float) -> str | None:
-        """Say why to stop, or None."""
-        return self._enough(tally) or self._decided(tally) or self._narrow(tally) or self._late(elapsed_s)
-
-    def _enough(self, tally: Tally) -> str | None:
-        return f"{self.trials} trials" if self.trials and tally.trials >= self.trials else None
-
-    def _decided(self, tally: Tally) -> str | None:
-        test = self.sequential
-        if test is None:
-            return None
-        answer = test.decide(tally.failures, tally.trials)
-        if answer:
-            return f"the sequential test decided for {answer} = {getattr(test, answer):g}"
-        return f"undecided after {tally.trials} trials" if tally.trials >= test.cap(self.cap) else None
-
-    def _narrow(self, tally: Tally) -> str | None:
-        if self.width is None or tally.trials == 0:
-            return None
-        return (
-            f"half-width {self.width:g} reached"
-            if clopper_pearson(tally.failures, tally.trials).half_width <= self.width
-            else None
-        )
-
-    def _late(self, elapsed_s: float) -> str | None:
-        return f"{self.time_s:g} seconds" if self.time_s is not None and elapsed_s >= self.time_s else None
-
-    def most_trials(self) -> int | None:
-        """Return how many trials it may take, where that is known."""
-        capped = self.sequential.cap(self.cap) if self.sequential else None
-        known = [one for one in (self.trials, capped) if one]
-        return min(known) if known else None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -100,31 +39,25 @@ class Wait(msgspec.Struct, frozen=True):
     expected: float
 
 
-class Advice(msgspec.Struct, frozen=True):
-    """How many attempts it takes until all fail with probability `target` at most; None is more than 10,000.
-
-    `rate` is the upper 95 % bound of the failure rate, `icc` the correlation that was taken into account.
-    """
-
-    target: float
-    attempts: int | None
-    rate: float
-    icc: float
-    text: str
-
-
 class Finding(msgspec.Struct, frozen=True):
-    """One variant's answer. `groups` and `blocks` test for likeness within groups and for drift over blocks."""
+    """One variant's answer.
+
+    `interval` is the 95 % interval of the failure rate by groups, or by blocks where `has_memory` says that outcomes
+    go together beyond a group; `exact` and `score` are those of independent trials. `groups` tests for likeness within
+    groups. `drift` is the change of the rate from first to last, with its p-value.
+    """
 
     variant: str
     trials: int
     failures: int
     rate: float
+    interval: Interval
     exact: Interval
     score: Interval
     outcomes: tuple[Row, ...]
     groups: Overdispersion
-    blocks: Overdispersion
+    has_memory: bool
+    drift: Slope
     waits: tuple[Wait, ...]
     censored: int
     advice: Advice
@@ -138,11 +71,13 @@ def find(variant: str, tally: Tally, target: float = TARGET) -> Finding:
         trials=tally.trials,
         failures=tally.failures,
         rate=tally.rate,
+        interval=grouped_interval(tally.units),
         exact=clopper_pearson(tally.failures, tally.trials),
         score=wilson(tally.failures, tally.trials),
         outcomes=tuple(_rows(tally)),
         groups=groups,
-        blocks=overdispersion(tally.blocks),
+        has_memory=tally.has_memory,
+        drift=tally.drift,
         waits=tuple(_waits(tally)),
         censored=tally.censored,
         advice=advise(tally, target),
@@ -163,49 +98,37 @@ def _waits(tally: Tally) -> list[Wait]:
     return [Wait(k, tally.waits[k], expected[k - 1]) for k in range(1, size + 1)]
 
 
-def advise(tally: Tally, target: float = TARGET) -> Advice:
-    """Recommend max attempts, from the upper bound and not from the rate itself, which would be too few.
-
-    Attempts that resemble each other count for less: the bound is that of n / (1 + (size - 1) ICC) trials.
-    """
-    groups, failures, trials = overdispersion(tally.groups), tally.failures, tally.trials
-    icc = groups.icc if groups.icc > 0 and groups.p_value < SUSPICIOUS else 0.0
-    if failures == trials:
-        excluded = 1 - lower_bound(failures, trials)
-        text = f"retrying will not help: no success in {trials}; a success rate above {excluded:.1%} is excluded (95 %)"
-        return Advice(target, None, 1.0, icc, text)
-    worth = 1 + (tally.groups.trials / tally.groups.groups - 1) * icc
-    rate = upper_bound(round(failures / worth), max(round(trials / worth), round(failures / worth) + 1))
-    needed = attempts_needed(rate, target, icc)
-    return Advice(target, needed, rate, icc, _advice_text(needed, rate, icc, target))
-
-
-def _advice_text(needed: int | None, rate: float, icc: float, target: float) -> str:
-    because = f"at a failure rate of at most {rate:.1%} (95 %)"
-    if icc:
-        alone = attempts_needed(rate, target)
-        because += f", for attempts that resemble each other (ICC {icc:.2f}; independent ones would need {alone})"
-    if needed is None:
-        return f"no number of attempts up to 10,000 brings P(all fail) to {target:.1%} {because}"
-    return f"max attempts {needed}: P(all fail) is {all_fail(rate, icc, needed):.2%} or less {because}"
-
-
 class Difference(msgspec.Struct, frozen=True):
-    """Two variants, observed side by side in blocks: Cochran, Mantel and Haenszel."""
+    """Two variants, observed side by side. Rates and odds go the same way round: the second's against the first's.
+
+    `p_value` is adjusted for the `comparisons` that were made in one run (Holm).
+    """
 
     first: str
     second: str
     rate_difference: float
     odds_ratio: float
     p_value: float
+    method: Method
+    comparisons: int
     text: str
 
 
-def differ(first: Finding, second: Finding, blocks: Sequence[tuple[int, int, int, int]]) -> Difference:
-    """Compare what was interleaved; `blocks` as compare() takes them."""
-    found: Comparison = compare(blocks)
-    gap = second.rate - first.rate
-    verdict = "differ" if found.p_value < 1 - CONFIDENCE else "can't be told apart"
+def differ(pairs: Sequence[tuple[Finding, Finding, Pairing]]) -> list[Difference]:
+    """Compare what was interleaved: every pair of one run, so that looking at many is paid for."""
+    compared = [pairing.compare() for _, _, pairing in pairs]
+    adjusted = holm([one.p_value for one in compared])
+    return [
+        _difference(first, second, found, p, len(pairs))
+        for (first, second, _), found, p in zip(pairs, compared, adjusted, strict=True)
+    ]
+
+
+def _difference(first: Finding, second: Finding, found: Comparison, p_value: float, comparisons: int) -> Difference:
+    verdict = "differ" if p_value < 1 - CONFIDENCE else "can't be told apart"
     odds = "∞" if math.isinf(found.odds_ratio) else f"{found.odds_ratio:.2f}"
-    text = f"{verdict}: {first.rate:.1%} against {second.rate:.1%}, odds ratio {odds}, p = {found.p_value:.3g}"
-    return Difference(first.variant, second.variant, gap, found.odds_ratio, found.p_value, text)
+    many = f", corrected for {comparisons} comparisons" if comparisons > 1 else ""
+    rates = f"{first.rate:.1%} against {second.rate:.1%}, odds ratio {odds}"
+    text = f"{verdict}: {rates}, p = {p_value:.3g}{many} ({found.method})"
+    gap = second.rate - first.rate
+    return Difference(first.variant, second.variant, gap, found.odds_ratio, p_value, found.method, comparisons, text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.gate.entries import Baseline, check
+from harness.gate.baseline import Baseline, contradiction
 from harness.gate.tomlwriter import document
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def load(path: Path) -> Baseline:
         raise InvalidInputError(f"{path}: {reason}") from error
     except msgspec.ValidationError as error:
         raise InvalidInputError(f"{path}: {str(error).replace('`$.', '`')}") from error
-    if reason := check(baseline):
+    if reason := contradiction(baseline):
         raise InvalidInputError(f"{path}: {reason}")
     return baseline
 

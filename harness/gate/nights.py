@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.findings import Stopping
-from harness.experiments.statistics import SequentialTest, overdispersion
-from harness.gate.entries import NONE
+from harness.experiments.groups import overdispersion
+from harness.experiments.sequential import SequentialTest
+from harness.experiments.stopping import Stopping
+from harness.gate.baseline import NONE
 from harness.scenarios.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Tally
-    from harness.gate.entries import Entry
+    from harness.gate.baseline import Entry
 
 CONFIRMING = 0.001
 TOO_ALIKE = 3.0
@@ -94,7 +95,7 @@ def is_undecided(watch: Watch, tally: Tally) -> bool:
 
 
 def strangers(entry: Entry, tally: Tally) -> list[str]:
-    """Kinds of attempts that the baseline does not have: called otherwise, or of a fault that did not take."""
+    """Kinds of attempts that the baseline does not have: another end, or another code for the same end."""
     known = {(one.injected, one.ended, one.code) for one in entry.outcomes}
     return [
         f"{one.ended} ({one.injected}) called {one.code or NONE}, {count} times: no such attempt in the baseline"
@@ -104,13 +105,16 @@ def strangers(entry: Entry, tally: Tally) -> list[str]:
 
 
 def trouble(entry: Entry, tally: Tally) -> list[str]:
-    """Trials that prove nothing: the fault did not fire, or it was killed where it never is, so at its deadline."""
+    """Trials that prove nothing: the fault did not fire, or SIGKILL came where only the deadline sends one."""
     lost = {"did not fire", "SIGKILL"} - set(entry.expected)
     return [f"{one.ended}, {count} times" for one, count in sorted(tally.outcomes.items()) if one.ended in lost]
 
 
 def conclude(watch: Watch, first: Tally, confirming: Watch | None = None, second: Tally | None = None) -> Judgement:
-    """Judge one stage without an alarm, or two. What confirmation takes back is a PASS that says so."""
+    """Judge a night: by its first stage where that raised no alarm, by both stages where it did.
+
+    An alarm that the second stage does not confirm is a PASS whose reasons name the alarm.
+    """
     before = alarm(watch, first)
     if before is None or confirming is None or second is None:
         return _open(watch, first) or Judgement(Verdict.PASS)
@@ -127,7 +131,7 @@ def conclude(watch: Watch, first: Tally, confirming: Watch | None = None, second
 
 
 def _confirms(before: Alarm, after: Alarm) -> bool:
-    """Whether it is the same that is wrong: a rate on the same side, or likeness."""
+    """Whether the second stage found what the first one did: a rate too far to the same side, or alike attempts."""
     return bool(after.tests) or (before.alike and after.alike)
 
 

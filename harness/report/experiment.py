@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.experiments.statistics import wilson
+from harness.experiments.groups import grouped_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.experiments.conduct import Experiment, Progress
+    from harness.experiments.conduct import Progress
     from harness.experiments.findings import Difference, Finding
-    from harness.experiments.statistics import Interval, Overdispersion
+    from harness.experiments.groups import Overdispersion
+    from harness.experiments.series import Slope
+    from harness.experiments.statistics import Interval
+    from harness.experiments.variant import Experiment
 
 NOTEWORTHY = 0.05
+LOW_RATE = 0.1
 SHOWN_WAITS = 5
 
 
@@ -24,12 +28,9 @@ def _percent(interval: Interval) -> str:
 def progress_line(one: Experiment, now: Progress) -> str:
     """Trials, rate, interval and time left, as far as it is known."""
     leading = now.tallies[one.variants[0].name]
-    most = one.stopping.most_trials()
-    left = ""
-    if most and leading.trials and now.elapsed_s:
-        left = f", {now.elapsed_s * (most - leading.trials) / leading.trials:.0f} s left"
-    rate = f"{leading.rate:.1%} ({_percent(wilson(leading.failures, leading.trials))})"
-    return f"{leading.trials} trials, {rate}{left}"
+    left = one.stopping.seconds_left(leading, now.elapsed_s)
+    rate = f"{leading.rate:.1%} ({_percent(grouped_interval(leading.units))})"
+    return f"{leading.trials} trials, {rate}" + (f", about {left:.0f} s left" if left is not None else "")
 
 
 def finding_lines(
@@ -59,14 +60,24 @@ def finding_lines_of(finding: Finding) -> Iterator[str]:
 def fact_lines(finding: Finding) -> Iterator[str]:
     """Rate, independence and advice, without the table of outcomes."""
     yield f"failures {finding.failures} of {finding.trials}: {finding.rate:.1%}"
-    yield f"95 % interval {_percent(finding.score)} (Wilson), {_percent(finding.exact)} (Clopper-Pearson)"
+    units = "blocks of a hundred" if finding.has_memory else "groups of ten"
+    yield f"95 % interval {_percent(finding.interval)} by {units}; {_percent(finding.exact)} if trials were independent"
+    if finding.rate < LOW_RATE and finding.groups.icc > 0:
+        yield "so low a rate of attempts that resemble each other is covered less often: docs/statistics.md"
     yield f"within groups of ten: {_alike(finding.groups)}"
-    yield f"over blocks: {_alike(finding.blocks)}"
+    yield f"over the whole time: {_drift(finding.drift)}"
     waits = [wait for wait in finding.waits if wait.observed or wait.expected >= 1][:SHOWN_WAITS]
     told = ", ".join(f"{wait.attempts}: {wait.observed} ({wait.expected:.0f})" for wait in waits)
     if told:
         yield f"attempts to success, observed (expected of independent attempts): {told}; {finding.censored} cut off"
     yield f"advice: {finding.advice.text}"
+    yield from (f"        {note}" for note in finding.advice.notes)
+
+
+def _drift(found: Slope) -> str:
+    if found.p_value >= NOTEWORTHY:
+        return f"no drift seen (p {found.p_value:.2g})"
+    return f"the failure rate drifts by {found.change:+.1%} from first to last (p {found.p_value:.2g})"
 
 
 def _alike(found: Overdispersion) -> str:

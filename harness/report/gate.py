@@ -12,7 +12,7 @@ from harness.scenarios.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.gate.keeper import Finding
+    from harness.gate.check import Finding
 
 SHOWN = 12  # reasons of a finding; --json has them all
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.experiments.conduct import Experiment, Progress, codes_of
+from harness.experiments.conduct import Progress, codes_of
 from harness.experiments.findings import Difference, Finding, differ, find
+from harness.experiments.variant import Experiment
 from harness.scenarios.campaign import Result, decided
 from harness.wire.codes import Dialect
 
@@ -141,6 +142,6 @@ def _told(history: History, experiment: Experiment, progress: Progress, curves: 
     for tally in progress.tallies.values():
         tally.close()
     findings = tuple(find(name, tally) for name, tally in progress.tallies.items() if tally.trials)
-    difference = differ(findings[0], findings[1], progress.strata) if len(findings) > 1 else None
+    difference = differ([(findings[0], findings[1], progress.pairing)])[0] if len(findings) > 1 else None
     ends = [str(event.body) for event in history.events("concluded") if event.title == experiment.title]
     return Told(experiment, findings, curves, difference, ends[-1] if ends else "not ended")

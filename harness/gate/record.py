@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from harness.exceptions import InvalidInputError
-from harness.gate.entries import (
-    VERSION,
-    Baseline,
-    Entry,
-    Environment,
-    Fact,
-    Provenance,
-    ends_by_design,
-    keep,
-    record,
-    record_wild,
-)
-from harness.gate.keeper import CONTROLS, Finding, Unit, by_seeds, controls
+from harness.gate.baseline import VERSION, Baseline, Entry, Environment, Fact, Provenance
+from harness.gate.check import CONTROLS, Finding, by_seeds
+from harness.gate.live import Unit, controls
+from harness.gate.making import entry_of, keep_unchanged, wild_entry_of
+from harness.gate.observing import ends_by_design
 from harness.gate.tables import ask_all, digest
 from harness.machine import environment, why_not
 from harness.scenarios.campaign import is_exact
@@ -29,7 +21,7 @@ from harness.scenarios.verdict import Judgement, Verdict, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from harness.gate.keeper import Keeper, Lives, Pair
+    from harness.gate.live import CaseRunner, Pair, RunsBySeed
     from harness.scenarios.schema import Case
 
 REPETITIONS = 3  # of what is exact, or merely sampled
@@ -63,37 +55,37 @@ def provenance() -> tuple[Provenance, Environment]:
     return Provenance(0, 0, commit, bool(dirty), place.id), place
 
 
-def make(wanted: Wanted, keeper: Keeper, old: Baseline | None, on_unit: Callable[[Unit], object]) -> Recorded:
-    """Live everything, twice where the same seed must give the same, and record it. Raises Interrupted.
+def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Callable[[Unit], object]) -> Recorded:
+    """Live every case, twice where the same seed must give the same run, and make the baseline. Raises Interrupted.
 
-    What this machine can't run keeps its entry in `old`, and so does what is still as it was then.
+    A case that this machine can't run keeps its entry of `old`, and so does a case that has not changed since.
     """
     if wrong := controls():
         return Recorded(None, [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
     units = [unit for title, (_, case) in wanted.pairs.items() for unit in _units(wanted, title, case)]
-    first = keeper.live_all(units, on_unit)
-    again = keeper.live_all([unit for unit in units if unit.case.victim.tier != "wild"], on_unit)
+    first = runner.live_all(units, on_unit)
+    again = runner.live_all([unit for unit in units if unit.case.victim.tier != "wild"], on_unit)
     source, place = provenance()
-    clerk = _Clerk(wanted, keeper, old.entries() if old else {}, first, again, source)
-    written = {title: clerk.write(title) for title in wanted.pairs}
+    made = _Entries(wanted, runner, old.entries() if old else {}, first, again, source)
+    written = {title: made.write(title) for title in wanted.pairs}
     findings = [finding for finding, _ in written.values()]
     if any(one.judgement.verdict not in (Verdict.PASS, Verdict.SKIP) for one in findings):
         return Recorded(None, findings)
     entries = tuple(entry for _, entry in written.values() if entry)
     places = {one.id: one for one in (*(old.environment if old else ()), place)}
     used = tuple(places[one] for one in sorted({entry.provenance.environment for entry in entries}))
-    name, tables = keeper.judge.name, ask_all(keeper.judge)
+    name, tables = runner.judge.name, ask_all(runner.judge)
     return Recorded(Baseline(VERSION, name, wanted.scenarios, entries, used, tables), findings)
 
 
-class _Clerk(NamedTuple):
-    """Writes entries, from runs that were lived once and again."""
+class _Entries(NamedTuple):
+    """Writes the entries, each from runs that were lived twice under the same seed."""
 
     wanted: Wanted
-    keeper: Keeper
+    runner: CaseRunner
     before: Mapping[str, Entry]
-    first: Mapping[str, Lives]
-    again: Mapping[str, Lives]
+    first: Mapping[str, RunsBySeed]
+    again: Mapping[str, RunsBySeed]
     source: Provenance
 
     def write(self, title: str) -> tuple[Finding, Entry | None]:
@@ -101,15 +93,15 @@ class _Clerk(NamedTuple):
         case = self.wanted.pairs[title][1]
         if missing := why_not(case.needs()):
             return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,))), self.before.get(title)
-        judgement, entry = self._hard(title), None
+        judgement, entry = self._inexcusable(title), None
         if judgement is None:
-            entry = _entry(title, case, self.keeper, self.first[title], self.source)
-            judgement, because = self._excuse(entry, _soft(case, self.keeper, self.first[title]))
-            entry = keep(self.before.get(title), msgspec.structs.replace(entry, because=because))
+            entry = _entry(title, case, self.runner, self.first[title], self.source)
+            judgement, because = self._excuse(entry, _as_expected(case, self.runner, self.first[title]))
+            entry = keep_unchanged(self.before.get(title), msgspec.structs.replace(entry, because=because))
         return Finding(title, case.victim.tier, judgement), entry
 
-    def _hard(self, title: str) -> Judgement | None:
-        """Return what no reason can excuse: nothing was proved, the classifier broke, a seed does not reproduce."""
+    def _inexcusable(self, title: str) -> Judgement | None:
+        """Judgement that `--accept` can't excuse: a run proved nothing, the judge broke, a seed gave two results."""
         trouble, reasons = list[str](), list[str]()
         for seed, (run, seen) in self.first[title].items():
             other = self.again.get(title, self.first[title])[seed][1]
@@ -144,9 +136,13 @@ def _units(wanted: Wanted, title: str, case: Case) -> Iterator[Unit]:
         yield Unit(title, case, seed, tuple(ends_by_design(case)))
 
 
-def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
-    """Hold runs against the scenario's own expectation: those of which it says all, else each as far as it goes."""
-    expectation = case.expectation(keeper.dialect)
+def _as_expected(case: Case, runner: CaseRunner, lives: RunsBySeed) -> Judgement:
+    """Judge runs by the scenario's own expectation.
+
+    Where the scenario gives the exact attempts of some seeds, only the runs of those seeds are judged. Otherwise every
+    run is judged, and each of its attempts must be one that the scenario lists.
+    """
+    expectation = case.expectation(runner.dialect)
     runs = {seed: run for seed, (run, _) in lives.items() if run is not None}
     told = {seed: run for seed, run in runs.items() if is_exact(case, seed)} or runs
     judged = {seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, run in told.items()}
@@ -154,10 +150,10 @@ def _soft(case: Case, keeper: Keeper, lives: Lives) -> Judgement:
     return Judgement(Verdict.FAIL if reasons else Verdict.PASS, reasons)
 
 
-def _entry(title: str, case: Case, keeper: Keeper, lives: Lives, source: Provenance) -> Entry:
-    entry = record(title, case, keeper.judge.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
+def _entry(title: str, case: Case, runner: CaseRunner, lives: RunsBySeed, source: Provenance) -> Entry:
+    entry = entry_of(title, case, runner.judge.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
     if case.victim.tier == "wild":
-        return record_wild(entry, case.expectation(keeper.dialect))
+        return wild_entry_of(entry, case.expectation(runner.dialect))
     truths = {one.injected for one in entry.outcomes}
     if case.victim.tier == "dosed" and case.victim.dose not in (0, 1) and not {"forced", "safe"} <= truths:
         raise InvalidInputError(

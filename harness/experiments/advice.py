@@ -1,0 +1,171 @@
+"""How many attempts a retry policy should allow, from what was counted. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.experiments.attempts import all_fail, attempts_needed
+from harness.experiments.groups import chance_of_likeness, design_effect, icc_bound, overdispersion
+from harness.experiments.statistics import CONFIDENCE, NORMAL, clopper_pearson, lower_bound, upper_bound
+from harness.experiments.tally import Chunk, Fate
+from harness.wire.request import MAX_ATTEMPTS
+
+if TYPE_CHECKING:
+    from harness.experiments.tally import Tally
+
+TARGET = 0.01
+SUSPICIOUS = 0.05  # p-value below which likeness is spoken of
+CERTAIN = 1e-4  # chance below which the advice rests on it
+DRIFTS = 0.01  # p-value below which the advice rests on the latest trials
+SHOWN_CAUSES = 3
+FEWEST = 20  # groups below which nothing is said of likeness
+_WOULD_TELL = NORMAL.inv_cdf(1 - CERTAIN) + NORMAL.inv_cdf(
+    0.9
+)  # Z with which likeness becomes certain, nine times in ten
+
+
+class Likeness(StrEnum):
+    """What is known of attempts that resemble each other."""
+
+    UNSEEN = "no likeness seen"
+    UNKNOWN = "too few trials to tell whether attempts resemble each other"
+    SUSPECTED = "a suspicion that attempts resemble each other"
+    CERTAIN = "attempts resemble each other"
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """How many attempts bring P(run fails) to `target`, or as near as can be.
+
+    `attempts` is None where nothing succeeded. `rate` is the upper 95 % bound of the share of attempts that fail and
+    are retried, `icc` the correlation that was taken into account. `floor` is the share of runs that fail whatever
+    max attempts is, since they end in what is never retried. `left` bounds P(run fails) with so many attempts; it is
+    a 95 % bound where `is_bound` says so.
+    """
+
+    target: float
+    attempts: int | None
+    rate: float
+    icc: float
+    floor: float
+    left: float
+    is_bound: bool
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+def likeness(tally: Tally) -> Likeness:
+    """Say what twenty groups or more tell of likeness: certain below a chance of 1e-4, suspected at Tarone's 5 %."""
+    if tally.groups.groups < FEWEST:
+        return Likeness.UNKNOWN
+    if chance_of_likeness(tally.groups) < CERTAIN:
+        return Likeness.CERTAIN
+    return Likeness.SUSPECTED if overdispersion(tally.groups).p_value < SUSPICIOUS else Likeness.UNSEEN
+
+
+def advise(tally: Tally, target: float = TARGET) -> Advice:
+    """Recommend max attempts, from an upper bound of the failure rate: the rate itself would be too few.
+
+    A run ends with a success, with what is never retried, or with its last attempt. With s the share of successes, r
+    of what is never retried and q of the rest, P(run fails) is (r + s q^k) / (r + s) after k attempts. The number
+    never exceeds the engine's own cap of 250.
+    """
+    if tally.failures == tally.trials:
+        return _hopeless(tally, target)
+    seen, drifts = _seen(tally)
+    alike = likeness(tally)
+    rate, icc = _bounds(tally, seen, certain=alike is Likeness.CERTAIN)
+    floor = seen.finals / (seen.finals + seen.trials - seen.failures)
+    goal = target - floor if target > floor else target
+    needed = attempts_needed(rate, goal, icc)
+    attempts = min(needed or MAX_ATTEMPTS, MAX_ATTEMPTS)
+    left = floor + (1 - floor) * all_fail(rate, icc, attempts)
+    notes = (*_notes_on_likeness(tally, alike), *_notes_on_dialects(tally), *drifts)
+    bound = alike in {Likeness.UNSEEN, Likeness.CERTAIN}
+    text = _text(tally, Advice(target, attempts, rate, icc, floor, left, bound, ""), seen)
+    return Advice(target, attempts, rate, icc, floor, left, bound, text, notes)
+
+
+def _hopeless(tally: Tally, target: float) -> Advice:
+    possible = 1 - lower_bound(tally.failures, tally.trials)
+    text = (
+        f"nothing shows that retrying helps: no success in {tally.trials}; a success rate up to {possible:.1%} is "
+        "possible (95 %)"
+    )
+    return Advice(target, None, 1.0, 0.0, 0.0, 1.0, is_bound=False, text=text, notes=tuple(_notes_on_dialects(tally)))
+
+
+def _seen(tally: Tally) -> tuple[Chunk, tuple[str, ...]]:
+    """Return the counts that hold for the time to come: the last quarter's, where the rate drifts."""
+    drift = tally.drift
+    last = tally.last_quarter()
+    if drift.p_value >= DRIFTS or last.failures == last.trials:
+        return Chunk(tally.trials, tally.failures, sum(tally.finals.values())), ()
+    note = f"the failure rate drifts: this rests on the last {last.trials} trials, of which {last.failures} failed"
+    return last, (note,)
+
+
+def _bounds(tally: Tally, seen: Chunk, *, certain: bool) -> tuple[float, float]:
+    """Return upper bounds of the rate of retried failures and of the ICC; both at 97.5 % where both count."""
+    retried = seen.failures - seen.finals
+    if not certain:
+        return upper_bound(retried, seen.trials), 0.0
+    confidence = (1 + CONFIDENCE) / 2
+    icc = icc_bound(tally.groups, confidence)
+    worth = design_effect(tally.groups, icc)
+    trials = max(1, round(seen.trials / worth))
+    return upper_bound(min(round(retried / worth), trials), trials, confidence), icc
+
+
+def _text(tally: Tally, found: Advice, seen: Chunk) -> str:
+    because = f"at a rate of retried failures of at most {found.rate:.1%} (95 %)"
+    if found.icc:
+        because += f", for attempts that resemble each other (ICC at most {found.icc:.2f})"
+    cap = ", the engine's own cap" if found.attempts == MAX_ATTEMPTS else ""
+    if found.floor >= found.target:
+        decided = seen.finals + seen.trials - seen.failures
+        span = clopper_pearson(seen.finals, decided)
+        rest = all_fail(found.rate, found.icc, found.attempts or 1)
+        return (
+            f"no number of attempts helps: {seen.finals / seen.trials:.0%} of attempts end in what this dialect never "
+            f"retries ({_causes(tally)}), so {found.floor:.1%} of runs fail whatever max attempts is "
+            f"(95 %: {span.low:.1%} to {span.high:.1%}); max attempts {found.attempts}{cap} leaves {rest:.2%} of the "
+            f"others {because}"
+        )
+    return f"max attempts {found.attempts}{cap}: P(run fails) is {found.left:.2%} or less {because}"
+
+
+def _causes(tally: Tally) -> str:
+    """Name what is never retried, the most frequent first, with what would help."""
+    hints = {
+        Fate.FINAL: "",
+        Fate.TIME_OUT: ", a time-out: a longer deadline may help",
+        Fate.OUT_OF_MEMORY: ", out of memory: a policy that names a larger machine may help",
+    }
+    most = tally.finals.most_common(SHOWN_CAUSES)
+    return "; ".join(f"{ended} {count / tally.trials:.0%}{hints[fate]}" for (fate, ended), count in most)
+
+
+def _notes_on_likeness(tally: Tally, alike: Likeness) -> list[str]:
+    if alike is Likeness.UNKNOWN:
+        more = FEWEST * 10 - tally.trials
+        return [f"this is no 95 % bound: {alike}; {max(more, 10)} more trials would tell"]
+    if alike is Likeness.SUSPECTED:
+        found = overdispersion(tally.groups)
+        needed = tally.trials * ((_WOULD_TELL / found.z) ** 2 - 1)
+        note = f"{alike} (p {found.p_value:.2g}, ICC {found.icc:.2f}); {max(needed, 100):.0f} more trials would tell"
+        return [f"this is the number for independent attempts and no 95 % bound: {note}"]
+    return []
+
+
+def _notes_on_dialects(tally: Tally) -> list[str]:
+    """Name the dialects that would retry a good part of what this one never retries."""
+    finals = sum(tally.finals.values())
+    better = sorted((fewer, name) for name, fewer in tally.finals_elsewhere.items() if 2 * -fewer >= finals > 0)
+    here = f"{finals / tally.trials:.0%}"
+    return [
+        f"under {name}, {(finals + fewer) / tally.trials:.0%} of attempts are final, not {here}"
+        for fewer, name in better
+    ]

@@ -1,0 +1,73 @@
+"""Fires fresh trials of dosed cases until their failure rates are decided on: what `gate check --fresh-seeds` adds."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from harness.experiments.conduct import INTERRUPTED, Progress, conduct
+from harness.experiments.variant import Experiment, Variant
+from harness.gate.check import Finding
+from harness.gate.live import Interrupted
+from harness.gate.nights import alarm, conclude, first_watch, second_watch, strangers, trouble
+from harness.scenarios.campaign import title_of
+from harness.scenarios.verdict import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.evidence import Start
+    from harness.experiments.tally import Tally
+    from harness.gate.baseline import Entry
+    from harness.gate.live import CaseRunner, Pair
+    from harness.gate.nights import Watch
+
+SEED_BYTES = 4
+
+
+def fresh_seed(base: int, title: str, stage: int) -> int:
+    """Return the seed of a case's stage: another for each, so that alarms are independent."""
+    named = hashlib.blake2b(f"{base}/{title}/{stage}".encode(), digest_size=SEED_BYTES)
+    return int.from_bytes(named.digest(), "big")
+
+
+class FreshSeeds(NamedTuple):
+    """Fires fresh trials of dosed cases. All seeds are drawn from `base`; `observe` gets each new count of trials."""
+
+    runner: CaseRunner
+    base: int
+    observe: Callable[[int], object]
+
+    def check(self, entry: Entry, pair: Pair) -> Finding:
+        """Fire trials of a dosed case until its failure rate is decided on. Raises Interrupted."""
+        watch = first_watch(entry)
+        first = self._fire(watch, pair, 1)
+        judgement, trials, failures = self._at_once(entry, first), first.trials, first.failures
+        if judgement is None:
+            found = alarm(watch, first)
+            confirming = second_watch(found) if found else None
+            second = self._fire(confirming, pair, 2) if confirming else None
+            judgement = conclude(watch, first, confirming, second)
+            trials, failures = (trials + second.trials, failures + second.failures) if second else (trials, failures)
+        return Finding(f"{entry.id} fresh", entry.tier, judgement, trials, failures, self.base)
+
+    @staticmethod
+    def _at_once(entry: Entry, tally: Tally) -> Judgement | None:
+        """Judge what needs no statistics."""
+        if wrong := trouble(entry, tally):
+            return Judgement(Verdict.INFRA, tuple(wrong))
+        foreign = strangers(entry, tally)
+        return Judgement(Verdict.FAIL, tuple(foreign)) if foreign else None
+
+    def _fire(self, watch: Watch, pair: Pair, stage: int) -> Tally:
+        scenario, case = pair
+        title, start = title_of(*pair), "warm" if scenario.layout_independent else "fresh"
+        seed = fresh_seed(self.base, title, stage)
+        variant = Variant(title, self.runner.dialect, seed, case, host="native", start=cast("Start", start))
+        experiment = Experiment(title, (variant,), watch, self.runner.jobs)
+        progress = Progress.begin(experiment)
+        tally = progress.tallies[title]
+        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), self.runner.judge)
+        if progress.ended == INTERRUPTED:
+            raise Interrupted
+        return tally
