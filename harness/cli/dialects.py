@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import dialect_option, emit_pretty, json_option
+from harness.cli.options import dialect_option, emit_pretty, json_option, say
 from harness.exceptions import InvalidInputError
 from harness.report.dialects import PAGES, compare
 from harness.report.terminal import console
@@ -26,7 +26,7 @@ def dialects(other: str, markdown: bool, as_json: bool, dialect: Dialect) -> Non
     if markdown:
         if second not in PAGES:
             raise InvalidInputError(f"--markdown: there are pages about {' and '.join(PAGES)}")
-        click.echo(PAGES[second](), nl=False)
+        say(PAGES[second](), end=False)
         return
     rows = [row for row in compare(dialect, second) if row.differs]
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import emit_pretty, json_option
+from harness.cli.options import emit_pretty, json_option, say
 from harness.exceptions import InfraError
 from harness.machine import Capability, capabilities, surroundings, why_not
 from harness.report.words import counted, evidence_line
@@ -46,8 +46,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
         emit_pretty({"capabilities": found, "skips": skips})
     else:
         for one in found:
-            click.echo(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
-        click.echo(f"{'will be skipped':24} {counted(len(skips), 'case')}")
+            say(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
+        say(f"{'will be skipped':24} {counted(len(skips), 'case')}")
         for title, reason in skips.items():
-            click.echo(f"  {title}: {reason}")
+            say(f"  {title}: {reason}")
     context.exit(InfraError.exit_code if proof.missing else 0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import common, emit, limit_options
+from harness.cli.options import common, emit, limit_options, say
 from harness.engine.draw import draw
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import Attempt, Engine, Life, Policy, Run
@@ -100,7 +100,7 @@ class Relay:
 
     def say(self, line: str) -> None:
         """Write a line of ours to stderr, on a line of its own."""
-        click.echo(f"\n{line}" if self._line_is_open else line, err=True)
+        say(f"\n{line}" if self._line_is_open else line, err=True)
         self._line_is_open = False
 
 
@@ -193,5 +193,5 @@ def exec_command(
         finished = engine.run(execute, observe, save=partial(book.save, title) if book else None, saved=steps)
     if as_json:
         emit(record(finished))
-    click.echo(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)
+    say(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)
     context.exit(0 if finished.status == SUCCEEDED else 1)

@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.markup import escape
 
-from harness.cli.options import common, emit_pretty, host_option, limit_options
+from harness.cli.options import COUNT, JOBS, common, emit_pretty, host_option, limit_options
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
@@ -63,7 +63,7 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     epilog="Example: crash-harness experiment 'native-addon-race[wild]' --width .05 --vs start=fresh",
 )
 @click.argument("scenario", nargs=-1)
-@click.option("--trials", type=click.IntRange(1), help=f"Stop after so many of each variant [{DEFAULT_TRIALS}].")
+@click.option("--trials", type=COUNT, help=f"Stop after so many of each variant [{DEFAULT_TRIALS}].")
 @click.option("--width", type=click.FloatRange(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this.")
 @click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for.")
 @click.option("--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds.")
@@ -93,7 +93,7 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 @click.option(
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Groups at a time; 1 where the machine's load matters.")
+@click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
 @limit_options
 @common
 @click.pass_context

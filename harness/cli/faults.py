@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import emit_pretty, json_option
+from harness.cli.options import emit_pretty, json_option, say
 from harness.faults.catalogue import Fault, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
@@ -21,7 +21,7 @@ def faults(name: str | None, markdown: bool, as_json: bool) -> None:
     """List the native faults, or tell all about one."""
     chosen = [find(name)] if name else list(catalogue().values())
     if markdown:
-        click.echo(page(chosen), nl=False)
+        say(page(chosen), end=False)
     elif as_json:
         emit_pretty(chosen[0] if name else chosen)
     elif name:
@@ -48,11 +48,11 @@ def _table(rows: list[Fault]) -> Table:
 
 
 def _describe(fault: Fault) -> None:
-    click.echo(f"{fault.name}: {fault.mechanism}")
-    click.echo(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
-    click.echo(f"expected evidence: {' or '.join(fault.expects)}")
-    click.echo(f"needs: {', '.join(fault.needs) or 'nothing'}")
+    say(f"{fault.name}: {fault.mechanism}")
+    say(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
+    say(f"expected evidence: {' or '.join(fault.expects)}")
+    say(f"needs: {', '.join(fault.needs) or 'nothing'}")
     for dial in fault.parameters:
-        click.echo(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
+        say(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
     if reason := why_not(fault.needs):
-        click.echo(f"not on this machine: {reason}")
+        say(f"not on this machine: {reason}")

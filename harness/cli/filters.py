@@ -15,10 +15,11 @@ from harness.dialects.rules import classify
 from harness.engine.draw import draw
 from harness.evidence import Evidence
 from harness.exceptions import InvalidInputError
+from harness.reading import read_json
 from harness.wire.errors import UnexpectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from harness.wire.codes import Dialect
 
@@ -35,14 +36,22 @@ def _source(_: click.Context, __: click.Parameter, value: str) -> IO[bytes]:
         raise InvalidInputError(f"{value}: {error.strerror}") from error
 
 
+def _lines(source: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines as they come. Raises InvalidInputError for what can be opened and can't be read."""
+    try:
+        yield from source
+    except OSError as error:
+        raise InvalidInputError(f"{source.name}: {error.strerror}") from error
+
+
 def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     """Answer each line; an invalid one gets {"invalid": …} in its place. Returns the exit code."""
     code = 0
-    for number, line in enumerate(source, 1):
+    for number, line in enumerate(_lines(source), 1):
         try:
             emit(answer(number, line))
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            reason = "an empty line, expected a JSON object" if not line.strip() else str(error)
+        except (InvalidInputError, RecursionError) as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
             emit({"invalid": f"line {number}: {reason}"})
             code = InvalidInputError.exit_code
     return code
@@ -59,7 +68,7 @@ def classify_lines(context: click.Context, file: IO[bytes], dialect: Dialect) ->
     """Classify evidence: {"error", "rule", "cause"} for each line of FILE."""
 
     def answer(_: int, line: bytes) -> object:
-        return classify(msgspec.json.decode(line, type=Evidence), dialect)
+        return classify(read_json(line, Evidence), dialect)
 
     context.exit(_filter(file, answer))
 
@@ -73,7 +82,7 @@ def decide_lines(context: click.Context, file: IO[bytes], dialect: Dialect, seed
     """Decide what becomes of a run: one decision for each line of FILE. A missing "random" is drawn from --seed."""
 
     def answer(number: int, line: bytes) -> object:
-        request = msgspec.json.decode(line, type=Request)
+        request = read_json(line, Request)
         if request.random is None:
             request = msgspec.structs.replace(request, random=draw(seed or 0, number, "delay"))
         try:

@@ -12,7 +12,7 @@ import msgspec
 from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.cli.options import classifier_option, common, emit_pretty
+from harness.cli.options import COUNT, JOBS, classifier_option, common, emit_pretty, say
 from harness.dialects.custom import foreign
 from harness.exceptions import InvalidInputError
 from harness.gate.check import Finding, check
@@ -50,10 +50,10 @@ def gate() -> None:
 )
 @click.argument("scenario", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file.")
-@click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, help="Runs of each dosed case.")
+@click.option("--seeds", type=COUNT, default=SEEDS, show_default=True, help="Runs of each dosed case.")
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
-@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @classifier_option
 @common
 @click.pass_context
@@ -84,7 +84,7 @@ def record(
         save(output, made.baseline)
     _report(made.findings, as_json, written=made.baseline is not None)
     if made.baseline is None:
-        click.echo(f"crash-harness: {output}: not written", err=True)
+        say(f"crash-harness: {output}: not written", err=True)
     context.exit(exit_code(one.judgement.verdict for one in made.findings))
 
 
@@ -102,7 +102,7 @@ def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]
 @click.option(
     "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @classifier_option
 @common
 @click.pass_context

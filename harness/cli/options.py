@@ -10,6 +10,7 @@ import msgspec
 
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
+from harness.report.words import printable
 from harness.supervisor import parse_bytes
 from harness.wire.codes import Dialect
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+SEED = click.IntRange(-(2**63), 2**63 - 1)
+COUNT = click.IntRange(1, 2**53)
+JOBS = click.IntRange(1, 1000)
 
 
 def json_option(command: Function) -> Function:
@@ -38,7 +44,7 @@ def dialect_option(command: Function) -> Function:
 
 def seed_option(command: Function) -> Function:
     """Add --seed."""
-    return click.option("--seed", type=int, help="Replaces the seeds of scenarios; draws delays.")(command)
+    return click.option("--seed", type=SEED, help="Replaces the seeds of scenarios; draws delays.")(command)
 
 
 def common(command: Function) -> Function:
@@ -97,6 +103,11 @@ LIMITS = (
     ),
     click.option("--processes", type=click.IntRange(1), help="Processes and threads an attempt may have at a time."),
 )
+
+
+def say(text: str, *, err: bool = False, end: bool = True) -> None:
+    """Write lines for a person to stdout or stderr; control characters in them are shown and not obeyed."""
+    click.echo(printable(text), err=err, nl=end)  # noqa: TID251 -- here, where they are made harmless
 
 
 def emit(value: object) -> None:

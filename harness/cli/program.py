@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -15,13 +16,17 @@ from click.exceptions import Exit
 from click.shell_completion import shell_complete
 
 from harness.cli.commands import COMMANDS, help_text
+from harness.cli.options import say
 from harness.cli.version import version_text
-from harness.exceptions import HarnessError
+from harness.exceptions import HarnessError, InvalidInputError
 from harness.report.words import printable
 
 NAME = "crash-harness"
 COMPLETE = "_CRASH_HARNESS_COMPLETE"
 """The environment variable by which a shell asks for completions, as click spells it."""
+
+MISTAKES = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
+"""What the system says of a path that can be no file's, wherever it is used first."""
 
 
 class Program(click.Group):
@@ -58,7 +63,7 @@ class Program(click.Group):
 
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        click.echo(version_text(), nl=False)
+        say(version_text(), end=False)
         context.exit()
 
 
@@ -84,8 +89,13 @@ def run(words: list[str]) -> int:
         _show(error)
         return error.exit_code
     except HarnessError as error:
-        click.echo(f"{NAME}: {printable(str(error))}", err=True)
+        say(f"{NAME}: {error}".replace("\n", "\\n"), err=True)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in MISTAKES:
+            raise
+        say(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"), err=True)
+        return InvalidInputError.exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -93,4 +103,4 @@ def _show(error: click.ClickException) -> None:
     """Show usage and mistake, as click does; what the user wrote must not command the terminal."""
     text = StringIO()
     error.show(text)
-    click.echo("\n".join(printable(line) for line in text.getvalue().split("\n")), nl=False, err=True)
+    say("\n".join(printable(line) for line in text.getvalue().split("\n")), end=False, err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import emit_pretty, json_option
+from harness.cli.options import emit_pretty, json_option, say
 from harness.cli.order import NO_HISTORY
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import Gunner
@@ -69,9 +69,9 @@ def replay(
     if as_json:
         emit_pretty({"verdict": verdict, "differences": changed, "then": then, "now": now})
     seen = ", ".join(filter(None, (now.ended, now.cause, now.code)))
-    click.echo(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
+    say(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
     for line in changed:
-        click.echo(f"  {line}", err=as_json)
+        say(f"  {line}", err=as_json)
     context.exit(exit_code([verdict]))
 
 

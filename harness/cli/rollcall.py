@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import emit_pretty
+from harness.cli.options import emit_pretty, say
 from harness.faults.catalogue import catalogue
 from harness.report.terminal import STYLES, console, progress
 from harness.report.words import counted
@@ -25,7 +24,7 @@ def list_calls(as_json: bool) -> int:
         emit_pretty([{"fault": fault.name, "tier": tier, "expected": fault.expects} for fault, tier in shots])
         return 0
     for fault, tier in shots:
-        click.echo(f"{fault.name} {tier}: {' or '.join(fault.expects)}")
+        say(f"{fault.name} {tier}: {' or '.join(fault.expects)}")
     return 0
 
 

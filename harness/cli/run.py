@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.cli.options import classifier_option, common, emit_pretty
+from harness.cli.options import JOBS, classifier_option, common, emit_pretty, say
 from harness.cli.order import Order, open_history
 from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import foreign
@@ -54,7 +54,7 @@ def record(result: Result) -> dict[str, object]:
 @click.option("--catalogue", "whole", is_flag=True, help="Fire every fault in each of its tiers instead.")
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
-@click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
+@click.option("--jobs", type=JOBS, help="Cases at a time; the number of processors if not given.")
 @classifier_option
 @common
 @click.pass_context
@@ -103,9 +103,9 @@ def _list(scenarios: list[Scenario], as_json: bool) -> None:
         )
         return
     for scenario in scenarios:
-        click.echo(f"{scenario.name}: {scenario.claim}")
+        say(f"{scenario.name}: {scenario.claim}")
         for case in scenario.case:
-            click.echo(f"  {title_of(scenario, case)}")
+            say(f"  {title_of(scenario, case)}")
 
 
 def _run(asked: Order, campaign: Campaign, jobs: int, as_json: bool) -> int:

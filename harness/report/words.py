@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """Write what a terminal could obey, or could not show, as Python would escape it: names come from anywhere."""
+    """Write what a terminal could obey, or could not show, as Python would escape it; lines stay lines.
+
+    Names and messages come from anywhere: a file, a victim, another's judge.
+    """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    kept = ((one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()) for one in text)
+    return "".join(kept)
 
 
 def folded(words: Iterable[str]) -> str:
