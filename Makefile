@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test lint check docs witness chaos bench differential compilers cgroup2 clean
+.PHONY: run test lint check docs witness chaos bench differential statistics compilers cgroup2 clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -56,6 +56,10 @@ chaos: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python tests/bench.py --rounds 5 --million --write docs/performance.md $(ARGS)
+
+# What intervals, comparisons, drift and advice are worth when attempts resemble each other, by simulation.
+statistics: $(STAMP)
+	$(BIN)/python tests/statistics_tables.py --write docs/statistics.md $(ARGS)
 
 # The supervisor under cgroup version 2; needs Debian's user-mode-linux.
 cgroup2: $(STAMP)

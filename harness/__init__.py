@@ -7,11 +7,13 @@ test suite in which the pytest plugin is merely installed does not pay for it.
 TYPE_CHECKING = False  # a type checker takes it for typing's; importing typing costs as much as all the rest here
 if TYPE_CHECKING:
     from harness.api import run, run_async
-    from harness.engine.loop import Attempt, Policy, Run
+    from harness.dialects.protocol import Dialect
+    from harness.engine.call import call
+    from harness.engine.loop import Attempt, Run
+    from harness.engine.policy import Policy
     from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
+    from harness.faults.shot import Fault
     from harness.supervisor import Limits
-    from harness.supervisor import Shot as Fault
-    from harness.wire.codes import Dialect
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,25 +27,27 @@ __all__ = [
     "NotArmed",
     "Policy",
     "Run",
+    "call",
     "run",
     "run_async",
 ]
 
 _HOMES = {
     "Attempt": "engine.loop",
-    "Dialect": "wire.codes",
-    "Fault": "supervisor:Shot",
+    "Dialect": "dialects.protocol",
+    "Fault": "faults.shot",
     "HarnessError": "exceptions",
     "InfraError": "exceptions",
     "InvalidInputError": "exceptions",
     "Limits": "supervisor",
     "NotArmed": "exceptions",
-    "Policy": "engine.loop",
+    "Policy": "engine.policy",
     "Run": "engine.loop",
+    "call": "engine.call",
     "run": "api",
     "run_async": "api",
 }
-"""Where each public name is: a module below this package, and after a colon its name there, if it has another."""
+"""Where each public name is: a module below this package."""
 
 
 def __dir__() -> list[str]:
@@ -58,6 +62,5 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for a pub
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415 -- an import of this package alone should not pay for it
 
-        module, _, there = _HOMES[name].partition(":")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), there or name)
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         return value

@@ -1,81 +1,100 @@
-"""harness.run: a fault, a command or a Python function, under the supervisor and the engine."""
+"""The one runner: a job under the supervisor and the engine, attempt by attempt. What varies is handed in."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.dialects import DEFAULT
+from harness.dialects.custom import opened
+from harness.engine.call import Call, call, refuse_unguarded
 from harness.engine.draw import draw
-from harness.engine.loop import Attempt, Clock, Engine, Life, Policy, Run, VirtualClock
-from harness.evidence import Exited
-from harness.exceptions import InvalidInputError
+from harness.engine.executor import Bounds, Executor, OfCall, OfVictim
+from harness.engine.loop import Attempt, Clock, Engine, Life, Run, VirtualClock
+from harness.engine.policy import Policy
+from harness.exceptions import InvalidInputError, expected
+from harness.faults.shot import Fault, check_limits
 from harness.journal import History
-from harness.supervisor import Command, Limits, Shot, Stop, channel, supervise
-from harness.wire.codes import Dialect
-from harness.wire.errors import Kind, TaskError
+from harness.supervisor import Command, Journal, Limits, Stop, supervise
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from harness.dialects.protocol import Dialect
+    from harness.engine.lifecycle import Task
 
-Job = Shot | Sequence[str] | Callable[..., object]
-UNANSWERED = TaskError(Kind.BUILT_IN, name="NoAnswer", message="the function ended its process without an answer")
+Job = Fault | Sequence[str] | Call | Callable[..., object]
 
 
 def run(
     job: Job,
     policy: Policy = Policy(),  # noqa: B008 -- frozen
-    *args: Any,
-    dialect: Dialect | str = Dialect.UPSTREAM_4_5,
+    *,
+    dialect: Dialect | str = DEFAULT,
     limits: Limits = Limits(),  # noqa: B008 -- frozen
     timeout_s: float | None = None,
     seed: int = 0,
     clock: Clock | None = None,
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
-    history: Path | None = None,
-    name: str = "run",
-    **kwargs: Any,
+    history: str | Path | None = None,
 ) -> Run:
     """Run `job` until the engine says stop, each attempt in a process of its own, and return all of it.
 
-    A job is a fault (`Fault("null_read")`), a command (a list of words), or a function that can be imported by module
-    and name; it gets `args` and `kwargs`, which like its result travel as JSON. A result is in the run's `value`; what
-    the function raises is a thrown error, retried as a worker would have it. Delays between attempts pass on `clock`:
-    computed and recorded only, unless another clock is given. `seed` draws their jitter. `timeout_s` bounds an
-    attempt, `limits` what it may use. `observe` gets each attempt as it ends; `stop` ends it all.
+    A job is a function (`harness.call` gives it arguments; without any it may stand alone), a command (a list of
+    words), or a fault of the catalogue (`harness.Fault`). What a function returns is in the run's `value`; what it
+    raises is a thrown error, retried as a worker would have it.
 
-    With a `history`, each step is committed to that file under `name` before anything follows from it. Called again
-    after the process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then
-    has ended without a word, which to the engine is a stall. A run that had ended is returned as it was.
+        run = harness.run(harness.call(resize, "cat.png"), harness.Policy(3), timeout_s=60)
+        print(run)  # the decision trail, a line an attempt, and the status
+        run.status, run.value, run.is_flaky
 
-    Raises InvalidInputError for a job that is none, InfraError when the harness could not do its part. A crash raises
-    nothing: it is in the run.
+    `policy` says how often it is tried, `dialect` who classifies and decides: a built-in one by its name, a judge of
+    yours as "module:function" or "cmd:PROGRAM", or an object that is a dialect. `limits` and `timeout_s` bound each
+    attempt; the limits are those of the policy's machine, and a larger machine has more memory in proportion. `seed`
+    draws the jitter of delays, which pass on `clock`: computed and recorded only, unless another clock is given.
+    `observe` gets each attempt as it ends; `stop`, once set, ends it all.
+
+    With a `history`, each step is committed to that file before anything follows from it. Called again after the
+    process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then has ended
+    without a word, which to the engine is a stall. A run that had ended is returned as it was.
+
+    Raises InvalidInputError for what the caller did wrong, a result that can't travel included; InfraError when the
+    harness could not do its part. A crash raises nothing: it is in the run.
     """
-    try:
-        chosen = Dialect(dialect)
-    except ValueError as error:
-        raise InvalidInputError(f"dialect: expected one of {', '.join(Dialect)}, not {dialect!r}") from error
-    live = _executor(job, args, kwargs, _Bounds(limits, timeout_s, stop))
+    refuse_unguarded()
+    if not isinstance(policy, Policy):
+        raise expected("policy", "a harness.Policy; a function's arguments go into harness.call", policy)
+    if not isinstance(limits, Limits):
+        raise expected("limits", "a harness.Limits", limits)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise expected("seed", "a whole number", seed)
+    title, executor = executor_of(job, limits)
+    bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop))
     with ExitStack() as stack:
-        book = stack.enter_context(History(history)) if history else None
-        steps = book.steps(name) if book else []
-        draws = count(1 + len(steps))
-        engine = Engine(policy, chosen, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
-        save = partial(book.save, name) if book else None
-        return engine.run(lambda _, __: live(), observe, save=save, saved=steps)
+        book = None
+        if history is not None:
+            book = Book(stack.enter_context(History(_path(history))), title)
+        chosen = stack.enter_context(opened(dialect))
+        finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, book=book)
+    if finished.mistake is not None:
+        raise InvalidInputError(finished.mistake)
+    return finished
 
 
-async def run_async(job: Job, policy: Policy = Policy(), *args: Any, **options: Any) -> Run:  # noqa: B008 -- frozen
-    """Do as run() does, beside the event loop; a task that is cancelled ends its victims first."""
+async def run_async(job: Job, policy: Policy = Policy(), **options: Any) -> Run:  # noqa: B008 -- frozen
+    """Do as run() does, with the same options, beside the event loop; a task that is cancelled ends its victims first.
+
+    first, second = await asyncio.gather(harness.run_async(["./one"]), harness.run_async(["./two"]))
+    """
     with Stop() as stop:
-        running = asyncio.ensure_future(asyncio.to_thread(run, job, policy, *args, stop=stop, **options))
+        running = asyncio.ensure_future(asyncio.to_thread(run, job, policy, stop=stop, **options))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -84,52 +103,59 @@ async def run_async(job: Job, policy: Policy = Policy(), *args: Any, **options: 
             raise
 
 
-class _Bounds(msgspec.Struct, frozen=True):
-    limits: Limits
-    timeout_s: float | None
-    stop: Stop | None
+class Book(msgspec.Struct, frozen=True):
+    """The pages of one run in a history."""
 
-    def supervise(self, victim: Shot | Command, fd: int | None = None) -> Life:
-        return Life(supervise(victim, self.limits, self.timeout_s, stop=self.stop, channel=fd))
+    history: History
+    title: str
 
 
-def _executor(job: Job, args: tuple[Any, ...], kwargs: dict[str, Any], bounds: _Bounds) -> Callable[[], Life]:
-    if callable(job):
-        module, name = importable(job)
-        return lambda: _call(module, name, args, kwargs, bounds)
-    if args or kwargs:
-        raise InvalidInputError("arguments are for functions; a fault has parameters, a command its words")
-    if isinstance(job, Shot):
-        return lambda: bounds.supervise(job)
-    if isinstance(job, str) or not all(isinstance(word, str) for word in job):
-        raise InvalidInputError(f"job: expected a fault, a list of words or a function, not {job!r}")
-    return lambda: bounds.supervise(Command(tuple(job)))
+def live(
+    executor: Executor,
+    policy: Task,
+    bounds: Bounds,
+    dialect: Dialect,
+    seed: int,
+    *,
+    clock: Clock | None = None,
+    observe: Callable[[Attempt], object] | None = None,
+    book: Book | None = None,
+    journal: Callable[[int], Journal] | None = None,
+) -> Run:
+    """Live a run: run(), `exec`, scenarios, fixtures and the gate all come here, each with an executor of its own.
+
+    The bounds are scaled to the machine of each attempt. `journal(number)` is told before attempt `number` starts and
+    before it is killed.
+    """
+    steps = book.history.steps(book.title) if book else []
+    draws = count(1 + len(steps))
+    engine = Engine(policy, dialect, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
+
+    def execute(number: int, machine: str) -> Life:
+        own = bounds.on(machine)
+        if journal:
+            own = msgspec.structs.replace(own, supervise=partial(own.supervise, journal=journal(number)))
+        return executor.live(number, own)
+
+    save = partial(book.history.save, book.title) if book else None
+    return engine.run(execute, observe, save=save, saved=steps)
 
 
-def importable(function: Callable[..., object]) -> tuple[str, str]:
-    """Return module and name. Raises InvalidInputError for what another process could not find by them."""
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not module or not name or "<" in name or module == "__main__":
-        raise InvalidInputError(
-            f"job: {function!r} can't be imported: it must stand in a module, not in a function or __main__"
-        )
-    found: object = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is not function:
-        raise InvalidInputError(f"job: {module}:{name} is not {function!r}: it can't be found by its name")
-    return module, name
+def executor_of(job: Job, limits: Limits) -> tuple[str, Executor]:
+    """Return what a job is called in a history, and what lives it. Raises InvalidInputError for what is no job."""
+    if isinstance(job, Fault):
+        check_limits(job.fault, limits)
+        return " ".join(job.words()), OfVictim(job)
+    if isinstance(job, Call) or callable(job):
+        called = job if isinstance(job, Call) else call(job)
+        return called.title, OfCall(called)
+    words = job if isinstance(job, Sequence) and not isinstance(job, str | bytes) else ()
+    if not words or not all(isinstance(word, str) for word in words):
+        raise expected("job", "a fault, a list of words, a function or a harness.call", job)
+    return shlex.join(words), OfVictim(Command(tuple(words)))
 
 
-def _call(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], bounds: _Bounds) -> Life:
-    with channel.open_channel(module, name, args, kwargs) as fd:
-        life = bounds.supervise(Command(channel.command()), fd)
-        answer = channel.answer(fd)
-    if answer is None or life.evidence.termination != Exited(0):
-        silent = life.evidence.termination == Exited(0)
-        return msgspec.structs.replace(life, thrown=UNANSWERED if silent else None)
-    thrown = answer.thrown
-    if thrown is None:
-        return msgspec.structs.replace(life, value=answer.value)
-    error = TaskError(Kind.BUILT_IN, name=thrown.name, message=thrown.message, stack_trace=thrown.stack)
-    return msgspec.structs.replace(life, thrown=error)
+def _path(history: object) -> Path:
+    if not isinstance(history, str | Path):
+        raise expected("history", "a path", history)
+    return Path(history)

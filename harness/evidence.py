@@ -12,10 +12,15 @@ NULL_PAGES: Final = 64 * 1024  # an address below is NULL plus an offset
 BELOW_STACK: Final = 64 * 1024  # a stack overflows downwards, by a frame at most; what lies above a thread's
 ABOVE_STACK: Final = 2 * 1024  # stack pointer may be another mapping already
 
+ASKED_SIGNALS: Final = ("SIGTERM", "SIGKILL")  # no crash, though one may have come before: a reporter that hangs
+
 ByteCount = Annotated[int, Meta(ge=0)]
 
 Host = Literal["python", "native"]
 Start = Literal["fresh", "warm"]
+Source = Literal["library", "perf", "trace"]
+
+MOST_FAULTS: Final = 8  # a chain holds no more
 
 
 class Exited(msgspec.Struct, frozen=True, tag_field="kind", tag="exited", forbid_unknown_fields=True):
@@ -90,7 +95,13 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class FaultRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The signal as the victim's own handler saw it: si_code by name, si_addr, thread id, registers."""
+    """One crash signal as it reached the victim: si_code by name, si_addr, thread id, registers.
+
+    `code` is None where the witness can't know it. `module` and `offset` say where the program counter lay: the file
+    that was mapped there, and how far behind its first byte. `returned`: the program's own handler took the signal
+    and went on. `left`: the handler was left by siglongjmp(). `source` is who saw it: the handler of ours in the
+    victim ("library"), the kernel's count of page faults that it could not serve ("perf"), or a tracer ("trace").
+    """
 
     signal: Annotated[str, Meta(pattern=r"^SIG[A-Z0-9+-]+$", max_length=16)]
     code: str | None = None
@@ -99,13 +110,30 @@ class FaultRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     sender: ByteCount | None = None
     program_counter: ByteCount | None = None
     stack_pointer: ByteCount | None = None
+    module: str | None = None
+    offset: ByteCount | None = None
+    returned: bool = False
+    left: bool = False
+    source: Source | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a process sent the signal (raise() and abort() do); otherwise the kernel did, for an instruction."""
+        code = self.code or ""
+        return code.startswith(("SI_", "CODE_-")) and code != "SI_KERNEL"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the program survived it."""
+        return self.returned or self.left
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Everything that was observed of one process life.
 
-    `stdout` and `stderr` hold the last bytes only, decoded with replacement. `fault` is absent when no handler
-    wrote a whole record. `witness` is absent for a command that carries no fault of ours.
+    `stdout` and `stderr` hold the last bytes only, decoded with replacement. `faults` is the chain of crash signals
+    that were seen, in their order, at most eight: a runtime that reports a fault and then aborts leaves two. It is
+    empty when nobody saw one. `witness` is absent for a command that carries no fault of ours.
     `black_box` says whether a command carried one: "armed", "off", or "unavailable: why"; a fault of ours always
     does. `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
     held it. `host` and `start` say what carried a fault of ours and how it was started; attempts of one `group`
@@ -116,7 +144,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     termination: Termination
     ended_by: EndedBy = EndedBy.SELF
     witness: Witness | None = None
-    fault: FaultRecord | None = None
+    faults: Annotated[tuple[FaultRecord, ...], Meta(max_length=MOST_FAULTS)] = ()
     memory: Memory = Memory()
     stderr: str = ""
     stdout: str = ""
@@ -130,6 +158,26 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     start: Start | None = None
     group: int | None = None
     backtrace: str | None = None
+    former: FaultRecord | None = msgspec.field(default=None, name="fault")
+
+    def __post_init__(self) -> None:
+        """Take the one record of a line that was written before there were chains, its member `fault`."""
+        if self.former is not None:
+            msgspec.structs.force_setattr(self, "faults", (self.former, *self.faults)[:MOST_FAULTS])
+            msgspec.structs.force_setattr(self, "former", None)
+
+    @property
+    def fault(self) -> FaultRecord | None:
+        """The record that tells why a signal ended the process, None if there is none or it left by itself.
+
+        The first fault of the kernel's that the program did not survive: what followed was a report of it. Without
+        one, the last record of the very signal that the process died of, which someone sent.
+        """
+        if not isinstance(self.termination, Signaled):
+            return None
+        began = next((one for one in self.faults if not one.is_sent and not one.is_over), None)
+        deadly = (one for one in reversed(self.faults) if one.signal == self.termination.signal and not one.is_over)
+        return began or next(deadly, None)
 
 
 def spelling(evidence: Evidence) -> str:
@@ -158,8 +206,8 @@ def _is_near(address: int, stack_pointer: int | None) -> bool:
 
 def signature(evidence: Evidence) -> str:
     """Write "SIGSEGV SEGV_MAPERR null", "SIGKILL by the deadline", "exited 3", "done", "silent" or "did not fire"."""
-    if evidence.fault is not None:
-        return f"{evidence.termination} {evidence.fault.code} {address_class(evidence.fault)}"
+    if evidence.fault is not None and str(evidence.termination) not in ASKED_SIGNALS:
+        return f"{evidence.termination} {evidence.fault.code or 'unknown'} {address_class(evidence.fault)}"
     if evidence.ended_by is EndedBy.DEADLINE:
         return f"{evidence.termination} by the deadline"
     if evidence.memory.oom_kills:

@@ -115,7 +115,7 @@ def explain(message: str, shape: Any, data: object) -> str:
     if key := MISSING_KEY.fullmatch(what):
         return f"{_joined(path, key[1])}: expected, and it is not there"
     if known := list(_values(places)):
-        return f"{path}: there is no such value{instead.removeprefix(', not')}{_hint(given, known)}"
+        return f"{path}: expected one of {_listed(known)}{instead}{near(given, known)}"
     wrong = WRONG.fullmatch(what)
     wanted = _description(places) if PATTERN.fullmatch(what) else _in_words(wrong[1] if wrong else what)
     return f"{path or 'it'}: expected {wanted}{instead}"
@@ -134,8 +134,11 @@ def _joined(path: str, key: str) -> str:
 
 def _hint(given: object, known: list[str]) -> str:
     """Name the nearest; where none is near, list them."""
-    listed = ", ".join(known[:MOST_LISTED]) + (", …" if len(known) > MOST_LISTED else "")
-    return near(given, known) or (f"; expected one of {listed}" if known else "")
+    return near(given, known) or (f"; expected one of {_listed(known)}" if known else "")
+
+
+def _listed(known: list[str]) -> str:
+    return ", ".join(known[:MOST_LISTED]) + (", …" if len(known) > MOST_LISTED else "")
 
 
 def _value(data: Any, path: str) -> object:

@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
-from harness.dialects.retry import Request, RunSettings, decide
-from harness.dialects.rules import classify
+from harness.dialects import find
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, process, supervise
 from harness.supervisor.launch import host_command, runner_path
 from harness.supervisor.zygote import HEAD
-from harness.wire.codes import Dialect
+from harness.wire.request import Request, RunSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,9 +190,9 @@ def latency(start: Start, count: int) -> float:
     spans = []
     for _ in range(count):
         evidence, ended_ns = _fresh_end() if start == "fresh" else _warm_end()
-        found = classify(evidence, Dialect.UPSTREAM_4_5)
+        found = find("upstream-4.5").classify(evidence)
         if found.error:
-            decide(Request(found.error, 1, RunSettings(3, {"maxAttempts": 3}, "micro")), Dialect.UPSTREAM_4_5)
+            find("upstream-4.5").decide(Request(found.error, 1, RunSettings(3, {"maxAttempts": 3}, "micro")))
         spans.append(time.monotonic_ns() - ended_ns)
     return statistics.median(spans) / 1e9
 

@@ -23,7 +23,7 @@ OURS = (
     ["experiment", "--trials", "100000", "--", "sleep", "60"],
     ["decide"],
 )
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def interrupted(command: list[str], after_s: float) -> str:

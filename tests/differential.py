@@ -24,16 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 from msgspec import UNSET
 
+from harness.dialects import find
 from harness.machine import PUBLISHED, published_folder
-from harness.wire.codes import Code, Dialect
+from harness.wire.codes import Code
 from harness.wire.errors import (
     TaskError,
     UnexpectedError,
-    enhance,
     error_of_exit,
-    is_looked_up,
-    is_oom,
-    is_retriable,
     parse_error,
     sanitize,
 )
@@ -42,7 +39,9 @@ from harness.wire.policy import PRESETS, RetryPolicy, next_delay_ms, parse_optio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VERSIONS = dict(zip(PUBLISHED, (Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5), strict=True))
+    from harness.dialects.builtin import BuiltIn
+
+VERSIONS = dict(zip(PUBLISHED, (find("upstream-4.4"), find("upstream-4.5")), strict=True))
 SCRIPT = Path(__file__).parent / "node" / "upstream.mjs"
 BATCH = 500
 MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}
@@ -181,7 +180,7 @@ class Function(NamedTuple):
     ours: Callable[..., Any]
 
 
-def functions(dialect: Dialect) -> dict[str, Function]:
+def functions(dialect: BuiltIn) -> dict[str, Function]:
     """Return all that are compared, by the oracle's names."""
     one_error: Callable[[Draw], list[Any]] = lambda draw: [draw.error()]  # noqa: E731 -- named for the table
     return {
@@ -191,10 +190,10 @@ def functions(dialect: Dialect) -> dict[str, Function]:
                 error_of_exit(end["code"], end["signal"], None if end["stderr"] is UNSET else end["stderr"], docker)
             ),
         ),
-        "oom": Function(one_error, lambda members: is_oom(_error(members), dialect)),
-        "retriable": Function(one_error, lambda members: is_retriable(_error(members), dialect)),
-        "looked_up": Function(one_error, lambda members: is_looked_up(_error(members), dialect)),
-        "enhance": Function(one_error, lambda members: msgspec.to_builtins(enhance(_error(members), dialect))),
+        "oom": Function(one_error, lambda members: dialect.is_oom(_error(members))),
+        "retriable": Function(one_error, lambda members: dialect.is_retriable(_error(members))),
+        "looked_up": Function(one_error, lambda members: dialect.is_looked_up(_error(members))),
+        "enhance": Function(one_error, lambda members: msgspec.to_builtins(dialect.enhance(_error(members)))),
         "sanitize": Function(one_error, _sanitized),
         "delay": Function(lambda draw: [draw.options(), draw.randint(0, 260), draw.random()], _delay),
         "options": Function(lambda draw: [draw.wild_options()], partial(_parsed, parse_options)),

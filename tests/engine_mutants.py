@@ -9,19 +9,23 @@ import msgspec
 import mutants
 import pytest
 
-from harness.dialects import retry
-from harness.dialects.retry import Decision, Outcome, Request, RunSettings, Settings, decide
+from harness.dialects import BUILT_IN, retry
+from harness.dialects.builtin import BuiltIn
+from harness.dialects.retry import decide
 from harness.engine import lifecycle
 from harness.engine.lifecycle import Event, Execution, Input, Rules, State, Step, step
-from harness.wire import errors
-from harness.wire.codes import CODES, DIFFERENCES, Code, Dialect
+from harness.wire.codes import CODES, Code
 from harness.wire.policy import PRESETS
+from harness.wire.request import Decision, Outcome, Request, RunSettings, Settings
 
 FINAL_EVENTS = {"runSucceeded", "runFailed", "runCancelled"}
 
 
 class Mutant(NamedTuple):
-    """What is put in the place of `module.name`, wherever that is imported; `property` is the claim that it breaks."""
+    """What is put in the place of `module.name`, wherever that is imported, or of `module[name]` in a table.
+
+    `property` is the claim that it breaks.
+    """
 
     property: str
     module: Any
@@ -33,17 +37,20 @@ class Mutant(NamedTuple):
 def applied(mutant: Mutant) -> Iterator[None]:
     """Put a mutant in the engine's place."""
     with pytest.MonkeyPatch.context() as patch:
-        mutants.replace(patch, module=mutant.module, attribute=mutant.name, value=mutant.value)
+        if isinstance(mutant.module, dict):
+            patch.setitem(mutant.module, mutant.name, mutant.value)
+        else:
+            mutants.replace(patch, module=mutant.module, attribute=mutant.name, value=mutant.value)
         yield
 
 
 # --- other questions, and other answers ---
 
 
-def _asking(change: Callable[[RunSettings], dict[str, Any]]) -> Callable[[Request, Dialect], Decision]:
+def _asking(change: Callable[[RunSettings], dict[str, Any]]) -> Callable[[Request, BuiltIn], Decision]:
     """Decide for a run of which something else is known."""
 
-    def decide_other(request: Request, dialect: Dialect) -> Decision:
+    def decide_other(request: Request, dialect: BuiltIn) -> Decision:
         run = request.run or RunSettings()
         run = msgspec.structs.replace(run, **change(run))
         return decide(msgspec.structs.replace(request, run=run), dialect)
@@ -64,10 +71,10 @@ def _one_more_configured(run: RunSettings) -> dict[str, Any]:
     return {"locked_retry_config": config and config | {"maxAttempts": config.get("maxAttempts", 3) + 1}}
 
 
-def _answering(change: Callable[[Request, Decision], dict[str, Any]]) -> Callable[[Request, Dialect], Decision]:
+def _answering(change: Callable[[Request, Decision], dict[str, Any]]) -> Callable[[Request, BuiltIn], Decision]:
     """Change the answer where it is a retry."""
 
-    def decide_other(request: Request, dialect: Dialect) -> Decision:
+    def decide_other(request: Request, dialect: BuiltIn) -> Decision:
         made = decide(request, dialect)
         return msgspec.structs.replace(made, **change(request, made)) if made.outcome is Outcome.RETRY else made
 
@@ -93,11 +100,11 @@ def _next_machine(request: Request, _: Decision) -> dict[str, Any]:
 _calls = count()
 
 
-def _drawn_elsewhere(request: Request, dialect: Dialect) -> Decision:
+def _drawn_elsewhere(request: Request, dialect: BuiltIn) -> Decision:
     return decide(msgspec.structs.replace(request, random=next(_calls) % 10 / 10), dialect)
 
 
-def _silent(request: Request, dialect: Dialect) -> Decision | None:
+def _silent(request: Request, dialect: BuiltIn) -> Decision | None:
     return None if request.error.code is Code.POD_EVICTED else decide(request, dialect)
 
 
@@ -156,10 +163,10 @@ def _forgetful(state: State, given: Input, rules: Rules) -> Step:
     return step(state, given, rules)
 
 
-def _table(code: Code, dialect: Dialect, *, lookup: bool = True) -> Mutant:
+def _table(code: Code, dialect: str, *, lookup: bool = True) -> Mutant:
     row = CODES[code]._replace(retriable=False, lookup=lookup)
-    differences = {**DIFFERENCES, dialect: {**DIFFERENCES[dialect], code: row}}
-    return Mutant("a code that is looked up is retriable", errors, "DIFFERENCES", differences)
+    changed = msgspec.structs.replace(BUILT_IN[dialect], rows={**BUILT_IN[dialect].rows, code: row})
+    return Mutant("a code that is looked up is retriable", BUILT_IN, dialect, changed)
 
 
 def _of(module: Any, name: str, table: dict[str, tuple[str, Any]]) -> dict[str, Mutant]:
@@ -201,9 +208,9 @@ SEEDED = {"jitter from elsewhere": DECISIONS["jitter from elsewhere"]._replace(p
 """Found by whole runs, lived twice."""
 
 TABLED = {
-    "the version before the fix": _table(Code.TASK_PROCESS_SIGSEGV, Dialect.UPSTREAM_4_5),
-    "its like in strict": _table(Code.TASK_PROCESS_MAYBE_OOM_KILLED, Dialect.STRICT),
-    "a segfault that is not retried": _table(Code.TASK_PROCESS_SIGSEGV, Dialect.UPSTREAM_4_5, lookup=False)._replace(
+    "the version before the fix": _table(Code.TASK_PROCESS_SIGSEGV, "upstream-4.5"),
+    "its like in strict": _table(Code.TASK_PROCESS_MAYBE_OOM_KILLED, "strict"),
+    "a segfault that is not retried": _table(Code.TASK_PROCESS_SIGSEGV, "upstream-4.5", lookup=False)._replace(
         property="a segfault and 139 get one decision"
     ),
     "a code without a decision": Mutant("every code has a decision", retry, "decide", _silent),

@@ -11,12 +11,11 @@ def ask(kind: str, question: dict[str, Any]) -> Any:
     """Answer as strict does."""
     import msgspec  # noqa: PLC0415 -- the others need nothing
 
-    from harness.dialects.protocol import BuiltIn  # noqa: PLC0415 -- as above
+    from harness.dialects import find  # noqa: PLC0415 -- as above
     from harness.evidence import Evidence  # noqa: PLC0415 -- as above
-    from harness.wire.codes import Dialect  # noqa: PLC0415 -- as above
     from harness.wire.request import Request  # noqa: PLC0415 -- as above
 
-    strict = BuiltIn(Dialect.STRICT)
+    strict = find("strict")
     if kind == "classify":
         return strict.classify(msgspec.convert(question, Evidence))
     return strict.decide(msgspec.convert(question, Request))

@@ -1,7 +1,7 @@
 """Mutants of the built-in tables: every bit, rule, step, text and limit, one change at a time; and eight old bugs.
 
-A mutant patches what an edit of the source would change: a name in each module that has it. The eight are bugs that the
-upstream engine has had (upstream §16, and its issues).
+A mutant patches what an edit of the source would change: a name in each module that has it, or a built-in dialect.
+The eight are bugs that the upstream engine has had (upstream §16, and its issues).
 """
 
 import sys
@@ -14,31 +14,31 @@ import msgspec
 import pytest
 
 from harness import evidence as signature
-from harness.dialects import retry
-from harness.dialects import rules as classifier
-from harness.dialects import v1 as legacy
-from harness.dialects.retry import Decision, Method, Outcome, Request, Settings
+from harness.dialects import BUILT_IN, retry, rules, strict, upstream_4_5
+from harness.dialects import upstream_v1 as legacy
+from harness.dialects.builtin import BuiltIn
 from harness.dialects.rules import Rule
 from harness.evidence import Exited
 from harness.wire import codes, errors, policy, truncation
-from harness.wire.codes import Code, CodeRow, Dialect, Status
+from harness.wire.codes import Code, CodeRow, Status
 from harness.wire.errors import internal
+from harness.wire.request import Decision, Method, Outcome, Request, Settings
 
-UPSTREAM = (Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5)
-EVERY = tuple(Dialect)
-NEWER = tuple(
-    dialect for dialect in Dialect if dialect is not Dialect.UPSTREAM_V1
-)  # the first engine has its own steps
+EVERY = tuple(BUILT_IN)
+UPSTREAM = tuple(name for name in EVERY if name not in {"strict", "upstream-v1"})
+NEWER = (*UPSTREAM, "strict")  # the first engine has its own steps
 STEPS = ("_cancel", "_answer_oom", "_refuse_code", "_cap_attempts", "_cap_run", "_obey_worker", "_follow_policy")
-LEGACY = (Dialect.UPSTREAM_V1,)
+LEGACY = ("upstream-v1",)
+STRICT = ("strict",)
 Patch = pytest.MonkeyPatch
+Deciding = Callable[[Request], Decision]
 
 
 class Mutant(NamedTuple):
-    """One change; it must be killed under each of `dialects`."""
+    """One change; it must be killed under each of `dialects`, by their names."""
 
     name: str
-    dialects: tuple[Dialect, ...]
+    dialects: tuple[str, ...]
     apply: Callable[[Patch], None]
 
 
@@ -50,9 +50,18 @@ def replace(patch: Patch, *, module: Any, attribute: str, value: object) -> None
             patch.setattr(one, attribute, value)
 
 
-def mutant(name: str, module: Any, attribute: str, value: object, dialects: tuple[Dialect, ...] = EVERY) -> Mutant:
+def mutant(name: str, module: Any, attribute: str, value: object, dialects: tuple[str, ...] = EVERY) -> Mutant:
     """A name with another value."""
     return Mutant(name, dialects, partial(replace, module=module, attribute=attribute, value=value))
+
+
+def changed(name: str, dialect: str, **changes: Any) -> Mutant:
+    """A dialect with other members."""
+
+    def apply(patch: Patch) -> None:
+        patch.setitem(BUILT_IN, dialect, msgspec.structs.replace(BUILT_IN[dialect], **changes))
+
+    return Mutant(name, (dialect,), apply)
 
 
 # --- the table of codes ---
@@ -60,16 +69,16 @@ def mutant(name: str, module: Any, attribute: str, value: object, dialects: tupl
 
 def of_codes() -> Iterator[Mutant]:
     """Flip each bit in each dialect; give each code another status; drop what sets a dialect apart."""
-    for dialect in Dialect:
-        rows = {**codes.CODES, **codes.DIFFERENCES[dialect]}
-        for code, row in rows.items():
-            yield _row(f"{code}: retriable flipped", dialect, code, row._replace(retriable=not row.retriable))
-            yield _row(f"{code}: look-up flipped", dialect, code, row._replace(lookup=not row.lookup))
-        for code in codes.DIFFERENCES[dialect]:
-            yield _row(f"{code}: row of {dialect} dropped", dialect, code, codes.CODES[code])
+    for name, dialect in BUILT_IN.items():
+        for code, row in dialect.rows.items():
+            yield _row(f"{code}: retriable flipped", name, code, row._replace(retriable=not row.retriable))
+            yield _row(f"{code}: look-up flipped", name, code, row._replace(lookup=not row.lookup))
+            if row != codes.CODES[code]:
+                yield _row(f"{code}: row of {name} dropped", name, code, codes.CODES[code])
     for code, row in codes.CODES.items():
         other = next(status for status in Status if status is not row.status)
-        yield _row(f"{code}: status {other}", Dialect.UPSTREAM_4_5, code, row._replace(status=other))
+        table = {**codes.CODES, code: row._replace(status=other)}
+        yield mutant(f"{code}: status {other}", codes, "CODES", table, ("upstream-4.5",))
     for code, canned in codes.CANNED.items():
         yield from _canned(code, canned)
     for member in ("name", "href"):
@@ -77,9 +86,8 @@ def of_codes() -> Iterator[Mutant]:
         yield mutant(f"link of deadlocks: other {member}", errors, "DEADLOCK_LINK", link)
 
 
-def _row(name: str, dialect: Dialect, code: Code, row: CodeRow) -> Mutant:
-    differences = {**codes.DIFFERENCES, dialect: {**codes.DIFFERENCES[dialect], code: row}}
-    return mutant(name, errors, "DIFFERENCES", differences, (dialect,))
+def _row(name: str, dialect: str, code: Code, row: CodeRow) -> Mutant:
+    return changed(name, dialect, rows={**BUILT_IN[dialect].rows, code: row})
 
 
 def _canned(code: Code, canned: codes.Canned) -> Iterator[Mutant]:
@@ -99,35 +107,34 @@ def _canned(code: Code, canned: codes.Canned) -> Iterator[Mutant]:
 
 def of_rules() -> Iterator[Mutant]:
     """Drop each rule, let it always hold, swap each pair."""
-    for dialect in Dialect:
-        rules = list(classifier.RULES[dialect])
-        for index, rule in enumerate(rules):
-            yield _rules(f"rule {rule.name} dropped", dialect, [*rules[:index], *rules[index + 1 :]])
+    for name, dialect in BUILT_IN.items():
+        table = list(dialect.rules)
+        for index, rule in enumerate(table):
+            yield _rules(f"rule {rule.name} dropped", name, [*table[:index], *table[index + 1 :]])
             always = msgspec.structs.replace(rule, holds=lambda _: True)
-            yield _rules(f"rule {rule.name} always", dialect, [*rules[:index], always, *rules[index + 1 :]])
-        for one, two in combinations(range(len(rules)), 2):
-            swapped = list(rules)
-            swapped[one], swapped[two] = rules[two], rules[one]
-            yield _rules(f"rules {rules[one].name} and {rules[two].name} swapped", dialect, swapped)
+            yield _rules(f"rule {rule.name} always", name, [*table[:index], always, *table[index + 1 :]])
+        for one, two in combinations(range(len(table)), 2):
+            swapped = list(table)
+            swapped[one], swapped[two] = table[two], table[one]
+            yield _rules(f"rules {table[one].name} and {table[two].name} swapped", name, swapped)
 
 
-def _rules(name: str, dialect: Dialect, rules: Sequence[Rule]) -> Mutant:
-    return mutant(name, classifier, "RULES", {**classifier.RULES, dialect: tuple(rules)}, (dialect,))
+def _rules(name: str, dialect: str, table: Sequence[Rule]) -> Mutant:
+    return changed(name, dialect, rules=tuple(table))
 
 
 def of_words() -> Iterator[Mutant]:
     """Drop each member of the sets and maps that rules and errors look into; alter each word."""
-    strict = (Dialect.STRICT,)
-    yield from _thinned(classifier, "OOM_TEXTS", strict)
-    yield from _thinned(classifier, "SENT_CODES", strict)
-    yield from _thinned(classifier, "ASKED")
-    yield from _thinned(classifier, "WRAPPED", strict)
-    yield from _thinned(classifier, "CRASH_CAUSES", strict)
-    yield from _thinned(classifier, "SHOWN_CAUSES", UPSTREAM)
-    yield from _altered(classifier, "CRASH_CAUSES", strict)
-    yield from _altered(classifier, "SHOWN_CAUSES", UPSTREAM)
-    yield from _altered(classifier, "WRAPPED", strict)
-    yield mutant("RAISED altered", classifier, "RAISED", "SI_OTHER", strict)
+    yield from _thinned(strict, "OOM_TEXTS", STRICT)
+    yield from _thinned(strict, "SENT_CODES", STRICT)
+    yield from _thinned(rules, "ASKED")
+    yield from _thinned(strict, "WRAPPED", STRICT)
+    yield from _thinned(strict, "CRASH_CAUSES", STRICT)
+    yield from _thinned(upstream_4_5, "SHOWN_CAUSES", UPSTREAM)
+    yield from _altered(strict, "CRASH_CAUSES", STRICT)
+    yield from _altered(upstream_4_5, "SHOWN_CAUSES", UPSTREAM)
+    yield from _altered(strict, "WRAPPED", STRICT)
+    yield mutant("RAISED altered", strict, "RAISED", "SI_OTHER", STRICT)
     yield from _thinned(errors, "_OOM_CODES")
     yield from _thinned(errors, "_STALL_CODES")
     yield from _thinned(errors, "_SIGNAL_CODES", UPSTREAM)
@@ -146,7 +153,7 @@ def of_words() -> Iterator[Mutant]:
         yield mutant(f"white space U+{ord(space):04X} dropped", truncation, "_JS_SPACE", left)
 
 
-def _thinned(module: Any, name: str, dialects: tuple[Dialect, ...] = EVERY) -> Iterator[Mutant]:
+def _thinned(module: Any, name: str, dialects: tuple[str, ...] = EVERY) -> Iterator[Mutant]:
     whole = getattr(module, name)
     for member in whole:
         left = [one for one in whole if one != member]
@@ -154,7 +161,7 @@ def _thinned(module: Any, name: str, dialects: tuple[Dialect, ...] = EVERY) -> I
         yield mutant(f"{name} without {member!s}", module, name, kept, dialects)
 
 
-def _altered(module: Any, name: str, dialects: tuple[Dialect, ...]) -> Iterator[Mutant]:
+def _altered(module: Any, name: str, dialects: tuple[str, ...]) -> Iterator[Mutant]:
     whole = getattr(module, name)
     for key in whole:
         yield mutant(f"{name}: {key!s} altered", module, name, {**whole, key: "SIGOTHER"}, dialects)
@@ -178,8 +185,9 @@ def _swap(patch: Patch, *, one: str, two: str) -> None:
 
 
 LIMITS = (
-    (retry, "MAX_ATTEMPTS", EVERY),
-    (legacy, "QUEUE_FROM_MS", (Dialect.UPSTREAM_V1,)),
+    (retry, "MAX_ATTEMPTS", NEWER),
+    (legacy, "MAX_ATTEMPTS", LEGACY),
+    (legacy, "QUEUE_FROM_MS", LEGACY),
     (policy, "DEFAULT_MAX_ATTEMPTS", EVERY),
     (policy, "DEFAULT_FACTOR", EVERY),
     (policy, "DEFAULT_MIN_TIMEOUT_MS", EVERY),
@@ -192,11 +200,11 @@ LIMITS = (
     (truncation, "MAX_FRAMES", EVERY),
     (truncation, "KEPT_TOP_FRAMES", EVERY),
     (truncation, "KEPT_BOTTOM_FRAMES", EVERY),
-    (classifier, "LIMIT_SLACK", (Dialect.STRICT,)),
-    (classifier, "SHELL_BASE", EVERY),
-    (signature, "NULL_PAGES", (Dialect.STRICT,)),
-    (signature, "BELOW_STACK", (Dialect.STRICT,)),
-    (signature, "ABOVE_STACK", (Dialect.STRICT,)),
+    (strict, "LIMIT_SLACK", STRICT),
+    (rules, "SHELL_BASE", EVERY),
+    (signature, "NULL_PAGES", STRICT),
+    (signature, "BELOW_STACK", STRICT),
+    (signature, "ABOVE_STACK", STRICT),
 )
 
 
@@ -207,7 +215,7 @@ def of_limits() -> Iterator[Mutant]:
             yield mutant(f"{name} {shift:+}", module, name, getattr(module, name) + shift, dialects)
     for middle in (0.25, 0.75):
         yield mutant(f"MIDDLE {middle}", retry, "MIDDLE", middle, NEWER)
-        yield mutant(f"legacy MIDDLE {middle}", legacy, "MIDDLE", middle, (Dialect.UPSTREAM_V1,))
+        yield mutant(f"legacy MIDDLE {middle}", legacy, "MIDDLE", middle, LEGACY)
     for field in policy.DEFAULTS.__struct_fields__:
         default: Any = getattr(policy.DEFAULTS, field)
         if default is not msgspec.UNSET:
@@ -230,29 +238,36 @@ def _machine(name: str, preset: str, machine: policy.Machine | None) -> Mutant:
 
 def of_history() -> Iterator[Mutant]:
     """Eight bugs that the upstream engine has had, put back."""
-    decide, segv = retry.decide, Code.TASK_PROCESS_SIGSEGV
+    segv = Code.TASK_PROCESS_SIGSEGV
     row = codes.CODES[segv]
-    for dialect in (Dialect.UPSTREAM_4_5, Dialect.STRICT):
+    for dialect in NEWER[1:]:
         yield _row("history: settings looked up but never reached", dialect, segv, row._replace(retriable=False))
-    for dialect in Dialect:
+    for dialect in EVERY:
         yield _row("history: retriable but never looked up", dialect, segv, row._replace(retriable=True, lookup=False))
         for code in (Code.TASK_PROCESS_SIGTERM, Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE):
             dead = codes.CODES[code]._replace(retriable=False, lookup=False)
             yield _row(f"history: {code} not retried", dialect, code, dead)
         answered = codes.CODES[Code.TASK_INPUT_ERROR]._replace(lookup=True)
         yield _row("history: a schema failure of the payload retried", dialect, Code.TASK_INPUT_ERROR, answered)
-    answers: dict[str, Callable[[Request, Dialect], Decision]] = {
-        "a retry sent to a dead process": lambda request, dialect: _at_once(decide(request, dialect)),
-        "requeues eating the retry budget": lambda request, dialect: decide(_twice(request), dialect),
-        "delays ignored": lambda request, dialect: _without_delay(request, decide(request, dialect)),
+    answers: dict[str, Callable[[Request, Deciding], Decision]] = {
+        "a retry sent to a dead process": lambda request, decide: _at_once(decide(request)),
+        "requeues eating the retry budget": lambda request, decide: decide(_twice(request)),
+        "delays ignored": lambda request, decide: _without_delay(request, decide(request)),
+        "twelve requeues and no more": lambda request, decide: _dead_letter(request, decide(request)),
     }
     for name, answer in answers.items():
-        yield mutant(f"history: {name}", retry, "decide", answer)
-    twelve = "history: twelve requeues and no more"
-    yield mutant(twelve, retry, "decide", lambda one, dialect: _dead_letter(one, decide(one, dialect)))
+        yield Mutant(f"history: {name}", EVERY, partial(_answer, answer=answer))
     yield mutant("history: a schema failure of the policy retried", retry, "_stored_policy", _lenient, NEWER)
     yield mutant("history: a schema failure of the policy retried there", legacy, "_policy", _lenient_v1, LEGACY)
     yield Mutant("history: an uncaught exception that hangs until max duration", EVERY, _hang)
+
+
+def _answer(patch: Patch, *, answer: Callable[[Request, Deciding], Decision]) -> None:
+    for kind in (BuiltIn, legacy.FirstEngine):
+        decide = kind.decide
+        patch.setattr(
+            kind, "decide", lambda self, request, decide=decide: answer(request, lambda one: decide(self, one))
+        )
 
 
 def _at_once(decision: Decision) -> Decision:
@@ -296,8 +311,8 @@ def _hang(patch: Patch) -> None:
 
         return msgspec.structs.replace(rule, error=error)
 
-    rules = {name: tuple(map(late, table)) for name, table in classifier.RULES.items()}
-    replace(patch, module=classifier, attribute="RULES", value=rules)
+    for name, dialect in BUILT_IN.items():
+        patch.setitem(BUILT_IN, name, msgspec.structs.replace(dialect, rules=tuple(map(late, dialect.rules))))
 
 
 def mutants() -> list[Mutant]:

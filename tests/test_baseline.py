@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dialects.protocol import BuiltIn
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.dialects import find
+from harness.engine.loop import Engine, Life, Run
+from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate.baseline import AttemptKind, Baseline, Entry, Provenance
@@ -24,7 +25,6 @@ from harness.gate.tomlwriter import document
 from harness.scenarios.schema import Case, shipped
 from harness.scenarios.schema import load as load_scenario
 from harness.scenarios.verdict import Verdict
-from harness.wire.codes import Dialect
 
 SOURCE = Provenance(0, 0, "c0ffee", dirty=False, environment="ab")
 FORCED, SAFE = Life(Evidence(Signaled("SIGSEGV")), injected="forced"), Life(Evidence(Exited(0)), injected="safe")
@@ -41,9 +41,9 @@ def wild_case() -> Case:
     return load_scenario(shipped() / "native-addon-race.toml").case[-1]
 
 
-def lived(*lives: Life, dialect: Dialect = Dialect.UPSTREAM_4_5) -> Run:
+def lived(*lives: Life, dialect: str = "upstream-4.5") -> Run:
     """A run of these lives, as many as the policy lets it have."""
-    engine = Engine(Policy(5, {"maxAttempts": 5}), dialect, lambda: 0.5)
+    engine = Engine(Policy(5, {"maxAttempts": 5}), find(dialect), lambda: 0.5)
     return engine.run(lambda number, _: lives[number - 1])
 
 
@@ -66,7 +66,7 @@ def wild_entry() -> Entry:
 
 def baseline(*entries: Entry) -> Baseline:
     """A whole file."""
-    return Baseline(1, "upstream-4.5", (), entries, (), ask_all(BuiltIn(Dialect.UPSTREAM_4_5)))
+    return Baseline(1, "upstream-4.5", (), entries, (), ask_all(find("upstream-4.5")))
 
 
 def test_an_entry_has_what_was_seen_and_what_was_meant() -> None:
@@ -106,7 +106,7 @@ def other_rule(one: Seen) -> Seen:
         seen(SAFE),
         seen(FORCED, FORCED, SAFE),
         seen(Life(Evidence(Signaled("SIGBUS")), injected="forced"), SAFE),
-        see(lived(FORCED, dialect=Dialect.UPSTREAM_4_4)),
+        see(lived(FORCED, dialect="upstream-4.4")),
         other_rule(seen(FORCED, SAFE)),
     ],
     ids=["fewer attempts", "more attempts", "another end", "another decision", "another rule"],
@@ -182,7 +182,7 @@ def test_conditions_that_changed_are_named() -> None:
 
 def test_changed_tables_are_named_row_by_row() -> None:
     """4.4 against 4.5: the two rows that the fix was about come first."""
-    old, new = (ask_all(BuiltIn(one)) for one in (Dialect.UPSTREAM_4_5, Dialect.UPSTREAM_4_4))
+    old, new = (ask_all(one) for one in (find("upstream-4.5"), find("upstream-4.4")))
     assert changed_tables(old, old) == []
     reasons = changed_tables(old, new)
     assert reasons[0].startswith("TASK_PROCESS_SIGSEGV: recorded retriable=True")

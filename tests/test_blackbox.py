@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pytest
 from conftest import Compile
 
-from harness.dialects.rules import classify
+from harness.dialects import find
 from harness.evidence import Evidence, Exited, FaultRecord, Signaled
 from harness.supervisor import Limits, box, containment, preload, supervise
 from harness.supervisor.elf import read_program
-from harness.wire.codes import Dialect
 
 MIB = 1 << 20
 LIMITS = Limits(memory_bytes=256 * MIB, data_bytes=48 * MIB)
@@ -239,7 +238,7 @@ def test_a_handler_that_passes_the_signal_on_is_no_sender() -> None:
     evidence = run(sys.executable, "-c", program)
     assert evidence.fault is not None
     assert (evidence.fault.signal, evidence.fault.code) == ("SIGSEGV", "SI_TKILL")
-    assert classify(evidence, Dialect.STRICT).cause == "segv_raised_by_itself"
+    assert find("strict").classify(evidence).cause == "segv_raised_by_itself"
 
 
 def test_off_is_off() -> None:

@@ -3,39 +3,63 @@
 import os
 import zlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evidence import Witness
+from harness.evidence import FaultRecord, Witness
 from harness.supervisor import box
 
 
-def page(record: bytes, *, checksum: int | None = None, commit: int = box.MAGIC, witness: int = 1) -> bytes:
-    """A page with a crash record."""
-    sealed = zlib.crc32(record) if checksum is None else checksum
-    return box.HEADER.pack(box.MAGIC, 0, witness, 0, 0, 1) + record + box.SEAL.pack(sealed, commit)
+def crash(number: int, code: int, *, order: int = 1, module: bytes = b"libboom.so") -> bytes:
+    """The bytes of a crash at address 0x10."""
+    return box.CRASH.pack(number, code, 0x10, 0x400000, 0x7FFF0000, 0x1234, 42, 0, order, 0, module)
 
 
-RECORD = box.CRASH.pack(11, 1, 0x10, 0x400000, 0x7FFF0000, 42, 42, 0, 0)
+def link(record: bytes, fate: int = box.OPEN, *, checksum: int | None = None) -> bytes:
+    """A link of the chain, sealed."""
+    return record + box.SEAL.pack(zlib.adler32(record) if checksum is None else checksum, fate)
+
+
+def page(*links: bytes, witness: int = 1) -> bytes:
+    """A page with a chain."""
+    return box.HEADER.pack(box.MAGIC, 0, witness, 0, 0, 1, 1, len(links), b"") + b"".join(links)
+
+
+SEGV = crash(11, 1)
 
 
 def test_a_whole_record_is_read() -> None:
-    """Signal and code by name, address, thread, registers."""
-    fault = box.decode(page(RECORD)).fault
-    assert fault is not None
+    """Signal and code by name, address, thread, registers, module and offset."""
+    (fault,) = box.decode(page(link(SEGV))).faults
     assert (fault.signal, fault.code, fault.address, fault.thread) == ("SIGSEGV", "SEGV_MAPERR", 0x10, 42)
     assert (fault.program_counter, fault.stack_pointer) == (0x400000, 0x7FFF0000)
+    assert (fault.module, fault.offset, fault.source) == ("libboom.so", 0x1234, "library")
 
 
 @pytest.mark.parametrize(
     "torn",
-    [page(RECORD, commit=0), page(RECORD, checksum=1), page(RECORD)[:60], b""],
-    ids=["uncommitted", "checksum", "short", "empty"],
+    [page(link(SEGV, 1)), page(link(SEGV, 9)), page(link(SEGV, checksum=1)), page(link(SEGV))[:150], b""],
+    ids=["being written", "no such fate", "checksum", "short", "empty"],
 )
 def test_a_torn_record_is_none(torn: bytes) -> None:
-    """Without commit word and checksum there is no record."""
-    assert box.decode(torn).fault is None
+    """Without a fate that says so, and a checksum, a record is not whole."""
+    assert box.decode(torn).faults == ()
+
+
+def test_a_chain_is_in_the_order_of_its_records() -> None:
+    """Whatever links they lie in; and what has become of each is told."""
+    abort, caught, probe = crash(6, -6, order=9), crash(11, 1, order=2), crash(4, 2, order=3)
+    seen = box.decode(page(link(abort), link(caught, box.RETURNED), link(probe, box.LEFT), link(SEGV))).faults
+    assert [one.signal for one in seen] == ["SIGSEGV", "SIGSEGV", "SIGILL", "SIGABRT"]
+    assert [(one.returned, one.left) for one in seen] == [(False, False), (True, False), (False, True), (False, False)]
+
+
+def test_a_module_without_an_end_is_cut() -> None:
+    """The name is a victim's: it may be no text, and have no last byte."""
+    (fault,) = box.decode(page(link(crash(11, 1, module=b"\xff" * box.MODULE_BYTES)))).faults
+    assert fault.module == "\N{REPLACEMENT CHARACTER}" * box.MODULE_BYTES
 
 
 @given(st.binary(max_size=box.USED_BYTES + 8))
@@ -47,12 +71,11 @@ def test_garbage_is_read_without_an_exception(garbage: bytes) -> None:
 
 @given(st.binary(min_size=box.CRASH.size, max_size=box.CRASH.size), st.integers(0, 2**32 - 1))
 def test_sealed_garbage_is_range_checked(record: bytes, witness: int) -> None:
-    """Even a correctly sealed record has to make sense."""
-    contents = box.decode(page(record, witness=witness))
-    if contents.fault is not None:
-        assert contents.fault.signal.startswith("SIG")
-        assert contents.fault.thread is not None
-        assert contents.fault.thread >= 0
+    """Even a correctly sealed record has to make sense, and what it becomes can be written and read again."""
+    for fault in box.decode(page(link(record), witness=witness)).faults:
+        assert fault.signal.startswith("SIG")
+        assert fault.thread is None or fault.thread > 0
+        assert msgspec.json.decode(msgspec.json.encode(fault), type=FaultRecord) == fault
 
 
 def test_a_truncated_page_is_survived() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.dialects.rules import classify
+from harness.dialects import find
 from harness.evidence import EndedBy, Evidence, Exited, Signaled
 from harness.supervisor import Limits, memory_cgroup, supervise
-from harness.wire.codes import Code, Dialect
+from harness.wire.codes import Code
 
 MIB = 1 << 20
 NULL_PAGES = 64 * 1024
@@ -32,12 +32,12 @@ def live(
     evidence = supervise(command, limits, deadline_s, grace_s=grace_s)
     assert evidence.black_box == "armed"
     assert bool(evidence.memory.oom_kills) is killed
-    return evidence, classify(evidence, Dialect.STRICT).cause
+    return evidence, find("strict").classify(evidence).cause
 
 
 def code(evidence: Evidence) -> str | None:
     """Return the error's code under `strict`."""
-    error = classify(evidence, Dialect.STRICT).error
+    error = find("strict").classify(evidence).error
     return str(error.code) if error else None
 
 

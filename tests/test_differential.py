@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from differential import SCRIPT, VERSIONS, Upstream, answer, compare, functions, same, shrink
 
+from harness.dialects import find
+from harness.dialects.builtin import BuiltIn
 from harness.machine import no_published, published_folder, surroundings
-from harness.wire.codes import Code, Dialect
+from harness.wire.codes import Code
 
 PROGRAM = [sys.executable, "-m", "harness"]
 needs_upstream = pytest.mark.skipif(bool(no_published()), reason=no_published() or "upstream is there")
@@ -28,7 +30,7 @@ def test_no_function_differs(version: str) -> None:
 @needs_upstream
 def test_a_difference_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """4.4.6 against our 4.5: the one code that the fix made retriable, as the smallest error there is."""
-    monkeypatch.setitem(VERSIONS, "4.4.6", Dialect.UPSTREAM_4_5)
+    monkeypatch.setitem(VERSIONS, "4.4.6", find("upstream-4.5"))
     said: list[str] = []
     assert compare("4.4.6", 500, 1, said.append) >= 1
     assert any(
@@ -40,7 +42,7 @@ def test_a_difference_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> No
 @needs_upstream
 def test_shrinking_keeps_the_difference() -> None:
     """What is left is still one, and has nothing that it does not need."""
-    function = functions(Dialect.UPSTREAM_4_5)["retriable"]
+    function = functions(find("upstream-4.5"))["retriable"]
     large = [{"type": "INTERNAL_ERROR", "code": str(Code.TASK_PROCESS_SIGSEGV), "message": "abc" * 50}]
     with Upstream("4.4.6") as upstream:
         small = shrink(upstream, "retriable", function, large)
@@ -60,10 +62,10 @@ def verdicts(dialect: str, *classifier: str) -> dict[str, str]:
 @pytest.mark.slow
 @needs_upstream
 @pytest.mark.parametrize(("version", "dialect"), VERSIONS.items())
-def test_the_real_code_judges_real_crashes(version: str, dialect: Dialect) -> None:
+def test_the_real_code_judges_real_crashes(version: str, dialect: BuiltIn) -> None:
     """4.5.0 passes all that ours passes; 4.4.6 fails exactly the cases that the fix was made for, as ours does."""
-    real = verdicts(dialect, "--classifier", f"cmd:node {SCRIPT} {published_folder(version)}")
-    ours = verdicts(dialect)
+    real = verdicts(dialect.name, "--classifier", f"cmd:node {SCRIPT} {published_folder(version)}")
+    ours = verdicts(dialect.name)
     failed = {name for name, verdict in real.items() if verdict == "FAIL"}
     assert {name for name, verdict in ours.items() if verdict == "FAIL"} == failed
     assert len(real) == len(ours) > 30

@@ -20,8 +20,8 @@ MAX_ATTEMPTS = 3
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from harness.wire.codes import Dialect
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.loop import Engine, Life
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Signaled
 from harness.journal import History
 
@@ -46,7 +46,7 @@ with History(folder / "history") as book:
         if saves == fatal and when == "after":
             die()
     policy = Policy(3, {"maxAttempts": 3, "randomize": False})
-    run = Engine(policy, Dialect.UPSTREAM_4_5, lambda: 0.5).run(execute, save=save, saved=book.steps("run"))
+    run = Engine(policy, find("upstream-4.5"), lambda: 0.5).run(execute, save=save, saved=book.steps("run"))
 print(run.status, len(run.attempts), run.events[-1].name)
 """
 
@@ -117,8 +117,8 @@ def crash_and_note(path: str) -> None:
 def test_a_run_that_had_ended_is_not_lived_again(tmp_path: Path) -> None:
     """The same call with the same history gives the same run, and no process is started."""
     policy, notes = Policy(3, {"maxAttempts": 3}), tmp_path / "notes"
-    first = harness.run(crash_and_note, policy, str(notes), history=tmp_path / "h")
-    again = harness.run(crash_and_note, policy, str(notes), history=tmp_path / "h")
+    first = harness.run(harness.call(crash_and_note, str(notes)), policy, history=tmp_path / "h")
+    again = harness.run(harness.call(crash_and_note, str(notes)), policy, history=tmp_path / "h")
     assert (first.status, notes.read_text()) == ("CRASHED", "xxx")
     assert again == first
 

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dialects.protocol import BuiltIn
-from harness.engine.loop import Attempt, Engine, Life, Policy, Run, VirtualClock
+from harness.dialects import BUILT_IN, find
+from harness.dialects.protocol import Derived
+from harness.engine.lifecycle import Task
+from harness.engine.loop import Attempt, Engine, Life, Run, VirtualClock
+from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
-from harness.wire.codes import Dialect
 from harness.wire.request import Branch, Decision, Outcome, Request, Settings
 
 SEGV = Evidence(Signaled("SIGSEGV"))
@@ -24,9 +26,9 @@ def scripted(lives: Sequence[Evidence]) -> Callable[[int, str], Life]:
     return lambda number, _: Life(lives[min(number, len(lives)) - 1])
 
 
-def lived(lives: Sequence[Evidence], policy: Policy, dialect: Dialect = Dialect.UPSTREAM_4_5) -> Run:
+def lived(lives: Sequence[Evidence], policy: Task, dialect: str = "upstream-4.5") -> Run:
     """A run of scripted lives, with the middle draw."""
-    return Engine(policy, dialect, lambda: 0.5).run(scripted(lives))
+    return Engine(policy, find(dialect), lambda: 0.5).run(scripted(lives))
 
 
 def branches(run: Run) -> list[str]:
@@ -42,25 +44,25 @@ def test_a_flaky_crash_is_retried_to_success() -> None:
 
 def test_the_version_before_the_fix_fails_at_once() -> None:
     """In 4.4 a SIGSEGV was never retried."""
-    run = lived([SEGV, DONE], THREE, Dialect.UPSTREAM_4_4)
+    run = lived([SEGV, DONE], THREE, "upstream-4.4")
     assert (run.status, branches(run)) == ("CRASHED", ["not-retriable"])
 
 
 def test_no_policy_is_one_attempt() -> None:
     """Without a policy the first crash is final, in every dialect."""
-    for dialect in Dialect:
+    for dialect in BUILT_IN:
         assert len(lived([SEGV], Policy(), dialect).attempts) == 1
-        assert len(lived([SEGV], Policy(max_attempts=9), dialect).attempts) == 1
+        assert len(lived([SEGV], Policy(9, retry=None), dialect).attempts) == 1
 
 
-@pytest.mark.parametrize("dialect", [Dialect.UPSTREAM_4_5, Dialect.STRICT])
-def test_attempt_251_is_refused(dialect: Dialect) -> None:
+@pytest.mark.parametrize("dialect", ["upstream-4.5", "strict"])
+def test_attempt_251_is_refused(dialect: str) -> None:
     """A policy of a thousand ends after 250 attempts: the run has crashed, and nothing is executed for the refusal."""
     run = lived([SEGV], Policy(1000, {"maxAttempts": 1000, "factor": 1}), dialect)
     assert (run.status, len(run.attempts), run.events[-1].name) == ("CRASHED", 250, "runFailed")
 
 
-class Stubborn(BuiltIn, frozen=True):
+class Stubborn(Derived):
     """Always says retry, at once."""
 
     def decide(self, request: Request) -> Decision:
@@ -71,7 +73,7 @@ class Stubborn(BuiltIn, frozen=True):
 
 def test_a_judge_that_never_stops_is_stopped() -> None:
     """After attempt 250 nobody is asked."""
-    engine = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5, foreign=Stubborn(Dialect.UPSTREAM_4_5))
+    engine = Engine(THREE, Stubborn("stubborn", find("upstream-4.5")), lambda: 0.5)
     assert len(engine.run(scripted([SEGV])).attempts) == 250
 
 
@@ -85,14 +87,14 @@ def test_oom_moves_once_and_stays() -> None:
 def test_strict_tries_the_policy_when_it_can_not_move() -> None:
     """A crash after a refused allocation takes the larger machine if there is one, else the policy."""
     near = Evidence(Signaled("SIGSEGV"), memory=Memory(allocation_failures=1))
-    assert branches(lived([near, DONE], MOVING, Dialect.STRICT)) == ["oom-moved"]
-    assert branches(lived([near, DONE], THREE, Dialect.STRICT)) == ["policy"]
+    assert branches(lived([near, DONE], MOVING, "strict")) == ["oom-moved"]
+    assert branches(lived([near, DONE], THREE, "strict")) == ["policy"]
 
 
 def test_delays_are_computed_and_recorded() -> None:
     """Backoff with the middle of the jitter; the virtual clock shows that they passed."""
     clock = VirtualClock()
-    run = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5, clock).run(scripted([SEGV]))
+    run = Engine(THREE, find("upstream-4.5"), lambda: 0.5, clock).run(scripted([SEGV]))
     assert [attempt.delay_ms for attempt in run.attempts] == [1500, 3000, None]
     assert clock.now_ms == 4500
 
@@ -112,7 +114,7 @@ def test_an_unfired_fault_ends_the_run_with_its_own_status() -> None:
 def test_attempts_are_observed_as_they_end() -> None:
     """The observer sees each attempt, whole, in order."""
     seen: list[Attempt] = []
-    run = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5).run(scripted([SEGV, DONE]), seen.append)
+    run = Engine(THREE, find("upstream-4.5"), lambda: 0.5).run(scripted([SEGV, DONE]), seen.append)
     assert tuple(seen) == run.attempts
 
 
@@ -120,14 +122,12 @@ def test_attempts_are_observed_as_they_end() -> None:
     st.lists(st.sampled_from([SEGV, DONE, OOM]), min_size=1, max_size=6),
     st.none() | st.integers(-1, 6),
     st.none() | st.integers(-1, 6),
-    st.sampled_from(Dialect),
+    st.sampled_from(list(BUILT_IN)),
 )
-def test_attempts_are_bounded(
-    lives: list[Evidence], run_max: int | None, config_max: int | None, dialect: Dialect
-) -> None:
+def test_attempts_are_bounded(lives: list[Evidence], run_max: int | None, config_max: int | None, dialect: str) -> None:
     """Crash attempts never exceed the smaller bound, and an OOM move adds at most one."""
     config = None if config_max is None else {"maxAttempts": config_max, "outOfMemory": {"machine": "large-1x"}}
-    run = lived(lives, Policy(run_max, config), dialect)
+    run = lived(lives, Task(run_max, config, "small-1x"), dialect)
     moves = branches(run).count("oom-moved")
     assert moves <= 1
     assert len(run.attempts) <= max(1, min(run_max or 0, config_max or 0)) + moves

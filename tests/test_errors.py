@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.wire.codes import CANNED, CODES, DIFFERENCES, Code, CodeRow, Dialect, Status
+from harness.dialects import BUILT_IN, find
+from harness.wire.codes import CANNED, CODES, Code, CodeRow, Status
 from harness.wire.errors import (
     Kind,
     TaskError,
     UnexpectedError,
-    enhance,
     error_of_exit,
     final_status,
     internal,
-    is_looked_up,
     is_oom,
-    is_retriable,
     parse_error,
     sanitize,
     well_formed,
 )
 from harness.wire.truncation import truncate_message, truncate_stack
 
+if TYPE_CHECKING:
+    from harness.dialects.builtin import BuiltIn
+
 NON_ZERO = Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE
 OOM = Code.TASK_PROCESS_OOM_KILLED
 MAYBE_OOM = Code.TASK_PROCESS_MAYBE_OOM_KILLED
-UPSTREAM = (Dialect.UPSTREAM_4_4, Dialect.UPSTREAM_4_5)
-NOW = Dialect.UPSTREAM_4_5
+UPSTREAM = (find("upstream-4.4"), find("upstream-4.5"))
+NOW = find("upstream-4.5")
 GRIN = "\U0001f600"  # two UTF-16 units
 
 
@@ -46,9 +47,9 @@ def death(signal: str, stderr: str | None = None) -> TaskError:
     return error_of_exit(None, signal, stderr)
 
 
-def row(code: Code, dialect: Dialect) -> tuple[bool, bool]:
+def row(code: Code, dialect: BuiltIn) -> tuple[bool, bool]:
     """Return whether a code is retriable, and whether it is looked up."""
-    return is_retriable(internal(code), dialect), is_looked_up(internal(code), dialect)
+    return dialect.is_retriable(internal(code)), dialect.is_looked_up(internal(code))
 
 
 class TestTable:
@@ -59,9 +60,9 @@ class TestTable:
         assert list(CODES) == list(Code)
         assert len(CODES) == 38
 
-    def test_every_dialect_says_where_it_departs(self) -> None:
-        """No dialect is missing from the overlay."""
-        assert set(DIFFERENCES) == set(Dialect)
+    def test_every_dialect_has_every_row(self) -> None:
+        """A table that departs from upstream's is whole all the same."""
+        assert all(set(dialect.rows) == set(CODES) for dialect in BUILT_IN.values())
 
     def test_the_counts_are_upstreams(self) -> None:
         """16 codes are retriable and 5 are looked up since 4.5.0."""
@@ -79,16 +80,16 @@ class TestTable:
 
     def test_strict_trusts_the_policy_when_memory_is_a_maybe(self) -> None:
         """Strict departs from 4.5 in one row: MAYBE_OOM_KILLED is retriable and looked up."""
-        assert DIFFERENCES[Dialect.STRICT] == {MAYBE_OOM: CodeRow(True, True, Status.CRASHED)}
+        assert dict(find("strict").rows) == {**CODES, MAYBE_OOM: CodeRow(True, True, Status.CRASHED)}
 
-    @pytest.mark.parametrize("dialect", [Dialect.UPSTREAM_4_5, Dialect.STRICT])
-    def test_what_is_looked_up_is_retriable(self, dialect: Dialect) -> None:
+    @pytest.mark.parametrize("dialect", [find("upstream-4.5"), find("strict")])
+    def test_what_is_looked_up_is_retriable(self, dialect: BuiltIn) -> None:
         """Look-up implies retriable, since 4.5.0."""
         assert not [code for code in Code if row(code, dialect) == (False, True)]
 
     def test_only_sigsegv_broke_that_rule_before(self) -> None:
         """4.4.6 looks up the policy of a SIGSEGV that it never retries."""
-        assert [code for code in Code if row(code, Dialect.UPSTREAM_4_4) == (False, True)] == [
+        assert [code for code in Code if row(code, find("upstream-4.4")) == (False, True)] == [
             Code.TASK_PROCESS_SIGSEGV,
         ]
 
@@ -100,7 +101,7 @@ class TestTable:
     def test_a_thrown_error_is_retriable_but_not_looked_up(self, kind: Kind) -> None:
         """The three other kinds depend on the worker's own retry settings."""
         error = TaskError(kind, name="E", message="m", stack_trace="", raw="r")
-        assert (is_retriable(error, NOW), is_looked_up(error, NOW)) == (True, False)
+        assert (NOW.is_retriable(error), NOW.is_looked_up(error)) == (True, False)
 
     @pytest.mark.parametrize(
         ("error", "shown"),
@@ -113,17 +114,17 @@ class TestTable:
     def test_an_unknown_error_throws_instead_of_failing_the_run(self, error: TaskError, shown: str) -> None:
         """Quirk 15: an unknown code or type raises, in upstream's words."""
         with pytest.raises(UnexpectedError) as caught:
-            is_retriable(error, NOW)
+            NOW.is_retriable(error)
         assert str(caught.value) == f"Unexpected object: {shown}"
 
     def test_an_unknown_code_is_merely_not_looked_up(self) -> None:
         """The look-up answers no for an unknown code."""
-        assert not is_looked_up(internal("NOPE"), NOW)
+        assert not NOW.is_looked_up(internal("NOPE"))
 
     def test_an_unknown_type_throws_at_the_look_up_too(self) -> None:
         """The look-up raises for an unknown type."""
         with pytest.raises(UnexpectedError, match=r"^Unexpected object: \[object Object\]$"):
-            is_looked_up(TaskError("NOPE"), NOW)
+            NOW.is_looked_up(TaskError("NOPE"))
 
 
 class TestFinalStatus:
@@ -223,17 +224,17 @@ class TestIsOom:
             ("Process exited with code -1 after signal SIGSEGV.", "Reached heap limit", False),
         ],
     )
-    def test_an_exits_text_decides(self, dialect: Dialect, message: str, stack: str, expected: bool) -> None:
+    def test_an_exits_text_decides(self, dialect: BuiltIn, message: str, stack: str, expected: bool) -> None:
         """Quirks 4 and 5: "-1" is looked for anywhere, SIGKILL is memory, SIGABRT only with a heap text."""
-        assert is_oom(internal(NON_ZERO, message, stack), dialect) is expected
+        assert dialect.is_oom(internal(NON_ZERO, message, stack)) is expected
 
-    @pytest.mark.parametrize("dialect", Dialect)
+    @pytest.mark.parametrize("dialect", list(BUILT_IN.values()))
     @pytest.mark.parametrize("code", Code)
-    def test_a_code_decides_without_a_text(self, dialect: Dialect, code: Code) -> None:
+    def test_a_code_decides_without_a_text(self, dialect: BuiltIn, code: Code) -> None:
         """Of the codes alone, the two out-of-memory ones are, in every dialect."""
-        assert is_oom(internal(code), dialect) is (code in {OOM, MAYBE_OOM})
+        assert dialect.is_oom(internal(code)) is (code in {OOM, MAYBE_OOM})
 
-    @pytest.mark.parametrize("dialect", Dialect)
+    @pytest.mark.parametrize("dialect", list(BUILT_IN.values()))
     @pytest.mark.parametrize(
         ("message", "expected"),
         [
@@ -243,18 +244,18 @@ class TestIsOom:
             ("Process exited with code -1 after signal SIGKILL.", False),
         ],
     )
-    def test_two_texts_of_a_thrown_error_decide(self, dialect: Dialect, message: str, expected: bool) -> None:
+    def test_two_texts_of_a_thrown_error_decide(self, dialect: BuiltIn, message: str, expected: bool) -> None:
         """The words of ffmpeg anywhere, the manual error's exactly, whatever the error's name."""
-        assert is_oom(built_in("Any", message), dialect) is expected
+        assert dialect.is_oom(built_in("Any", message)) is expected
 
     @pytest.mark.parametrize("kind", [Kind.STRING, Kind.CUSTOM])
     def test_a_thrown_value_never_is(self, kind: Kind) -> None:
         """A string or an object thrown with those words is not out of memory."""
-        assert not is_oom(TaskError(kind, raw="MANUAL_OOM_KILL_ERROR"))
+        assert not is_oom(TaskError(kind, raw="MANUAL_OOM_KILL_ERROR"), by_text=True)
 
     def test_strict_does_not_read_an_exits_text(self) -> None:
         """In strict only the classifier's code says out of memory: a SIGKILL may be anybody's."""
-        assert not is_oom(death("SIGKILL"), Dialect.STRICT)
+        assert not find("strict").is_oom(death("SIGKILL"))
 
 
 class TestEnhance:
@@ -270,54 +271,54 @@ class TestEnhance:
             ("SIGABRT", MAYBE_OOM),
         ],
     )
-    def test_four_signals_have_a_code_of_their_own(self, dialect: Dialect, signal: str, code: Code) -> None:
+    def test_four_signals_have_a_code_of_their_own(self, dialect: BuiltIn, signal: str, code: Code) -> None:
         """Quirk 1: an abort is shown as memory, whatever caused it; its own texts give way to canned ones."""
         canned = CANNED[code]
         error = internal(NON_ZERO, f"Process exited with code -1 after signal {signal}.", "stack")
-        assert enhance(error, dialect) == internal(code, canned.message, link=canned.link)
+        assert dialect.enhance(error) == internal(code, canned.message, link=canned.link)
 
     @pytest.mark.parametrize("signal", ["SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS", "SIGXCPU", "SIGHUP"])
     def test_other_signals_stay_plain_exits(self, signal: str) -> None:
         """Quirk 3: nothing is known of them, so nothing changes and they are retried."""
-        assert enhance(death(signal), NOW) == death(signal)
-        assert is_retriable(enhance(death(signal), NOW), NOW)
+        assert NOW.enhance(death(signal)) == death(signal)
+        assert NOW.is_retriable(NOW.enhance(death(signal)))
 
     @pytest.mark.parametrize("status", [134, 128, 139, 143])
     def test_a_wrappers_status_is_not_decoded(self, status: int) -> None:
         """Quirk 2: the same defect behind a shell is a plain exit, retried in all versions."""
         error = error_of_exit(status, None, None)
-        assert [is_retriable(enhance(error, dialect), dialect) for dialect in UPSTREAM] == [True, True]
+        assert [dialect.is_retriable(dialect.enhance(error)) for dialect in UPSTREAM] == [True, True]
 
     def test_the_order_of_names_beats_their_positions(self) -> None:
         """Quirk 6: SIGTERM anywhere near the start wins over SIGSEGV."""
-        assert enhance(internal(NON_ZERO, "SIGSEGV then SIGTERM"), NOW).code == Code.TASK_PROCESS_SIGTERM
+        assert NOW.enhance(internal(NON_ZERO, "SIGSEGV then SIGTERM")).code == Code.TASK_PROCESS_SIGTERM
 
     @pytest.mark.parametrize(("pad", "code"), [(93, Code.TASK_PROCESS_SIGSEGV), (94, NON_ZERO)])
     def test_only_the_first_hundred_units_are_read(self, pad: int, code: Code) -> None:
         """A name that ends at unit 100 counts, one that ends at 101 does not."""
-        assert enhance(internal(NON_ZERO, "x" * pad + "SIGSEGV"), NOW).code == code
+        assert NOW.enhance(internal(NON_ZERO, "x" * pad + "SIGSEGV")).code == code
 
     @pytest.mark.parametrize(("pairs", "code"), [(46, Code.TASK_PROCESS_SIGSEGV), (47, NON_ZERO)])
     def test_the_hundred_are_utf16_units(self, pairs: int, code: Code) -> None:
         """A character beyond the basic plane counts twice."""
-        assert enhance(internal(NON_ZERO, GRIN * pairs + "SIGSEGV"), NOW).code == code
+        assert NOW.enhance(internal(NON_ZERO, GRIN * pairs + "SIGSEGV")).code == code
 
     def test_other_codes_keep_their_stack_and_get_the_canned_message(self) -> None:
         """An error that came with its code loses only its message."""
         canned = CANNED[OOM]
-        assert enhance(internal(OOM, "m", "stack"), NOW) == internal(OOM, canned.message, "stack", canned.link)
+        assert NOW.enhance(internal(OOM, "m", "stack")) == internal(OOM, canned.message, "stack", canned.link)
 
     def test_some_codes_only_get_a_link(self) -> None:
         """A stalled run keeps its own message."""
-        enhanced = enhance(internal(Code.TASK_RUN_STALLED_EXECUTING, "m"), NOW)
+        enhanced = NOW.enhance(internal(Code.TASK_RUN_STALLED_EXECUTING, "m"))
         assert (enhanced.message, enhanced.link) == ("m", CANNED[Code.TASK_RUN_STALLED_EXECUTING].link)
 
     @pytest.mark.parametrize("code", ["-1", "-11", "-15"])
     def test_a_thrown_exit_is_read_from_its_stack(self, code: str) -> None:
         """Quirk 12: the signal is looked for in the stack, not in the message; and it becomes internal."""
         message = f"Unexpected exit with code {code} after signal SIGSEGV"
-        hidden = enhance(built_in("UnexpectedExitError", message, "no name"), NOW)
-        named = enhance(built_in("UnexpectedExitError", message, "SIGTERM"), NOW)
+        hidden = NOW.enhance(built_in("UnexpectedExitError", message, "no name"))
+        named = NOW.enhance(built_in("UnexpectedExitError", message, "SIGTERM"))
         assert hidden == internal(NON_ZERO, message, "no name")
         assert named.code == Code.TASK_PROCESS_SIGTERM
 
@@ -336,7 +337,7 @@ class TestEnhance:
     )
     def test_everything_else_is_unchanged(self, error: TaskError) -> None:
         """Name and text must both fit; an unknown error passes through."""
-        assert enhance(error, NOW) is error
+        assert NOW.enhance(error) is error
 
     @pytest.mark.parametrize(
         "error",
@@ -347,11 +348,11 @@ class TestEnhance:
     )
     def test_two_thrown_texts_become_out_of_memory(self, error: TaskError) -> None:
         """The words of ffmpeg exactly, and by the name Error; the manual error by any name."""
-        assert enhance(error, NOW).code == OOM
+        assert NOW.enhance(error).code == OOM
 
     def test_a_deadlock_gets_a_name_and_a_link(self) -> None:
         """The stack is emptied, the message kept."""
-        enhanced = enhance(built_in("TriggerApiError", "Deadlock detected: q", "stack"), NOW)
+        enhanced = NOW.enhance(built_in("TriggerApiError", "Deadlock detected: q", "stack"))
         assert (enhanced.name, enhanced.message, enhanced.stack_trace) == (
             "Concurrency Deadlock Error",
             "Deadlock detected: q",
@@ -362,13 +363,13 @@ class TestEnhance:
     def test_strict_makes_no_memory_of_a_signals_name(self, signal: str) -> None:
         """Such an exit stays as it was, and may be retried."""
         thrown = built_in("UnexpectedExitError", "Unexpected exit with code -1", signal)
-        assert enhance(death(signal), Dialect.STRICT) == death(signal)
-        assert enhance(thrown, Dialect.STRICT) == internal(NON_ZERO, thrown.message, signal)
+        assert find("strict").enhance(death(signal)) == death(signal)
+        assert find("strict").enhance(thrown) == internal(NON_ZERO, thrown.message, signal)
 
     @pytest.mark.parametrize("signal", ["SIGSEGV", "SIGTERM", "SIGBUS"])
     def test_strict_agrees_on_the_other_signals(self, signal: str) -> None:
         """The dialects differ in SIGKILL and SIGABRT only."""
-        assert enhance(death(signal), Dialect.STRICT) == enhance(death(signal), NOW)
+        assert find("strict").enhance(death(signal)) == NOW.enhance(death(signal))
 
 
 class TestTruncation:
@@ -454,7 +455,7 @@ class TestSanitize:
 
     def test_links_are_not_stored(self) -> None:
         """What is stored is the raw error."""
-        assert sanitize(enhance(internal(OOM), NOW)).link is msgspec.UNSET
+        assert sanitize(NOW.enhance(internal(OOM))).link is msgspec.UNSET
 
     def test_a_long_thrown_value_becomes_a_preview(self) -> None:
         """It stays valid JSON, even if the cut leaves half a character."""

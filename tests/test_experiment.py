@@ -21,7 +21,6 @@ from harness.experiments.tally import GROUP, Tally, Trial
 from harness.experiments.variant import Experiment, Variant
 from harness.journal import History
 from harness.scenarios.schema import load, shipped
-from harness.wire.codes import Dialect
 from harness.wire.request import MAX_ATTEMPTS
 
 PROGRAM = [sys.executable, "-m", "harness"]
@@ -33,7 +32,7 @@ def dosed(seed: int = 7, dose: float = DOSE, name: str = "dosed") -> Variant:
     case = load(shipped() / "native-addon-race.toml").case[0]
     victim = msgspec.structs.replace(case.victim, dose=dose, seed=seed)
     case = msgspec.structs.replace(case, victim=victim)
-    return Variant(name, Dialect.UPSTREAM_4_5, seed, case, host="native", start="warm")
+    return Variant(name, "upstream-4.5", seed, case, host="native", start="warm")
 
 
 def run(*variants: Variant, stopping: Stopping, jobs: int = 1) -> Progress:

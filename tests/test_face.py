@@ -14,7 +14,8 @@ from ctrl_c import count
 import harness
 from harness.cli.commands import COMMANDS, help_text
 from harness.cli.program import program
-from harness.cli.version import checkout_commit
+from harness.cli.version import checkout_commit, dialect_names
+from harness.dialects import BUILT_IN
 
 
 def python(*words: str) -> str:
@@ -104,7 +105,7 @@ def test_the_help_of_the_whole_fits_a_terminal() -> None:
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        (["replay", "x", "--trial", "1"], "--dialect"),
+        (["replay", "x", "--trial", "1"], "--seed"),
         (["export", "x"], "--json"),
         (["report", "x"], "--seed"),
         (["faults"], "--dialect"),
@@ -120,6 +121,11 @@ def test_a_command_refuses_the_options_that_it_has_no_use_for(words: list[str], 
     )
     assert done.returncode == 2
     assert re.search(f"No such option.*{option}", done.stderr)
+
+
+def test_version_says_the_dialects() -> None:
+    """It reads the names of their files, which are those of the registry."""
+    assert set(dialect_names()) == set(BUILT_IN)
 
 
 def test_version_says_the_commit_of_a_checkout(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from harness import NotArmed
 from harness.evidence import Exited, Signaled, spelling
 from harness.exceptions import InvalidInputError
 from harness.faults import fire as armed
-from harness.faults.catalogue import Fault, Variant, catalogue, check_parameters, find, read_expects, unmet_needs
+from harness.faults.catalogue import Row, Variant, catalogue, check_parameters, find, read_expects, unmet_needs
 from harness.scenarios.rollcall import MODES, call
 from harness.scenarios.verdict import Verdict
 from harness.supervisor import Limits, Shot, supervise
@@ -21,7 +21,7 @@ FAULTS = list(catalogue().values())
 MIB = 1 << 20
 
 
-def ids(faults: list[Fault]) -> list[str]:
+def ids(faults: list[Row]) -> list[str]:
     """Readable test ids."""
     return [fault.name for fault in faults]
 
@@ -30,7 +30,7 @@ CALLS = [(fault, tier) for fault in FAULTS for tier in fault.tiers]
 
 
 @pytest.mark.parametrize(("fault", "tier"), CALLS, ids=[f"{fault.name}-{tier}" for fault, tier in CALLS])
-def test_a_fault_ends_as_its_row_says(fault: Fault, tier: str) -> None:
+def test_a_fault_ends_as_its_row_says(fault: Row, tier: str) -> None:
     """Termination, si_code and address class by the victim's own record, in each of the row's tiers."""
     answer = call(fault, tier)
     if answer.judgement.verdict is Verdict.SKIP:
@@ -56,7 +56,7 @@ def test_did_not_fire_is_neither_success_nor_crash() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=ids(FAULTS))
-def test_an_unarmed_process_refuses(fault: Fault) -> None:
+def test_an_unarmed_process_refuses(fault: Row) -> None:
     """A shot in a process that nobody supervises raises NotArmed, and nothing crashes. Run in a child all the same."""
     program = f"""
 from harness import NotArmed
@@ -88,7 +88,7 @@ def test_a_signal_from_outside_is_recorded_as_sent() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=ids(FAULTS))
-def test_a_row_is_well_formed(fault: Fault) -> None:
+def test_a_row_is_well_formed(fault: Row) -> None:
     """Snake case, one sentence, known words, defaults within ranges."""
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", fault.name)
     assert fault.mechanism.endswith(".")

@@ -2,12 +2,14 @@
 
 import pytest
 
-from harness.dialects.retry import Branch
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.dialects import BUILT_IN, find
+from harness.engine.loop import Engine, Life, Run
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Exited, Signaled, Witness
 from harness.scenarios.schema import Expectation, ExpectedAttempt
 from harness.scenarios.verdict import Verdict, exit_code, judge
-from harness.wire.codes import Code, Dialect
+from harness.wire.codes import Code
+from harness.wire.request import Branch
 
 CRASH = ExpectedAttempt("SIGSEGV", Code.TASK_PROCESS_SIGSEGV)
 DONE = ExpectedAttempt("exited 0")
@@ -16,7 +18,7 @@ DONE = ExpectedAttempt("exited 0")
 def lived(*lives: Evidence) -> Run:
     """A run of these lives, as many as the policy lets it have."""
     policy = Policy(5, {"maxAttempts": 5})
-    return Engine(policy, Dialect.UPSTREAM_4_5, lambda: 0.5).run(lambda number, _: Life(lives[number - 1]))
+    return Engine(policy, find("upstream-4.5"), lambda: 0.5).run(lambda number, _: Life(lives[number - 1]))
 
 
 FLAKY = lived(Evidence(Signaled("SIGSEGV")), Evidence(Exited(0)))
@@ -24,7 +26,7 @@ FLAKY = lived(Evidence(Signaled("SIGSEGV")), Evidence(Exited(0)))
 
 def expecting(*attempts: ExpectedAttempt, status: str | None = "COMPLETED_SUCCESSFULLY") -> Expectation:
     """An expectation for every dialect."""
-    return Expectation(tuple(Dialect), attempts, status)
+    return Expectation(tuple(BUILT_IN), attempts, status)
 
 
 def test_what_was_expected_passes() -> None:

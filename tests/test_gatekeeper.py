@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 
 from harness import supervisor
 from harness.cli.program import program
-from harness.dialects.protocol import BuiltIn, Guarded
-from harness.dialects.retry import Decision, Request
-from harness.dialects.rules import Classification
+from harness.dialects import find
+from harness.dialects.guarded import Guarded
+from harness.dialects.protocol import Classification, Derived
 from harness.engine.loop import Run
 from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
@@ -37,8 +37,9 @@ from harness.scenarios.schema import load as load_scenario
 from harness.scenarios.schema import shipped
 from harness.scenarios.select import select
 from harness.scenarios.verdict import Verdict
-from harness.wire.codes import Dialect
+from harness.wire.codes import Code, CodeRow
 from harness.wire.errors import UnexpectedError, internal
+from harness.wire.request import Decision, Request
 
 SCENARIO = """\
 claim = "A race is retried."
@@ -317,7 +318,7 @@ def test_ctrl_c_while_units_are_handed_out(race: Path) -> None:
 
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        CaseRunner(Dialect.STRICT, 2).live_all(units(), strike)
+        CaseRunner(find("strict"), 2).live_all(units(), strike)
     assert time.monotonic() - began < 60
 
 
@@ -333,7 +334,7 @@ def test_ctrl_c_while_cases_are_handed_out(race: Path) -> None:
 
     race.write_text(HANGING + "\n" + MORE)
     began = time.monotonic()
-    assert not run_all([load_scenario(race)], Campaign(Dialect.STRICT), 2, strike, Done())
+    assert not run_all([load_scenario(race)], Campaign(find("strict")), 2, strike, Done())
     assert time.monotonic() - began < 60
 
 
@@ -366,7 +367,7 @@ def fired(dose: float) -> Finding:
     def dosed(rate: float) -> Any:
         return msgspec.structs.replace(case, victim=msgspec.structs.replace(case.victim, dose=rate))
 
-    runner = CaseRunner(Dialect.UPSTREAM_4_5, 2)
+    runner = CaseRunner(find("upstream-4.5"), 2)
     pairs = {"native-addon-race[torn-publish]": (scenario, dosed(0.3))}
     entry = recorded(pairs, runner)
     return FreshSeeds(runner, 11, lambda _: None).check(entry, (scenario, dosed(dose)))
@@ -403,30 +404,33 @@ def test_a_night_on_the_command_line() -> None:
 # --- another judge ---
 
 
-class Broken:
+class Broken(Derived):
     """A judge that answers as 4.5 does, until it is asked about `about`."""
 
-    name = "broken"
-
     def __init__(self, about: str) -> None:
-        self._about, self._sane = about, BuiltIn(Dialect.UPSTREAM_4_5)
+        super().__init__("broken like upstream-4.5", find("upstream-4.5"))
+        self._about = about
+
+    def row(self, code: Code) -> CodeRow | None:  # noqa: ARG002 -- whichever
+        """Nothing: it has no table."""
+        return None
 
     def classify(self, evidence: Evidence) -> Classification:
         """Break on the evidence that it is about."""
         if str(evidence.termination) == self._about:
             raise JudgeError(f"it died on {self._about}")
-        return self._sane.classify(evidence)
+        return self.parent.classify(evidence)
 
     def decide(self, request: Request) -> Decision:
         """Break with an exception of its own on a request that it is about."""
         if request.error.code == self._about:
             raise KeyError(self._about)
-        return self._sane.decide(request)
+        return self.parent.decide(request)
 
 
 def test_a_judge_that_breaks_is_a_fail() -> None:
     """Whatever it throws, the gate says on what."""
-    before = ask_all(BuiltIn(Dialect.UPSTREAM_4_5))
+    before = ask_all(find("upstream-4.5"))
     died = check_tables(before, Broken("SIGBUS"))
     assert (died.judgement.verdict, died.judgement.reasons) == (
         Verdict.FAIL,
@@ -440,23 +444,21 @@ def test_a_judge_is_guarded() -> None:
     """What is no answer is an error with the line that did it; what upstream raises is an answer."""
     guarded = Guarded(Broken("POD_EVICTED"))
     evidence = Evidence(Exited(3))
-    assert guarded.classify(evidence) == BuiltIn(Dialect.UPSTREAM_4_5).classify(evidence)
+    assert guarded.classify(evidence) == find("upstream-4.5").classify(evidence)
     with pytest.raises(JudgeError, match=r"KeyError: 'POD_EVICTED', on .*\"code\":\"POD_EVICTED\""):
         guarded.decide(Request(internal("POD_EVICTED")))
     with pytest.raises(UnexpectedError):
         guarded.decide(Request(internal("NOPE")))
     with pytest.raises(JudgeError, match=r"expected a Classification, got 'SIGSEGV', on .*\"status\":3"):
-        Guarded(Mute()).classify(evidence)
+        Guarded(Mute("mute", find("upstream-4.5"))).classify(evidence)
 
 
-class Mute:
+class Mute(Derived):
     """A judge that answers nonsense."""
 
-    name = "mute"
-
-    def classify(self, _: Evidence) -> str:
+    def classify(self, _: Evidence) -> Classification:
         """Anything but a classification."""
-        return "SIGSEGV"
+        return "SIGSEGV"  # type: ignore[return-value]  # that is the point
 
 
 @pytest.mark.usefixtures("race")
@@ -464,7 +466,7 @@ class Mute:
 def test_a_judge_that_breaks_on_a_run_fails_that_case() -> None:
     """The others are judged."""
     gate("record", "race.toml", "controls", "-o", "b.toml", "--seeds", "6")
-    runner = CaseRunner(Dialect.UPSTREAM_4_5, 2, Broken("SIGSEGV"))
+    runner = CaseRunner(Broken("SIGSEGV"), 2)
     findings = check(
         load(Path("b.toml")), pairs_of(select(["race.toml", "controls"], None)), (), runner, lambda _: None
     )

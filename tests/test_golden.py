@@ -14,15 +14,12 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from harness.wire.codes import Code, Dialect
+from harness.dialects import find
+from harness.wire.codes import Code
 from harness.wire.errors import (
     TaskError,
     UnexpectedError,
-    enhance,
     error_of_exit,
-    is_looked_up,
-    is_oom,
-    is_retriable,
     parse_error,
     sanitize,
 )
@@ -32,8 +29,10 @@ from harness.wire.truncation import truncate_message, truncate_stack
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.dialects.builtin import BuiltIn
+
 DATA = Path(__file__).parent / "data"
-VERSIONS = {"4.4.6": Dialect.UPSTREAM_4_4, "4.5.0": Dialect.UPSTREAM_4_5}
+VERSIONS = {"4.4.6": find("upstream-4.4"), "4.5.0": find("upstream-4.5")}
 ROWS = 8_567
 SHOWN = 3
 POLICY_MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}
@@ -105,15 +104,15 @@ def _parsed(parse: Callable[[object], object], value: Any) -> dict[str, Any]:
     return {"success": True, "data": value if parsed is None else _plain(parsed)}
 
 
-def _exit(dialect: Dialect, end: dict[str, Any]) -> dict[str, Any]:
+def _exit(dialect: BuiltIn, end: dict[str, Any]) -> dict[str, Any]:
     error = error_of_exit(end["code"], end["signal"], end.get("stderr"), end["dockerMode"])
-    enhanced = enhance(error, dialect)
+    enhanced = dialect.enhance(error)
     return {
         "internal": _plain(error),
-        "oom": is_oom(error, dialect),
+        "oom": dialect.is_oom(error),
         "enhanced_code": enhanced.code,
-        "retriable": is_retriable(enhanced, dialect),
-        "lookup": is_looked_up(enhanced, dialect),
+        "retriable": dialect.is_retriable(enhanced),
+        "lookup": dialect.is_looked_up(enhanced),
     }
 
 
@@ -134,20 +133,20 @@ def _delay(random: float, options: dict[str, Any], attempt: int) -> Any:
     return UNSET if delay is None else delay
 
 
-def _answers(dialect: Dialect, random: float) -> dict[str, Callable[..., Any]]:
+def _answers(dialect: BuiltIn, random: float) -> dict[str, Callable[..., Any]]:
     return {
         "calculateNextRetryDelay": partial(_delay, random),
         "classifyExit": partial(_exit, dialect),
         "defaultRetryOptions": lambda: _plain(DEFAULTS),
         "internalErrorFromUnexpectedExit": _internal_error,
-        "isOOMRunError": lambda members: is_oom(_error(members), dialect),
+        "isOOMRunError": lambda members: dialect.is_oom(_error(members)),
         "parseRetryOptions": partial(_parsed, parse_options),
         "parseRetryOptionsNullish": partial(_parsed, parse_policy),
         "parseTaskRunError": partial(_parsed, parse_error),
         "sanitizeError": _sanitized,
-        "shouldLookupRetrySettings": lambda members: is_looked_up(_error(members), dialect),
-        "shouldRetryError": lambda members: is_retriable(_error(members), dialect),
-        "taskRunErrorEnhancer": lambda members: _plain(enhance(_error(members), dialect)),
+        "shouldLookupRetrySettings": lambda members: dialect.is_looked_up(_error(members)),
+        "shouldRetryError": lambda members: dialect.is_retriable(_error(members)),
+        "taskRunErrorEnhancer": lambda members: _plain(dialect.enhance(_error(members))),
         "truncateMessage": truncate_message,
         "truncateStack": truncate_stack,
     }

@@ -15,14 +15,14 @@ from typing import Any
 import chaos
 import pytest
 
-from harness.cli.order import DEFAULT_DIALECT, Order, open_history
+from harness.cli.order import Order, open_history
+from harness.dialects import DEFAULT, find
 from harness.evidence import EndedBy
 from harness.exceptions import InfraError, InvalidInputError
 from harness.journal import APPLICATION, VERSION, History
 from harness.scenarios.campaign import Campaign, decided
 from harness.scenarios.schema import Scenario, load, shipped
 from harness.scenarios.verdict import Verdict
-from harness.wire.codes import Dialect
 
 CONTROLS = load(shipped() / "controls.toml")
 FLAKY = load(shipped() / "bad-host.toml")
@@ -30,7 +30,7 @@ FLAKY = load(shipped() / "bad-host.toml")
 
 def live(scenario: Scenario, history: History, index: int = 0) -> Verdict:
     """Live a case with a journal."""
-    return Campaign(Dialect.UPSTREAM_4_5, history=history).live(scenario, scenario.case[index]).judgement.verdict
+    return Campaign(find("upstream-4.5"), history=history).live(scenario, scenario.case[index]).judgement.verdict
 
 
 def kinds(history: History) -> list[tuple[str, int]]:
@@ -48,7 +48,7 @@ def test_a_run_is_journalled_in_order(tmp_path: Path) -> None:
 
 def test_what_is_read_back_is_what_was_lived(tmp_path: Path) -> None:
     """A result survives its journal to the last member."""
-    result = Campaign(Dialect.STRICT).live(FLAKY, FLAKY.case[0])
+    result = Campaign(find("strict")).live(FLAKY, FLAKY.case[0])
     with History(tmp_path / "h") as history:
         history.write("decided", result.title, body=result)
         assert decided(history) == [result]
@@ -266,8 +266,8 @@ def test_without_the_lifeline_the_chaos_finds_orphans() -> None:
 
 def test_who_judged_goes_on_judging(tmp_path: Path) -> None:
     """A run that a judge of the user's began is not finished by a dialect."""
-    path, asked = tmp_path / "h.sqlite", Order((), None, Dialect.STRICT, None, "judges:ask")
+    path, asked = tmp_path / "h.sqlite", Order((), None, "judges:ask like strict", None)
     with open_history(path, None, asked):
         pass
-    with open_history(None, path, Order((), None, DEFAULT_DIALECT, None)) as (_, resumed):
+    with open_history(None, path, Order((), None, DEFAULT, None)) as (_, resumed):
         assert resumed == asked

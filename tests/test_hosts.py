@@ -8,7 +8,7 @@ from likeness import FAULTS, gist, moment_s
 
 from harness.evidence import Exited, Host
 from harness.exceptions import InfraError
-from harness.faults.catalogue import Fault
+from harness.faults.catalogue import Row
 from harness.machine import why_not
 from harness.scenarios.rollcall import limits_for
 from harness.supervisor import Shot, supervise
@@ -17,7 +17,7 @@ from harness.supervisor.launch import runner_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_hosts_agree(fault: Fault) -> None:
+def test_hosts_agree(fault: Row) -> None:
     """Termination, intent, witness, signal, code and class of address are those of the fault, not of the host."""
     if reason := why_not(fault.needs):
         pytest.skip(reason)

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 import harness
-from harness import Dialect, Fault, InfraError, InvalidInputError, Limits, Policy, Run
+from harness import Fault, InfraError, InvalidInputError, Limits, Policy, Run
 from harness.child import function as job
-from harness.child.function import CHANNEL_BYTES, CHANNEL_FD
+from harness.child.function import CHANNEL_BYTES, CHANNEL_FD, MOST_TEXT
 from harness.supervisor import channel
 
 THREE = Policy(3, {"maxAttempts": 3, "minTimeoutInMs": 10, "factor": 1, "randomize": False})
@@ -30,6 +30,27 @@ class AbortTaskRunError(Exception):
 def add(left: int, right: int = 0) -> dict[str, int]:
     """Return."""
     return {"sum": left + right}
+
+
+def hidden() -> None:
+    """Stands under another name than it says."""
+
+
+hidden.__qualname__ = "add"
+
+
+def closed_over() -> Any:
+    """Return a closure."""
+
+    def inner() -> None:
+        """Can't be imported."""
+
+    return inner
+
+
+def echo(**given: Any) -> dict[str, Any]:
+    """Return."""
+    return given
 
 
 def fail(text: str) -> None:
@@ -68,14 +89,48 @@ def scribble() -> None:
     os._exit(0)
 
 
-def unspeakable() -> object:
-    """Return what JSON can't hold."""
-    return {1, 2}
+def deep(levels: int) -> list[Any]:
+    """Nest a list."""
+    made: list[Any] = []
+    for _ in range(levels):
+        made = [made]
+    return made
 
 
-def huge() -> str:
-    """Return more than fits."""
-    return "x" * CHANNEL_BYTES
+class Liar(dict[str, int]):
+    """A table that has no items."""
+
+    def items(self) -> Any:
+        """Raise."""
+        raise RuntimeError("no items")
+
+
+class Mute(Exception):  # noqa: N818 -- a name of the user's
+    """An error without words."""
+
+    def __str__(self) -> str:
+        raise KeyError
+
+
+def fail_oddly() -> None:
+    """Raise with half a character."""
+    raise ValueError("\ud800")
+
+
+def fail_at_length() -> None:
+    """Raise with more text than anybody reads."""
+    raise ValueError("x" * (CHANNEL_BYTES + 1))
+
+
+def fail_mutely() -> None:
+    """Raise what raises when it is asked."""
+    raise Mute
+
+
+async def later(number: int) -> int:
+    """Return, after a turn of the loop."""
+    await asyncio.sleep(0)
+    return number * 2
 
 
 def chatter() -> int:
@@ -91,21 +146,21 @@ def hang() -> None:
 
 def test_a_value_comes_back() -> None:
     """Arguments go out and the result comes back as JSON."""
-    run = harness.run(add, Policy(), 2, right=3)
+    run = harness.run(harness.call(add, 2, right=3))
     assert (run.status, run.value, len(run.attempts)) == ("COMPLETED_SUCCESSFULLY", {"sum": 5}, 1)
     assert harness.run(chatter).value == 1
 
 
 def test_a_crash_of_a_function_is_retried(tmp_path: Path) -> None:
     """Twice a real NULL dereference in a C library, then a value: flaky."""
-    run = harness.run(crash_until, THREE, str(tmp_path / "marks"), 2)
+    run = harness.run(harness.call(crash_until, str(tmp_path / "marks"), 2), THREE)
     assert [str(attempt.evidence.termination) for attempt in run.attempts] == ["SIGSEGV", "SIGSEGV", "exited 0"]
     assert (run.value, run.is_flaky) == ("after 2", True)
 
 
 def test_a_raised_exception_is_a_thrown_error() -> None:
     """It is retried with the worker's own settings, at once and not by look-up; its text and stack come along."""
-    run = harness.run(fail, THREE, "broken")
+    run = harness.run(harness.call(fail, "broken"), THREE)
     error = run.attempts[0].error
     assert error is not None
     assert (error.type, error.name, error.message) == ("BUILT_IN_ERROR", "ValueError", "broken")
@@ -118,10 +173,12 @@ def test_a_raised_exception_is_a_thrown_error() -> None:
     assert run.status == "COMPLETED_WITH_ERRORS"
 
 
-@pytest.mark.parametrize(("policy", "attempts"), [(Policy(), 1), (Policy(5), 1), (Policy(2, {"maxAttempts": 5}), 2)])
+@pytest.mark.parametrize(
+    ("policy", "attempts"), [(Policy(), 1), (Policy(5, retry=None), 1), (Policy(2, {"maxAttempts": 5}), 2)]
+)
 def test_a_thrown_error_follows_the_policy(policy: Policy, attempts: int) -> None:
     """None means one attempt; the run's max attempts overwrite the policy's."""
-    assert len(harness.run(fail, policy, "broken").attempts) == attempts
+    assert len(harness.run(harness.call(fail, "broken"), policy).attempts) == attempts
 
 
 def test_an_abort_is_not_retried() -> None:
@@ -135,10 +192,10 @@ def test_the_wait_status_outranks_the_answer() -> None:
     assert (run.status, run.value) == ("CRASHED", None)
 
 
-@pytest.mark.parametrize("function", [leave, scribble])
-def test_no_answer_is_no_success(function: Any) -> None:
+@pytest.mark.parametrize("job", [harness.call(leave, 0), scribble], ids=["leaves", "scribbles"])
+def test_no_answer_is_no_success(job: Any) -> None:
     """Exit status 0 without a whole answer is a thrown error in words."""
-    run = harness.run(function, Policy(), *([0] if function is leave else []))
+    run = harness.run(job)
     assert run.attempts[0].error is not None
     assert run.attempts[0].error.name == "NoAnswer"
     assert run.status == "COMPLETED_WITH_ERRORS"
@@ -146,15 +203,51 @@ def test_no_answer_is_no_success(function: Any) -> None:
 
 def test_an_exit_is_an_exit() -> None:
     """Status 3 is the classifier's business."""
-    assert str(harness.run(leave, Policy(), 3).attempts[0].evidence.termination) == "exited 3"
+    assert str(harness.run(harness.call(leave, 3)).attempts[0].evidence.termination) == "exited 3"
 
 
-@pytest.mark.parametrize(("function", "name"), [(unspeakable, "TypeError"), (huge, "OverflowError")])
-def test_what_can_not_travel_is_said(function: Any, name: str) -> None:
-    """A result that JSON or the channel can't hold is a thrown error."""
-    error = harness.run(function).attempts[0].error
-    assert error is not None
-    assert error.name == name
+RESULTS: dict[str, tuple[Any, str]] = {
+    "a set": ({1, 2}, "its result: a value of type set is nothing that JSON has"),
+    "no number": (float("nan"), "its result: Out of range float values"),
+    "a lone surrogate": ({"key": "\ud800"}, r"its result: a text with a lone surrogate, '\\ud800', can't travel"),
+    "itself": (deep(300), "its result: nested deeper than 200"),
+    "more than fits": ("x" * CHANNEL_BYTES, "of which 4194286 fit"),
+    "digits without end": (10**5000, "4300 digits"),
+    "an object that lies": (Liar(a=1), "its result: no items"),
+}
+
+
+def give(name: str, path: str) -> object:
+    """Note that it was called, and return what can't travel."""
+    with Path(path).open("a") as notes:
+        notes.write("x")
+    return RESULTS[name][0]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_that_can_not_travel_is_told_once(name: str, tmp_path: Path) -> None:
+    """It is the caller's mistake: no attempt is made again, with a history neither, since side effects are done."""
+    notes = tmp_path / "notes"
+    for _ in range(2):
+        with pytest.raises(InvalidInputError, match=f"test_jobs:give: .*{RESULTS[name][1]}"):
+            harness.run(harness.call(give, name, str(notes)), THREE, history=tmp_path / "h")
+    assert notes.read_text() == "x"
+
+
+def test_what_is_raised_always_travels() -> None:
+    """A lone surrogate is escaped, a text that is too long is cut, and one that can't be had is named."""
+    surrogate, long, mute = (harness.run(job).attempts[0].error for job in (fail_oddly, fail_at_length, fail_mutely))
+    assert surrogate is not None
+    assert (surrogate.name, surrogate.message) == ("ValueError", "\\ud800")
+    assert long is not None
+    assert len(str(long.message)) == MOST_TEXT
+    assert mute is not None
+    assert (mute.name, mute.message) == ("Mute", "a text that can't be had: KeyError")
+
+
+def test_an_async_function_runs() -> None:
+    """What it awaits is awaited, in a loop of its own."""
+    assert harness.run(harness.call(later, 2)).value == 4
 
 
 def test_a_deadline_bounds_a_function() -> None:
@@ -166,7 +259,7 @@ def test_faults_and_commands_are_jobs() -> None:
     """Each in its own words, under each dialect."""
     fault = harness.run(Fault("null_read"), THREE, dialect="upstream-4.4")
     assert (fault.status, len(fault.attempts)) == ("CRASHED", 1)
-    command = harness.run(["sh", "-c", "kill -SEGV $$"], THREE, dialect=Dialect.STRICT, limits=Limits(processes=50))
+    command = harness.run(["sh", "-c", "kill -SEGV $$"], THREE, dialect="strict", limits=Limits(processes=50))
     assert (command.status, len(command.attempts)) == ("CRASHED", 3)
     assert harness.run(["true"]).status == "COMPLETED_SUCCESSFULLY"
 
@@ -181,22 +274,64 @@ def test_a_run_prints_its_trail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "arguments", "message"),
+    ("job", "message"),
     [
-        (lambda: 1, {}, "can't be imported"),
-        (functools.partial(add, 1), {}, "can't be imported"),
-        ("true", {}, "expected a fault, a list of words or a function"),
-        (["sh", 1], {}, "expected a fault, a list of words or a function"),
-        (["true"], {"left": 1}, "arguments are for functions"),
-        (add, {"left": object()}, "arguments of test_jobs:add"),
-        (add, {"left": "x" * CHANNEL_BYTES}, "fit"),
-        (add, {"dialect": "upstream-9"}, "dialect: expected one of"),
+        (lambda: 1, "job: .*a lambda has no name"),
+        (functools.partial(add, 1), "job: .*give a function, and its arguments by harness.call"),
+        (closed_over(), "job: .*it is defined inside another function"),
+        (Path("x").exists, "job: .*a method of an object stays with it"),
+        (hidden, "job: .*test_jobs:add is something else"),
+        (None, "job: expected a fault, a list of words, a function or a harness.call, not None"),
+        ("true", "job: expected a fault, a list of words, a function or a harness.call, not 'true'"),
+        (["sh", 1], "job: expected a fault, a list of words"),
+        ([], "job: expected a fault, a list of words"),
+        (add, r"arguments of test_jobs:add: missing a required argument: 'left'"),
+        (Fault("refused_allocation"), "limits.memory_bytes: expected, since refused_allocation runs under a limit"),
+    ],
+    ids=[
+        "lambda",
+        "partial",
+        "closure",
+        "method",
+        "another's name",
+        "None",
+        "text",
+        "number",
+        "empty",
+        "bare",
+        "hungry",
     ],
 )
-def test_what_is_no_job_is_wrong_use(what: Any, arguments: dict[str, Any], message: str) -> None:
-    """One sentence, and nothing was started."""
+def test_what_is_no_job_is_wrong_use(job: Any, message: str) -> None:
+    """One sentence that says what to do, and nothing was started."""
     with pytest.raises(InvalidInputError, match=message):
-        harness.run(what, Policy(), **arguments)
+        harness.run(job)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"left": object()}, "arguments of test_jobs:add: a value of type object is nothing that JSON has"),
+        ({"left": "x" * CHANNEL_BYTES}, "of which 4194286 fit"),
+        ({"left": "x" * (CHANNEL_BYTES - 100)}, "which do not fit"),
+        ({"left": "\ud800"}, "a lone surrogate"),
+        ({"left": deep(300)}, "nested deeper than 200"),
+        ({"left": 1, "timeout_s": 3}, "got an unexpected keyword argument 'timeout_s'"),
+    ],
+    ids=["object", "huge", "too large with its path", "surrogate", "deep", "an option of ours"],
+)
+def test_arguments_that_can_not_travel_are_wrong_use(arguments: dict[str, Any], message: str) -> None:
+    """They are refused where they are written, by name of the function."""
+    with pytest.raises(InvalidInputError, match=message):
+        harness.call(add, **arguments)
+
+
+def test_the_harness_takes_nothing_from_the_job() -> None:
+    """Arguments that are called as options of ours are the function's; a misspelt option is nobody's."""
+    given = {"name": "a", "seed": 1, "limits": 2, "history": "h", "timeout_s": 3, "function": 4}
+    assert harness.run(harness.call(echo, **given)).value == given
+    with pytest.raises(TypeError, match="timeout"):
+        harness.run(echo, timeout=3)  # type: ignore[call-arg]  # which is what is tested
 
 
 def test_a_job_that_can_not_start_is_no_crash() -> None:
@@ -209,7 +344,9 @@ def test_two_jobs_beside_the_event_loop() -> None:
     """Both at once, and both come back."""
 
     async def both() -> tuple[Run, Run]:
-        return await asyncio.gather(harness.run_async(add, Policy(), 1), harness.run_async(Fault("null_read"), THREE))
+        return await asyncio.gather(
+            harness.run_async(harness.call(add, 1)), harness.run_async(Fault("null_read"), THREE)
+        )
 
     first, second = asyncio.run(both())
     assert (first.value, second.status) == ({"sum": 1}, "CRASHED")
@@ -234,9 +371,10 @@ def test_a_cancelled_task_leaves_nothing() -> None:
 
 def test_a_garbled_channel_never_raises() -> None:
     """Whatever a victim leaves there, the answer is whole or none."""
-    with channel.open_channel("m", "f", [], {}) as fd:
+    with channel.open_channel(harness.call(add, 1).question()) as fd:
         assert channel.answer(fd) is None  # what was asked is no answer
-        for payload in (b"", b"[]", b"{", b"[" * 100_000, b'{"value": 1, "thrown": 2}', b'{"other": 1}', b"\xff"):
+        several = b'{"value": 1, "mistake": "x"}'
+        for payload in (b"", b"[]", b"{", b"{}", b"[" * 100_000, several, b'{"other": 1}', b"\xff"):
             os.pwrite(fd, job.pack(payload), 0)
             assert channel.answer(fd) is None
         with pytest.raises(OSError, match="not permitted"):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from harness.dialects.retry import MAX_ATTEMPTS, Settings
+from harness.dialects import find
 from harness.engine.lifecycle import (
     ACTIONS,
     MOST_USAGE_MS,
@@ -22,8 +22,9 @@ from harness.engine.lifecycle import (
     step,
     wait_ms,
 )
-from harness.wire.codes import Code, Dialect
+from harness.wire.codes import Code
 from harness.wire.errors import TaskError, internal
+from harness.wire.request import MAX_ATTEMPTS, Settings
 
 SEGV = internal(Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, "Process exited with code -1 after signal SIGSEGV.")
 OOM = internal(Code.TASK_PROCESS_OOM_KILLED)
@@ -116,7 +117,6 @@ def test_the_defaults_are_upstreams() -> None:
     """30 s for a warm start, 12 requeues, 250 ms after a stall, usage in 31 bits, and nothing has a price."""
     assert (RULES.warm_start_ms, RULES.requeue_limit, STALL_DELAY_MS, MOST_USAGE_MS) == (30_000, 12, 250, 2_147_483_647)
     assert (RULES.cents("large-2x", 1e9), RULES.base_cents) == (0, 0)
-    assert not RULES.crashes_count
     assert not RULES.stall_is_oom
 
 
@@ -152,7 +152,7 @@ def test_the_wait_until_a_retry(at: float | None, wait: float) -> None:
 
 def test_the_first_engine_says_that_it_waits() -> None:
     """RETRYING_AFTER_FAILURE, in the queue and with the worker; a run that has not failed is PENDING."""
-    rules = Rules(Dialect.UPSTREAM_V1)
+    rules = Rules(find("upstream-v1"))
     near, far = (failed(begun(), THROWN, rules, retry=Settings(delay, delay)).state for delay in (5, 30_000))
     assert (near.execution, far.execution) == (Execution.RETRYING_SOON, Execution.QUEUED)
     assert near.status == far.status == "RETRYING_AFTER_FAILURE"
@@ -277,7 +277,8 @@ def test_an_oom_moves_once_and_stays() -> None:
 @pytest.mark.parametrize(("crashes_count", "executions"), [(True, 12), (False, 40)])
 def test_the_queues_budget(crashes_count: bool, executions: int) -> None:
     """Before upstream's fix crashes counted, and 12 executions were all; since then the reports of a worker do not."""
-    rules, state, lived = Rules(crashes_count=crashes_count), begun(), 1
+    dialect = msgspec.structs.replace(find("upstream-4.5"), crashes_count=crashes_count)
+    rules, state, lived = Rules(dialect), begun(), 1
     while lived < 40:
         taken = failed(state, rules=rules)
         if taken.state.is_final:
@@ -453,14 +454,14 @@ def test_an_attempt_that_failed_is_told_of_only_where_upstream_does() -> None:
     near = internal(Code.TASK_PROCESS_MAYBE_OOM_KILLED)
     assert names(failed(begun())) == ["runRetryScheduled"]
     assert names(failed(begun(), OOM)) == ["runFailed"]
-    in_place = failed(begun(), near, Rules(Dialect.STRICT))
+    in_place = failed(begun(), near, Rules(find("strict")))
     assert (in_place.state.execution, in_place.events[1].machine) == (Execution.QUEUED, None)
     assert names(in_place) == ["runAttemptFailed", "runRetryScheduled"]
 
 
 def test_before_the_fix_a_segfault_was_final() -> None:
     """4.4 against 4.5, in the machine."""
-    rules = Rules(Dialect.UPSTREAM_4_4)
+    rules = Rules(find("upstream-4.4"))
     assert failed(begun(), rules=rules).state.is_final
     assert not failed(begun()).state.is_final
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from engine_mutants import FINAL_EVENTS, LIVED, SEEDED, TABLED, applied
 from hypothesis import HealthCheck, Phase, given, settings
@@ -26,8 +27,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from harness.dialects import retry
-from harness.dialects.retry import Outcome, Request, RunSettings, Settings
+from harness.dialects import BUILT_IN, find
+from harness.dialects.builtin import BuiltIn
 from harness.engine import lifecycle
 from harness.engine.lifecycle import (
     ACTIONS,
@@ -40,11 +41,12 @@ from harness.engine.lifecycle import (
     Task,
     create,
 )
-from harness.engine.loop import Engine, Life, Policy, Run
+from harness.engine.loop import Engine, Life, Run
 from harness.evidence import Evidence, Exited, Memory, Signaled
-from harness.wire.codes import Code, Dialect
-from harness.wire.errors import TaskError, enhance, internal, is_looked_up, is_retriable
+from harness.wire.codes import Code
+from harness.wire.errors import TaskError, internal
 from harness.wire.policy import PRESETS, parse_policy
+from harness.wire.request import Outcome, Request, RunSettings, Settings
 
 EXAMPLES = int(os.environ.get("LIFECYCLE_EXAMPLES", "100"))
 NON_ZERO = Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE
@@ -71,10 +73,11 @@ odd = st.builds(Task, st.none() | st.integers(0, MOST - 1), st.none() | stored, 
 tasks = usual | usual | odd
 setups = st.builds(
     Rules,
-    st.sampled_from(list(Dialect)),
+    st.sampled_from(
+        [msgspec.structs.replace(one, crashes_count=count) for one in BUILT_IN.values() for count in (False, True)]
+    ),
     environment=st.sampled_from(["PRODUCTION", "PRODUCTION", "DEVELOPMENT"]),
     warm_start_ms=st.sampled_from([30_000, 30_000, 0, None]),
-    crashes_count=st.booleans(),
     stall_is_oom=st.booleans(),
 )
 draws = st.floats(0, 1, exclude_max=True)
@@ -277,19 +280,23 @@ ENDS = [
 ]
 
 
-def lived(ends: list[Evidence], task: Task, dialect: Dialect, seed: int) -> Run:
+def lived(ends: list[Evidence], task: Task, dialect: BuiltIn, seed: int) -> Run:
     """A run of scripted victims, its jitter from a seed."""
     source = random.Random(seed)
-    policy = Policy(task.max_attempts, task.retry, task.machine or "small-1x")
-    return Engine(policy, dialect, source.random).run(lambda number, _: Life(ends[(number - 1) % len(ends)]))
+    return Engine(task, dialect, source.random).run(lambda number, _: Life(ends[(number - 1) % len(ends)]))
 
 
 def repeat(examples: int, *phases: Phase) -> None:
     """Live runs twice, and look whether they are the same, delays and events and all."""
 
     @chosen(examples, *phases)
-    @given(st.lists(st.sampled_from(ENDS), min_size=1, max_size=4), tasks, st.sampled_from(Dialect), st.integers(0, 99))
-    def check(ends: list[Evidence], task: Task, dialect: Dialect, seed: int) -> None:
+    @given(
+        st.lists(st.sampled_from(ENDS), min_size=1, max_size=4),
+        tasks,
+        st.sampled_from(list(BUILT_IN.values())),
+        st.integers(0, 99),
+    )
+    def check(ends: list[Evidence], task: Task, dialect: BuiltIn, seed: int) -> None:
         assert lived(ends, task, dialect, seed) == lived(ends, task, dialect, seed), "the same seed, the same run"
 
     check()
@@ -297,21 +304,21 @@ def repeat(examples: int, *phases: Phase) -> None:
 
 # --- every code ---
 
-FIXED = (Dialect.UPSTREAM_4_5, Dialect.STRICT)
+FIXED = ("upstream-4.5", "strict")
 THREE = RunSettings(3, {"maxAttempts": 3}, "small-1x")
 
 
 def look_up_implies_retriable() -> None:
     """From 4.5 on there is no code whose policy is looked up in vain."""
-    for dialect in FIXED:
-        looked_up = [code for code in Code if is_looked_up(internal(code), dialect)]
-        assert all(is_retriable(internal(code), dialect) for code in looked_up), "a code that is looked up is retriable"
+    for dialect in map(find, FIXED):
+        looked_up = [code for code in Code if dialect.is_looked_up(internal(code))]
+        assert all(dialect.is_retriable(internal(code)) for code in looked_up), "a code that is looked up is retriable"
 
 
-def outcomes(text: str, dialect: Dialect) -> list[Outcome]:
+def outcomes(text: str, dialect: BuiltIn) -> list[Outcome]:
     """What becomes of the first, second and third attempt that reports such an exit."""
     asked = [Request(internal(NON_ZERO, text), attempt, THREE, random=0.5) for attempt in (1, 2, 3)]
-    return [retry.decide(request, dialect).outcome for request in asked]
+    return [dialect.decide(request).outcome for request in asked]
 
 
 SEGV, SHELL = "Process exited with code -1 after signal SIGSEGV.", "Process exited with code 139 after signal null."
@@ -319,19 +326,19 @@ SEGV, SHELL = "Process exited with code -1 after signal SIGSEGV.", "Process exit
 
 def one_decision_for_one_defect() -> None:
     """From 4.5 on the same defect has the same fate, whoever reports it."""
-    for dialect in FIXED:
+    for dialect in map(find, FIXED):
         assert outcomes(SEGV, dialect) == outcomes(SHELL, dialect), "a segfault and 139 get one decision"
 
 
 def every_code_is_decided() -> None:
     """In every dialect, with a policy and without, and the error can be shown."""
-    for dialect in Dialect:
+    for dialect in BUILT_IN.values():
         for code in Code:
             for run in (THREE, RunSettings()):
-                made = retry.decide(Request(internal(code, "text"), 1, run, random=0.5), dialect)
+                made = dialect.decide(Request(internal(code, "text"), 1, run, random=0.5))
                 assert made is not None, "every code has a decision"
                 assert made.outcome in Outcome, "every code has a decision"
-            assert enhance(internal(code, "text"), dialect).type, "every code has a decision"
+            assert dialect.enhance(internal(code, "text")).type, "every code has a decision"
 
 
 CODES = [look_up_implies_retriable, one_decision_for_one_defect, every_code_is_decided]
@@ -369,10 +376,10 @@ def test_before_the_fix_there_were_two_exceptions() -> None:
     wrong = [
         code
         for code in Code
-        if is_looked_up(internal(code), Dialect.UPSTREAM_4_4) and not is_retriable(internal(code), Dialect.UPSTREAM_4_4)
+        if find("upstream-4.4").is_looked_up(internal(code)) and not find("upstream-4.4").is_retriable(internal(code))
     ]
     assert wrong == [Code.TASK_PROCESS_SIGSEGV]
-    assert outcomes(SEGV, Dialect.UPSTREAM_4_4) != outcomes(SHELL, Dialect.UPSTREAM_4_4)
+    assert outcomes(SEGV, find("upstream-4.4")) != outcomes(SHELL, find("upstream-4.4"))
 
 
 SEARCHES: list[tuple[str, Callable[[], None]]] = [

@@ -61,7 +61,7 @@ def test_a_broken_file_is_one_line(pytester: pytest.Pytester) -> None:
     """A collection error names file and key."""
     scenario(pytester, "controls").write_text('claim = "x"\n')
     done = pytester.runpytest_subprocess("scenarios")
-    done.stdout.fnmatch_lines(["*controls.toml: Object missing required field*"])
+    done.stdout.fnmatch_lines(["*controls.toml: cause: expected, and it is not there"])
     done.stdout.no_fnmatch_line("*Traceback*")
 
 

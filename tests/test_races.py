@@ -11,7 +11,7 @@ import pytest
 from harness.engine.draw import draw
 from harness.evidence import signature
 from harness.experiments.groups import Sums, overdispersion
-from harness.faults.catalogue import Fault, catalogue
+from harness.faults.catalogue import Row, catalogue
 from harness.supervisor import Shot, Zygote
 
 RACES = [fault for fault in catalogue().values() if fault.kind == "racy"]
@@ -22,7 +22,7 @@ by_race = pytest.mark.parametrize("race", RACES, ids=[fault.name for fault in RA
 
 @pytest.mark.slow
 @by_race
-def test_a_forced_race_crashes_every_time(race: Fault) -> None:
+def test_a_forced_race_crashes_every_time(race: Row) -> None:
     """Three hundred of three hundred, each as the row says; and as many safe shots end well."""
     with Zygote() as zygote:
         forced = [signature(trial.evidence()) for trial in zygote.fire(Shot(race.name, "forced"), 300, DEADLINE_S)]
@@ -67,7 +67,7 @@ def modes(seed: int, groups: int = GROUPS) -> list[list[str]]:
     return [["forced" if draw(seed, number, "dose") < DOSE else "safe" for number in group] for group in numbers]
 
 
-def dosed(race: Fault, seed: int) -> list[list[str]]:
+def dosed(race: Row, seed: int) -> list[list[str]]:
     """What became of each attempt; a group is one life of a zygote."""
     with Zygote(renew_every=SIZE) as zygote:
         return [
@@ -78,7 +78,7 @@ def dosed(race: Fault, seed: int) -> list[list[str]]:
 
 @pytest.mark.slow
 @by_race
-def test_a_dosed_race_replays_bit_for_bit(race: Fault) -> None:
+def test_a_dosed_race_replays_bit_for_bit(race: Row) -> None:
     """RACE_GROUPS groups of ten: what the seed says, and the same idle, under load and on one processor."""
     seen = []
     for condition in CONDITIONS:

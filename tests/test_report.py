@@ -12,10 +12,10 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
+from harness.dialects import BUILT_IN
 from harness.journal import History
 from harness.report import html, junit, markdown
 from harness.report.reader import MOST_POINTS, Confusion, Curve, Dossier, read
-from harness.wire.codes import Dialect
 
 PROGRAM = [sys.executable, "-m", "harness"]
 EVIL = "</pre><script>alert(1)</script>\x07|`'\""
@@ -191,7 +191,7 @@ def test_a_curve_does_not_grow_for_ever() -> None:
 def test_rows_that_differ_come_first() -> None:
     """And are marked, each with all its codes."""
     confusion = Confusion()
-    same: dict[str, str | None] = {str(dialect): "X" for dialect in Dialect}
+    same: dict[str, str | None] = dict.fromkeys(BUILT_IN, "X")
     confusion.add("a", same, 3)
     confusion.add("b", same | {"strict": None})
     rows = [(truth, cells["strict"], differ) for truth, cells, differ in confusion.rows()]

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from harness.dialects import find
 from harness.engine.lifecycle import Execution
-from harness.engine.loop import Engine, Life, Policy, Run, Saved
+from harness.engine.loop import Engine, Life, Run, Saved
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, Exited, Memory, Signaled
 from harness.exceptions import InfraError
 from harness.journal import History
-from harness.wire.codes import Dialect
 from harness.wire.errors import TaskError
 
 SEGV, DONE = Life(Evidence(Signaled("SIGSEGV"))), Life(Evidence(Exited(0)))
@@ -82,7 +83,7 @@ def go_on(script: Script, world: World, kill: Kill = NEVER) -> Run:
         if saves == kill.save:
             raise Killed
 
-    engine = Engine(script.policy, Dialect.UPSTREAM_4_5, lambda: 0.5)
+    engine = Engine(script.policy, find("upstream-4.5"), lambda: 0.5)
     return engine.run(execute, save=save, saved=steps(world))
 
 
@@ -193,7 +194,7 @@ def test_two_processes_do_not_live_one_run_twice(tmp_path: Path) -> None:
         lived.append(number)
         return SEGV
 
-    engine = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5)
+    engine = Engine(THREE, find("upstream-4.5"), lambda: 0.5)
     with History(tmp_path / "h") as one, History(tmp_path / "h") as other:
         read = other.steps("run")
         engine.run(execute, save=keep(one), saved=one.steps("run"))
@@ -204,7 +205,7 @@ def test_two_processes_do_not_live_one_run_twice(tmp_path: Path) -> None:
 
 def test_a_process_that_was_given_up_can_not_report(tmp_path: Path) -> None:
     """It lives on, but another took its run up: what it says of its attempt is refused, as a stale snapshot is."""
-    engine, lived = Engine(THREE, Dialect.UPSTREAM_4_5, lambda: 0.5), []
+    engine, lived = Engine(THREE, find("upstream-4.5"), lambda: 0.5), []
     with History(tmp_path / "h") as one, History(tmp_path / "h") as other:
 
         def succeed(number: int, _: str) -> Life:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -13,19 +13,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from harness.dialects.retry import (
-    Branch,
-    Decision,
-    Method,
-    Outcome,
-    Request,
-    RunNotFoundError,
-    RunSettings,
-    Settings,
-    decide,
-)
-from harness.wire.codes import Code, Dialect
-from harness.wire.errors import Kind, TaskError, UnexpectedError, enhance, error_of_exit, internal
+from harness.dialects import BUILT_IN, find
+from harness.wire.codes import Code
+from harness.wire.errors import Kind, TaskError, UnexpectedError, error_of_exit, internal
 from harness.wire.policy import (
     DEFAULTS,
     PRESETS,
@@ -35,8 +25,21 @@ from harness.wire.policy import (
     parse_options,
     parse_policy,
 )
+from harness.wire.request import (
+    Branch,
+    Decision,
+    Method,
+    Outcome,
+    Request,
+    RunNotFoundError,
+    RunSettings,
+    Settings,
+)
 
-NOW = Dialect.UPSTREAM_4_5
+if TYPE_CHECKING:
+    from harness.dialects.builtin import BuiltIn
+
+NOW = find("upstream-4.5")
 STEADY: dict[str, Any] = {"maxAttempts": 5, "minTimeoutInMs": 100, "factor": 1, "randomize": False}
 MOVING: dict[str, Any] = {**STEADY, "outOfMemory": {"machine": "large-1x"}}
 SEGV = error_of_exit(None, "SIGSEGV", None)
@@ -56,9 +59,9 @@ def asked(error: TaskError, **changes: Any) -> Request:
     return replace(Request(error, 1, run, now=1_000, random=0.0), **changes)
 
 
-def branch(error: TaskError, dialect: Dialect = NOW, **changes: Any) -> Branch:
+def branch(error: TaskError, dialect: BuiltIn = NOW, **changes: Any) -> Branch:
     """Return the step that decides."""
-    return decide(asked(error, **changes), dialect).branch
+    return dialect.decide(asked(error, **changes)).branch
 
 
 class TestDelay:
@@ -205,31 +208,31 @@ class TestSteps:
     def test_a_cancelled_run_is_cancelled(self) -> None:
         """Before everything else, with the error's message for a reason."""
         request = asked(internal(Code.TASK_RUN_CANCELLED, "by hand"), run=None, retry_settings=WORKERS)
-        assert decide(request, NOW) == Decision(outcome=Outcome.CANCEL_RUN, reason="by hand", branch=Branch.CANCELLED)
+        assert NOW.decide(request) == Decision(outcome=Outcome.CANCEL_RUN, reason="by hand", branch=Branch.CANCELLED)
 
     def test_a_segfault_follows_the_policy(self) -> None:
         """The fix of 4.5.0: through the queue, after the policy's delay."""
-        assert decide(asked(SEGV), NOW) == Decision(
+        assert NOW.decide(asked(SEGV)) == Decision(
             outcome=Outcome.RETRY,
             method=Method.QUEUE,
             settings=Settings(1_100, 100),
-            enhanced=enhance(SEGV, NOW),
+            enhanced=NOW.enhance(SEGV),
             branch=Branch.POLICY,
         )
 
     def test_a_segfault_failed_at_once_before(self) -> None:
         """The known-bad control: in 4.4 a SIGSEGV is never retried."""
-        assert branch(SEGV, Dialect.UPSTREAM_4_4) is Branch.NOT_RETRIABLE
+        assert branch(SEGV, find("upstream-4.4")) is Branch.NOT_RETRIABLE
 
-    @pytest.mark.parametrize("dialect", [Dialect.UPSTREAM_4_4, NOW])
-    def test_the_same_defect_behind_a_shell_is_retried(self, dialect: Dialect) -> None:
+    @pytest.mark.parametrize("dialect", [find("upstream-4.4"), NOW])
+    def test_the_same_defect_behind_a_shell_is_retried(self, dialect: BuiltIn) -> None:
         """Quirk 2: exit 139 and 134 follow the policy in all versions, a SIGABRT in none."""
         shown = [branch(error_of_exit(status, None, None), dialect) for status in (139, 134)]
         assert [*shown, branch(ABRT, dialect)] == [Branch.POLICY, Branch.POLICY, Branch.NOT_RETRIABLE]
 
     def test_an_abort_is_neither_retried_nor_moved(self) -> None:
         """Quirk 1: shown as out of memory, yet no out-of-memory to the step that would move it."""
-        decision = decide(asked(ABRT, locked_retry_config=MOVING), NOW)
+        decision = NOW.decide(asked(ABRT, locked_retry_config=MOVING))
         assert (decision.branch, decision.was_oom_error) == (Branch.NOT_RETRIABLE, UNSET)
 
     @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ class TestSteps:
     def test_a_missing_run_is_an_error(self) -> None:
         """It is needed from this step on, and not before."""
         with pytest.raises(RunNotFoundError):
-            decide(asked(SEGV, run=None), NOW)
+            NOW.decide(asked(SEGV, run=None))
         assert branch(ABRT, run=None) is Branch.NOT_RETRIABLE
         assert branch(SEGV, run=None, attempt=251) is Branch.ATTEMPT_CAP
 
@@ -304,7 +307,7 @@ class TestSteps:
     def test_an_unknown_attempt_counts_as_the_first(self, attempt: int | None) -> None:
         """Quirk 14, second half: the delay is that after attempt 1."""
         policy = {**STEADY, "factor": 10}
-        decision = decide(asked(SEGV, attempt=attempt, locked_retry_config=policy), NOW)
+        decision = NOW.decide(asked(SEGV, attempt=attempt, locked_retry_config=policy))
         assert decision.settings == Settings(1_100, 100)
 
     @pytest.mark.parametrize(("forced", "method"), [(True, Method.QUEUE), (False, Method.IMMEDIATE)])
@@ -313,18 +316,18 @@ class TestSteps:
         """Quirk 16: any delay is a retry, and neither policy nor look-up is asked."""
         settings = Settings(1_000 + delay, delay)
         request = asked(THROWN, locked_retry_config=None, retry_settings=settings, force_requeue=forced)
-        decision = decide(request, NOW)
+        decision = NOW.decide(request)
         assert (decision.method, decision.settings) == (method, settings)
 
     @pytest.mark.parametrize("error", [internal("NOPE"), TaskError("NOPE")])
     def test_an_unknown_error_raises(self, error: TaskError) -> None:
         """Quirk 15: it does not fail the run."""
         with pytest.raises(UnexpectedError):
-            decide(asked(error), NOW)
+            NOW.decide(asked(error))
 
     def test_without_a_draw_the_jitter_is_in_the_middle(self) -> None:
         """A request may leave out the random number."""
-        decision = decide(asked(SEGV, random=None, locked_retry_config={}), NOW)
+        decision = NOW.decide(asked(SEGV, random=None, locked_retry_config={}))
         assert decision.settings == Settings(2_500, 1_500)
 
 
@@ -333,7 +336,7 @@ class TestMemory:
 
     def test_a_run_moves_to_the_machine_its_policy_names(self) -> None:
         """Through the queue; the error is not enhanced on this way."""
-        assert decide(asked(KILL, locked_retry_config=MOVING), NOW) == Decision(
+        assert NOW.decide(asked(KILL, locked_retry_config=MOVING)) == Decision(
             outcome=Outcome.RETRY,
             method=Method.QUEUE,
             settings=Settings(1_100, 100),
@@ -360,7 +363,7 @@ class TestMemory:
         self, error: TaskError, changes: dict[str, Any], expected: Branch
     ) -> None:
         """Quirk 5: any SIGKILL and any exit 137, whatever maximum and settings allow."""
-        decision = decide(asked(error, retry_settings=WORKERS, **changes), NOW)
+        decision = NOW.decide(asked(error, retry_settings=WORKERS, **changes))
         assert decision == Decision(outcome=Outcome.FAIL_RUN, was_oom_error=True, branch=expected)
 
     def test_the_runs_own_maximum_does_not_matter(self) -> None:
@@ -376,12 +379,12 @@ class TestMemory:
 
     def test_the_larger_machine_may_be_smaller(self) -> None:
         """Quirk 9: only the names are compared."""
-        decision = decide(asked(KILL, locked_retry_config=MOVING, machine_preset="large-2x"), NOW)
+        decision = NOW.decide(asked(KILL, locked_retry_config=MOVING, machine_preset="large-2x"))
         assert decision.machine == "large-1x"
 
     def test_a_segfault_near_the_limit_stays_where_it_is(self) -> None:
         """Quirk 10: it follows the policy on the same machine."""
-        decision = decide(asked(SEGV, locked_retry_config=MOVING), NOW)
+        decision = NOW.decide(asked(SEGV, locked_retry_config=MOVING))
         assert (decision.branch, decision.machine) == (Branch.POLICY, UNSET)
 
     def test_a_marker_in_stderr_moves_a_segfault(self) -> None:
@@ -396,20 +399,20 @@ class TestStrict:
     @pytest.mark.parametrize("error", [SEGV, ABRT, KILL])
     def test_a_signal_without_memory_evidence_follows_the_policy(self, error: TaskError) -> None:
         """SIGABRT and SIGKILL are retried like SIGSEGV, on the same machine."""
-        assert branch(error, Dialect.STRICT, locked_retry_config=MOVING) is Branch.POLICY
+        assert branch(error, find("strict"), locked_retry_config=MOVING) is Branch.POLICY
 
     @pytest.mark.parametrize("error", [OOM, MAYBE_OOM])
     def test_memory_evidence_moves_the_run(self, error: TaskError) -> None:
         """Both codes take the larger machine if there is one."""
-        assert branch(error, Dialect.STRICT, locked_retry_config=MOVING) is Branch.OOM_MOVED
+        assert branch(error, find("strict"), locked_retry_config=MOVING) is Branch.OOM_MOVED
 
     @pytest.mark.parametrize("changes", [{}, {"locked_retry_config": MOVING, "machine_preset": "large-1x"}])
     def test_a_maybe_that_cannot_move_follows_the_policy(self, changes: dict[str, Any]) -> None:
         """It stays marked as memory's, and 4.5 fails it."""
         request = asked(MAYBE_OOM, **changes)
-        decision = decide(request, Dialect.STRICT)
+        decision = find("strict").decide(request)
         assert (decision.branch, decision.was_oom_error, decision.machine) == (Branch.POLICY, True, UNSET)
-        assert decide(request, NOW).outcome is Outcome.FAIL_RUN
+        assert NOW.decide(request).outcome is Outcome.FAIL_RUN
 
     @pytest.mark.parametrize(
         ("changes", "expected"),
@@ -420,17 +423,17 @@ class TestStrict:
     )
     def test_proven_memory_that_cannot_move_fails(self, changes: dict[str, Any], expected: Branch) -> None:
         """The same machine would kill it again."""
-        assert branch(OOM, Dialect.STRICT, **changes) is expected
+        assert branch(OOM, find("strict"), **changes) is expected
 
     def test_a_maybe_without_a_policy_fails(self) -> None:
         """It goes on through all the later steps."""
-        assert branch(MAYBE_OOM, Dialect.STRICT, locked_retry_config=None) is Branch.NO_POLICY
-        assert branch(MAYBE_OOM, Dialect.STRICT, max_attempts=1) is Branch.RUN_MAX_ATTEMPTS
+        assert branch(MAYBE_OOM, find("strict"), locked_retry_config=None) is Branch.NO_POLICY
+        assert branch(MAYBE_OOM, find("strict"), max_attempts=1) is Branch.RUN_MAX_ATTEMPTS
 
     def test_a_spent_policy_does_not_go_on(self) -> None:
         """A machine is there, attempts are not."""
         policy = {**MOVING, "maxAttempts": 1}
-        assert branch(MAYBE_OOM, Dialect.STRICT, locked_retry_config=policy) is Branch.OOM_NO_DELAY
+        assert branch(MAYBE_OOM, find("strict"), locked_retry_config=policy) is Branch.OOM_NO_DELAY
 
 
 class TestWire:
@@ -460,7 +463,7 @@ class TestWire:
 
     def test_a_decision_is_written_as_upstream_spells_it(self) -> None:
         """Absent members are left out, and wasOOMError keeps its capitals."""
-        line = json.loads(msgspec.json.encode(decide(asked(KILL, locked_retry_config=MOVING), NOW)))
+        line = json.loads(msgspec.json.encode(NOW.decide(asked(KILL, locked_retry_config=MOVING))))
         assert line == {
             "outcome": "retry",
             "method": "queue",
@@ -472,7 +475,7 @@ class TestWire:
 
     def test_integers_stay_integers(self) -> None:
         """The text of the delay has no fraction."""
-        text = msgspec.json.encode(decide(asked(SEGV), NOW))
+        text = msgspec.json.encode(NOW.decide(asked(SEGV)))
         assert b'"settings":{"timestamp":1100,"delay":100}' in text
 
 
@@ -486,17 +489,17 @@ ANY_RUN = st.builds(RunSettings, ANY_NUMBER, ANY_POLICY, st.sampled_from([None, 
 ANY_REQUEST = st.builds(Request, ANY_ERROR, ANY_NUMBER, ANY_RUN, st.sampled_from([None, WORKERS]))
 
 
-@given(ANY_REQUEST, st.sampled_from(Dialect))
-def test_only_a_retry_says_when_and_how(request_: Request, dialect: Dialect) -> None:
+@given(ANY_REQUEST, st.sampled_from(list(BUILT_IN.values())))
+def test_only_a_retry_says_when_and_how(request_: Request, dialect: BuiltIn) -> None:
     """For any request: method and settings come with a retry only, a machine with a move for memory only.
 
     The first engine moves a run to the larger machine also when no delay is left (upstream §14c).
     """
-    decision = decide(request_, dialect)
+    decision = dialect.decide(request_)
     retries = decision.outcome is Outcome.RETRY
     assert (decision.method is not UNSET) is retries
     assert (decision.settings is not UNSET) is retries
-    moved_in_vain = dialect is Dialect.UPSTREAM_V1 and decision.branch is Branch.OOM_NO_DELAY
+    moved_in_vain = dialect is find("upstream-v1") and decision.branch is Branch.OOM_NO_DELAY
     assert (decision.machine is not UNSET) is (decision.branch is Branch.OOM_MOVED or moved_in_vain)
     assert retries is (decision.branch in {Branch.POLICY, Branch.OOM_MOVED, Branch.WORKER_SETTINGS})
 
@@ -504,7 +507,7 @@ def test_only_a_retry_says_when_and_how(request_: Request, dialect: Dialect) -> 
 @given(ANY_REQUEST)
 def test_the_fix_only_adds_retries(request_: Request) -> None:
     """For any request: 4.4 and 4.5 decide alike, but that 4.5 retries SIGSEGV and TASK_MIDDLEWARE_ERROR."""
-    old, new = (decide(request_, dialect) for dialect in (Dialect.UPSTREAM_4_4, NOW))
+    old, new = (dialect.decide(request_) for dialect in (find("upstream-4.4"), NOW))
     changed = {Code.TASK_PROCESS_SIGSEGV, Code.TASK_MIDDLEWARE_ERROR}
-    assert old == new or enhance(request_.error, NOW).code in changed
+    assert old == new or NOW.enhance(request_.error).code in changed
     assert old.outcome is not Outcome.RETRY or new.outcome is Outcome.RETRY

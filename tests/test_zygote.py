@@ -12,7 +12,7 @@ from likeness import FAULTS, gist, moment_s
 
 from harness.evidence import EndedBy, Exited, Host, Signaled, Start, Witness
 from harness.exceptions import InfraError, InvalidInputError
-from harness.faults.catalogue import Fault
+from harness.faults.catalogue import Row
 from harness.machine import why_not
 from harness.scenarios.rollcall import limits_for
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, supervise
@@ -36,7 +36,7 @@ def nothing_is_left_behind() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_a_warm_victim_ends_as_a_fresh_one(fault: Fault, host: Host) -> None:
+def test_a_warm_victim_ends_as_a_fresh_one(fault: Row, host: Host) -> None:
     """Every fault without a race, three times in a row: the trials are alike, and like a supervised attempt."""
     if reason := why_not(fault.needs):
         pytest.skip(reason)

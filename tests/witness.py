@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
 from harness.evidence import Evidence, Exited, FaultRecord, address_class
-from harness.faults.catalogue import Fault, catalogue, find
+from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not
 from harness.scenarios.rollcall import DEADLINE_S, HANG_S, limits_for
 from harness.supervisor import Shot, box, process, supervise
@@ -144,7 +144,7 @@ LOOKS: Mapping[str, Look] = {
 }
 
 
-def looks_for(fault: Fault) -> list[Look]:
+def looks_for(fault: Row) -> list[Look]:
     """All that is asked about a fault, in order."""
     found = [Look("ptrace")] if any(one.startswith("SIG") and one.count(" ") == 2 for one in fault.expects) else []
     return [*found, *([LOOKS[fault.name]] if fault.name in LOOKS else [])]
@@ -153,7 +153,7 @@ def looks_for(fault: Fault) -> list[Look]:
 # --- how a witness is asked ---
 
 
-def life(fault: Fault, host: Sequence[str], env: Mapping[str, str] | None = None) -> Evidence:
+def life(fault: Row, host: Sequence[str], env: Mapping[str, str] | None = None) -> Evidence:
     """One supervised life of the native host, begun by `host`: the witness's own command, and a runner."""
     deadline_s = HANG_S if fault.kind == "hang" else DEADLINE_S
     shot = Shot(fault.name, host="native")
@@ -199,7 +199,7 @@ def missing(tool: str) -> str:
     return ""
 
 
-def ask_ptrace(fault: Fault) -> Saying:
+def ask_ptrace(fault: Row) -> Saying:
     """The kernel's own words for the first crash signal of the life."""
     evidence = life(fault, [oracle(), runner_path()])
     if evidence.termination == Exited(NO_PTRACE):
@@ -218,7 +218,7 @@ def _record(line: str) -> FaultRecord:
     return FaultRecord(signal, name, None if sent else address, thread, sender if sent else None, counter, stack)
 
 
-def ask_for_words(fault: Fault, look: Look) -> Saying:
+def ask_for_words(fault: Row, look: Look) -> Saying:
     """A report in which words are looked for."""
     report = {"strace": _strace, UNTRACED: _strace, "stderr": _stderr, "kernel": _kernel}.get(look.tool, _sanitizer)(
         fault, look.tool
@@ -230,18 +230,18 @@ def ask_for_words(fault: Fault, look: Look) -> Saying:
     return Saying(fault.name, look.tool, f"not {' … '.join(look.words)}, but: {last}", agrees=False)
 
 
-def _strace(fault: Fault, tool: str) -> str:
+def _strace(fault: Row, tool: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         life(fault, ["strace", *([] if tool == UNTRACED else ["-f"]), "-q", "-o", str(log), runner_path()])
         return log.read_text(errors="replace")
 
 
-def _stderr(fault: Fault, _: str) -> str:
+def _stderr(fault: Row, _: str) -> str:
     return life(fault, [runner_path()]).stderr
 
 
-def _kernel(fault: Fault, _: str) -> str:
+def _kernel(fault: Row, _: str) -> str:
     """Others may be killed meanwhile: an increase that can't be ours is not told from ours, a missing one is."""
     before = _oom_kills()
     life(fault, [runner_path()])
@@ -253,7 +253,7 @@ def _oom_kills() -> int:
     return int(found[1]) if found else 0
 
 
-def _sanitizer(fault: Fault, tool: str) -> str:
+def _sanitizer(fault: Row, tool: str) -> str:
     """The layout is not randomised: an older ThreadSanitizer refuses some of those that a kernel makes."""
     host = ["setarch", platform.machine(), "-R", sanitized(SANITIZERS[tool])]
     return life(fault, host, {f"{tool.upper()}_OPTIONS": QUIET}).stderr
@@ -262,7 +262,7 @@ def _sanitizer(fault: Fault, tool: str) -> str:
 # --- the table ---
 
 
-def ask(fault: Fault) -> Iterator[Saying]:
+def ask(fault: Row) -> Iterator[Saying]:
     """What all witnesses of a fault say."""
     reason, looks = why_not(fault.needs), looks_for(fault)
     if reason:

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from harness.cli.options import COUNT, JOBS, common, emit_pretty, host_option, limit_options
 from harness.cli.order import NO_HISTORY, OLD_HISTORY
+from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
 from harness.experiments.conduct import INTERRUPTED, Progress, conduct, resume
@@ -29,7 +30,6 @@ from harness.supervisor import Limits
 if TYPE_CHECKING:
     from harness.evidence import Host, Start
     from harness.supervisor.limits import MemoryBy
-    from harness.wire.codes import Dialect
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
@@ -118,7 +118,7 @@ def experiment(
     memory_by: MemoryBy,
     processes: int | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Fire many trials and say how often they fail, how alike they are, and how many attempts that calls for.
@@ -226,6 +226,7 @@ def _fire(one: Experiment, reached: Progress, book: History | None) -> None:
                 shown_s = time.monotonic()
                 bar.update(task, completed=leading.trials, description=progress_line(one, now))
 
-        conduct(one, reached, book, observe)
+        with opened_all(variant.dialect for variant in one.variants) as dialects:
+            conduct(one, reached, book, observe, dialects)
     if book and reached.ended:
         book.write("concluded" if reached.ended != INTERRUPTED else "interrupted", one.title, body=reached.ended)

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.options import emit_pretty, json_option, say
-from harness.faults.catalogue import Fault, catalogue, find
+from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
 from harness.report.terminal import console
@@ -30,7 +30,7 @@ def faults(name: str | None, markdown: bool, as_json: bool) -> None:
         console().print(_table(chosen))
 
 
-def _table(rows: list[Fault]) -> Table:
+def _table(rows: list[Row]) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("fault", "family", "kind", "tiers", "expected evidence", "not here because"):
         made.add_column(heading, overflow="fold")
@@ -47,7 +47,7 @@ def _table(rows: list[Fault]) -> Table:
     return made
 
 
-def _describe(fault: Fault) -> None:
+def _describe(fault: Row) -> None:
     say(f"{fault.name}: {fault.mechanism}")
     say(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
     say(f"expected evidence: {' or '.join(fault.expects)}")

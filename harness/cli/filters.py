@@ -10,18 +10,16 @@ import click
 import msgspec
 
 from harness.cli.options import dialect_option, emit, seed_option
-from harness.dialects.retry import Request, RunNotFoundError, decide
-from harness.dialects.rules import classify
+from harness.dialects.custom import opened
 from harness.engine.draw import draw
 from harness.evidence import Evidence
 from harness.exceptions import InvalidInputError
 from harness.reading import read_json
 from harness.wire.errors import UnexpectedError
+from harness.wire.request import Request, RunNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from harness.wire.codes import Dialect
 
 
 def _source(_: click.Context, __: click.Parameter, value: str) -> IO[bytes]:
@@ -64,13 +62,15 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
 @click.argument("file", callback=_source, default="-")
 @dialect_option
 @click.pass_context
-def classify_lines(context: click.Context, file: IO[bytes], dialect: Dialect) -> None:
+def classify_lines(context: click.Context, file: IO[bytes], dialect: str) -> None:
     """Classify evidence: {"error", "rule", "cause"} for each line of FILE."""
+    with opened(dialect) as chosen:
 
-    def answer(_: int, line: bytes) -> object:
-        return classify(read_json(line, Evidence), dialect)
+        def answer(_: int, line: bytes) -> object:
+            return chosen.classify(read_json(line, Evidence))
 
-    context.exit(_filter(file, answer))
+        code = _filter(file, answer)
+    context.exit(code)
 
 
 @click.command("decide", epilog="Example: crash-harness decide --dialect strict requests.jsonl")
@@ -78,16 +78,18 @@ def classify_lines(context: click.Context, file: IO[bytes], dialect: Dialect) ->
 @dialect_option
 @seed_option
 @click.pass_context
-def decide_lines(context: click.Context, file: IO[bytes], dialect: Dialect, seed: int | None) -> None:
+def decide_lines(context: click.Context, file: IO[bytes], dialect: str, seed: int | None) -> None:
     """Decide what becomes of a run: one decision for each line of FILE. A missing "random" is drawn from --seed."""
+    with opened(dialect) as chosen:
 
-    def answer(number: int, line: bytes) -> object:
-        request = read_json(line, Request)
-        if request.random is None:
-            request = msgspec.structs.replace(request, random=draw(seed or 0, number, "delay"))
-        try:
-            return decide(request, dialect)
-        except (UnexpectedError, RunNotFoundError) as error:
-            return {"raises": str(error)}
+        def answer(number: int, line: bytes) -> object:
+            request = read_json(line, Request)
+            if request.random is None:
+                request = msgspec.structs.replace(request, random=draw(seed or 0, number, "delay"))
+            try:
+                return chosen.decide(request)
+            except (UnexpectedError, RunNotFoundError) as error:
+                return {"raises": str(error)}
 
-    context.exit(_filter(file, answer))
+        code = _filter(file, answer)
+    context.exit(code)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.cli.options import COUNT, JOBS, classifier_option, common, emit_pretty, say
-from harness.dialects.custom import foreign
+from harness.cli.options import COUNT, JOBS, common, dialect_or, emit_pretty, say
+from harness.dialects import lineage
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.gate.check import Finding, check
 from harness.gate.file import load, save
@@ -26,7 +26,6 @@ from harness.report.terminal import console, progress
 from harness.scenarios.campaign import processors
 from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +53,6 @@ def gate() -> None:
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
-@classifier_option
 @common
 @click.pass_context
 def record(
@@ -65,9 +63,8 @@ def record(
     accept: tuple[str, ...],
     because: tuple[str, ...],
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Live every case and write what was seen as the baseline; never from a failing run.
@@ -77,8 +74,8 @@ def record(
     pairs = pairs_of(select(scenario, None))
     old = load(output) if output.exists() else None
     wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs))
-    with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
-        runner = CaseRunner(dialect, jobs or processors(), judge)
+    with opened(dialect) as chosen, progress(console(stderr=True)) as bar:
+        runner = CaseRunner(chosen, jobs or processors())
         made = record_baseline(wanted, runner, old, _step(bar, "recording"))
     if made.baseline:
         save(output, made.baseline)
@@ -103,7 +100,6 @@ def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]
     "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
 )
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
-@classifier_option
 @common
 @click.pass_context
 def check_file(
@@ -112,9 +108,8 @@ def check_file(
     scenario: tuple[str, ...],
     fresh_seeds: bool,
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Live every case of FILE again and compare; SCENARIO, as for run, narrows it down.
@@ -122,11 +117,10 @@ def check_file(
     The dialect is that of FILE unless --dialect says otherwise; --seed is that of --fresh-seeds, else a random one.
     """
     baseline = load(file)
-    if context.get_parameter_source("dialect") is ParameterSource.DEFAULT and baseline.dialect in set(Dialect):
-        dialect = Dialect(baseline.dialect)
+    dialect = dialect_or(context, dialect, next(lineage(baseline.dialect)))
     pairs = pairs_of(select(scenario or baseline.scenarios, None))
-    with foreign(classifier) as judge, progress(console(stderr=True)) as bar:
-        runner = CaseRunner(dialect, jobs or processors(), judge)
+    with opened(dialect) as chosen, progress(console(stderr=True)) as bar:
+        runner = CaseRunner(chosen, jobs or processors())
         stale = stale_ids(baseline, scenario, pairs)
         findings = check(baseline, pairs, stale, runner, _step(bar, "checking"))
         if fresh_seeds:

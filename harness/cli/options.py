@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 import msgspec
+from click.core import ParameterSource
 
+from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
 from harness.report.words import printable
 from harness.supervisor import parse_bytes
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,23 +24,12 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 SEED = click.IntRange(-(2**63), 2**63 - 1)
 COUNT = click.IntRange(1, 2**53)
 JOBS = click.IntRange(1, 1000)
+JUDGE = "harness.judge"
 
 
 def json_option(command: Function) -> Function:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable on stdout, words on stderr.")(command)
-
-
-def dialect_option(command: Function) -> Function:
-    """Add --dialect."""
-    return click.option(
-        "--dialect",
-        type=click.Choice([dialect.value for dialect in Dialect]),
-        default=Dialect.UPSTREAM_4_5.value,
-        show_default=True,
-        callback=lambda _, __, value: Dialect(value),
-        help="Classification rules and retry table.",
-    )(command)
 
 
 def seed_option(command: Function) -> Function:
@@ -48,17 +38,48 @@ def seed_option(command: Function) -> Function:
 
 
 def common(command: Function) -> Function:
-    """Add --json, --dialect and --seed."""
+    """Add --json, --dialect with --classifier, and --seed."""
     return seed_option(dialect_option(json_option(command)))
 
 
-def classifier_option(command: Function) -> Function:
-    """Add --classifier."""
-    return click.option(
+def dialect_option(command: Function) -> Function:
+    """Add --dialect and --classifier. The command gets one name, for `harness.dialects.custom.opened`."""
+    command = click.option(
         "--classifier",
         metavar="SPEC",
-        help="Judge by your own: module:function, or 'cmd:PROGRAM' that answers the classify and decide lines.",
+        is_eager=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.__setitem__(JUDGE, value),
+        help="Judge by your own: module:function, or 'cmd:PROGRAM' that answers the classify and decide lines."
+        " --dialect is what it is like: what scenarios expect is that one's.",
     )(command)
+    return click.option(
+        "--dialect",
+        metavar="NAME",
+        default=DEFAULT,
+        show_default=True,
+        callback=_dialect,
+        help=f"Classification rules and retry table: {', '.join(BUILT_IN)}.",
+    )(command)
+
+
+def _dialect(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        judge, like = parted(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error).removeprefix("dialect: "), param=parameter) from error
+    given = context.meta.get(JUDGE)
+    if given and judge:
+        raise click.BadParameter("names a judge already; --classifier is another", param=parameter)
+    return spelled(given or judge, like)
+
+
+def dialect_or(context: click.Context, dialect: str, kept: str) -> str:
+    """Put the dialect that was `kept` in a file in the place of what the command line did not say."""
+    judge, _ = parted(dialect)
+    if context.get_parameter_source("dialect") is not ParameterSource.DEFAULT:
+        return dialect
+    return spelled(judge, next(lineage(kept))) if judge else kept
 
 
 def host_option(command: Function) -> Function:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.dialects import DEFAULT, parted, spelled
 from harness.exceptions import InvalidInputError
 from harness.journal import History
 from harness.machine import surroundings
 from harness.scenarios.select import select
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFAULT_DIALECT = Dialect.UPSTREAM_4_5
 NO_HISTORY = "there is no such history"
 OLD_HISTORY = "there is a file already; --resume goes on with it"
 
@@ -28,9 +27,8 @@ class Order(msgspec.Struct, frozen=True):
 
     scenarios: tuple[str, ...]
     case: str | None
-    dialect: Dialect
+    dialect: str
     seed: int | None
-    classifier: str | None = None
 
 
 @contextmanager
@@ -55,9 +53,9 @@ def _resumed(book: History, now: Order) -> Order:
     if "order" not in header:
         raise InvalidInputError(f"{book.path}: no history of a run")
     then = msgspec.convert(header["order"], Order)
-    changed = now.dialect not in (DEFAULT_DIALECT, then.dialect) or now.classifier not in (None, then.classifier)
+    changed = now.dialect not in (DEFAULT, then.dialect, spelled(parted(then.dialect)[0], DEFAULT))
     if now.scenarios or now.case or now.seed is not None or changed:
-        raise InvalidInputError("--resume: scenarios, case, seed, dialect and classifier are those of the history")
+        raise InvalidInputError("--resume: scenarios, case, seed and dialect are those of the history")
     if header.get("digest") != digest(then):
         raise InvalidInputError(f"{book.path}: the scenarios have changed since it was begun")
     return then

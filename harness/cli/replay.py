@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from harness.cli.options import emit_pretty, json_option, say
+from harness.cli.options import dialect_option, dialect_or, emit_pretty, json_option, say
 from harness.cli.order import NO_HISTORY
+from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import Gunner
 from harness.experiments.variant import Experiment, Variant
@@ -44,6 +46,7 @@ def differences(then: Trial, now: Trial) -> list[str]:
 @click.option("--trial", type=click.IntRange(1), required=True, help="Its number, counted from 1.")
 @click.option("--variant", help="Which, where the history has several.")
 @json_option
+@dialect_option
 @click.pass_context
 def replay(
     context: click.Context,
@@ -51,8 +54,11 @@ def replay(
     trial: int,
     variant: str | None,
     as_json: bool,
+    dialect: str,
 ) -> None:
     """Run one trial of HISTORY again, as it was, and say whether it comes out the same.
+
+    It is judged under its own dialect, unless --dialect or --classifier names another.
 
     Exit code 0 when it does; 1 when it does not and the outcome is decided by the seed; 4 when it is left to chance.
     """
@@ -63,7 +69,8 @@ def replay(
         then = book.trial(chosen.name, trial)
     if then is None:
         raise InvalidInputError(f"{history}: {chosen.name} has no trial {trial}")
-    now = _again(chosen, trial)
+    asked = msgspec.structs.replace(chosen, dialect=dialect_or(context, dialect, chosen.dialect))
+    now = _again(asked, trial)
     changed = differences(then, now)
     verdict = Verdict.PASS if not changed else Verdict.UNKNOWN if chosen.is_wild else Verdict.FAIL
     if as_json:
@@ -76,9 +83,6 @@ def replay(
 
 
 def _again(variant: Variant, number: int) -> Trial:
-    gunner = Gunner(None)
-    try:
+    with opened_all([variant.dialect]) as dialects, closing(Gunner(None, dialects)) as gunner:
         (again,) = gunner.fire(variant, [number])
-    finally:
-        gunner.close()
     return again

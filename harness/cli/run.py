@@ -9,10 +9,10 @@ import click
 from click.core import ParameterSource
 from rich.markup import escape
 
-from harness.cli.options import JOBS, classifier_option, common, emit_pretty, say
+from harness.cli.options import JOBS, common, emit_pretty, say
 from harness.cli.order import Order, open_history
 from harness.cli.rollcall import list_calls, roll_call
-from harness.dialects.custom import foreign
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.report import words
 from harness.report.terminal import console, plain_line, progress, reasons, summary, table
@@ -22,7 +22,6 @@ from harness.scenarios.verdict import exit_code, observed
 
 if TYPE_CHECKING:
     from harness.scenarios.schema import Scenario
-    from harness.wire.codes import Dialect
 
 INTERRUPTED = 130
 
@@ -55,7 +54,6 @@ def record(result: Result) -> dict[str, object]:
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=JOBS, help="Cases at a time; the number of processors if not given.")
-@classifier_option
 @common
 @click.pass_context
 def run(
@@ -67,9 +65,8 @@ def run(
     history: Path | None,
     resume: Path | None,
     jobs: int | None,
-    classifier: str | None,
     as_json: bool,
-    dialect: Dialect,
+    dialect: str,
     seed: int | None,
 ) -> None:
     """Run scenarios and judge what was observed against what was expected.
@@ -82,9 +79,9 @@ def run(
     if only_list:
         _list(select(scenario, case), as_json)
         return
-    order = Order(scenario, case, dialect, seed, classifier)
-    with open_history(history, resume, order) as (book, asked), foreign(asked.classifier) as judge:
-        campaign = Campaign(asked.dialect, asked.seed, history=book, foreign=judge)
+    order = Order(scenario, case, dialect, seed)
+    with open_history(history, resume, order) as (book, asked), opened(asked.dialect) as chosen:
+        campaign = Campaign(chosen, asked.seed, history=book)
         code = _run(asked, campaign, jobs or processors(), as_json)
     context.exit(code)
 

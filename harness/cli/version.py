@@ -1,4 +1,4 @@
-"""What `--version` says: the version and the commit. It reads small files and starts no process."""
+"""What `--version` says: the version, the commit, the dialects. It reads small files and starts no process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: P
 
 
 def version_text() -> str:
-    """Return one line: name, version and commit."""
+    """Return two lines: name, version and commit; the built-in dialects."""
     commit = checkout_commit(os.path.dirname(PACKAGE)) or _read(f"{PACKAGE}/commit.txt")  # noqa: PTH120 -- as above
     where = f" (commit {commit[:12]})" if commit else ""
-    return f"crash-harness {__version__}{where}\n"
+    return f"crash-harness {__version__}{where}\ndialects: {', '.join(dialect_names())}\n"
+
+
+def dialect_names() -> list[str]:
+    """Return the built-in dialects' names. Each has a file that is called like it, and to load them costs too much."""
+    files = sorted(os.listdir(f"{PACKAGE}/dialects"))  # noqa: PTH208 -- as above
+    ours = [name.removesuffix(".py") for name in files if name.startswith(("upstream_", "strict"))]
+    return [name.replace("_", "-", 1).replace("_", ".") for name in ours]
 
 
 def checkout_commit(folder: str) -> str:

@@ -1,4 +1,4 @@
-"""Judges of the user's own: a Python function, or a program in any language that answers the filters' JSON lines.
+"""Dialects of the user's own: a Python function, or a program in any language that answers the filters' JSON lines.
 
     module:function       called as function("classify", evidence) and function("decide", request), decoded JSON each
     cmd:PROGRAM [WORD…]   started as PROGRAM … classify and as PROGRAM … decide, a line in, a line out
@@ -12,37 +12,42 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from harness.child import judge
+from harness.dialects import find, parted, spelled
+from harness.dialects.protocol import Classification, Derived, Dialect
 from harness.dialects.retry import MIDDLE
-from harness.dialects.rules import Classification
-from harness.exceptions import InvalidInputError, JudgeError
+from harness.exceptions import InvalidInputError, JudgeError, expected
 from harness.supervisor.dialogue import PATIENCE_S, Dialogue, DialogueError
 from harness.wire.errors import TaskError, UnexpectedError, parse_error
 from harness.wire.policy import PRESETS
 from harness.wire.request import Decision, Outcome, Request, RunNotFoundError, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from harness.dialects.protocol import Judge
     from harness.evidence import Evidence
+    from harness.wire.codes import Code, CodeRow
 
 T = TypeVar("T")
 SHOWN_BYTES = 400
 LONGEST_MS = 2**62  # a policy can ask for as much; 250 of them are still a number
 
 
-class Foreign:
+class Custom(Derived):
     """Asks `answer(kind, question)`, both JSON, and believes nothing that has another shape."""
 
-    def __init__(self, name: str, answer: Callable[[str, bytes], bytes]) -> None:
-        self.name = name
+    def __init__(self, name: str, parent: Dialect, answer: Callable[[str, bytes], bytes]) -> None:
+        super().__init__(name, parent)
         self._answer = answer
+
+    def row(self, code: Code) -> CodeRow | None:  # noqa: ARG002 -- whichever
+        """Nothing: its table can't be read, and what it decides shows it."""
+        return None
 
     def classify(self, evidence: Evidence) -> Classification:
         """Classify one attempt. Raises JudgeError with the evidence that it failed on."""
@@ -112,29 +117,45 @@ def _check_error(error: TaskError) -> None:
 
 
 @contextmanager
-def foreign(spec: str | None) -> Iterator[Judge | None]:
-    """Yield the judge that a user names, or None for no name; its processes are gone afterwards.
+def opened(dialect: str | Dialect) -> Iterator[Dialect]:
+    """Yield the dialect that is meant; the processes of a judge of the user's are gone afterwards.
 
-    Raises InvalidInputError for a name that means nothing.
+    A name is one of ours ("strict"), or a judge's ("my.module:judge", "cmd:node judge.js"), which may say what it is
+    like ("my.module:judge like strict"). An object that is a dialect already is yielded as it is. Raises
+    InvalidInputError for a name that means nothing.
     """
+    if not isinstance(dialect, str):
+        if not isinstance(dialect, Dialect):
+            raise expected("dialect", "a name or a dialect", dialect)
+        yield dialect
+        return
+    spec, like = parted(dialect)
     if spec is None:
-        yield None
+        yield find(like)
         return
     dialogues = _program(spec) if spec.startswith("cmd:") else _function(spec)
     try:
-        yield Foreign(spec, _asking(dialogues) if spec.startswith("cmd:") else _calling(spec, dialogues["function"]))
+        answer = _asking(dialogues) if spec.startswith("cmd:") else _calling(spec, dialogues["function"])
+        yield Custom(spelled(spec, like), find(like), answer)
     finally:
         for dialogue in dialogues.values():
             dialogue.close()
+
+
+@contextmanager
+def opened_all(names: Iterable[str]) -> Iterator[dict[str, Dialect]]:
+    """Yield several at once, each by its name."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(opened(name)) for name in dict.fromkeys(names)}
 
 
 def _program(spec: str) -> dict[str, Dialogue]:
     try:
         words = shlex.split(spec.removeprefix("cmd:"))
     except ValueError as error:
-        raise InvalidInputError(f"--classifier: {spec}: {error}") from error
+        raise InvalidInputError(f"dialect: {spec}: {error}") from error
     if not words:
-        raise InvalidInputError("--classifier: expected a program after cmd:")
+        raise InvalidInputError("dialect: expected a program after cmd:")
     return {kind: Dialogue([*words, kind], PATIENCE_S) for kind in ("classify", "decide")}
 
 
@@ -145,7 +166,7 @@ def _asking(dialogues: dict[str, Dialogue]) -> Callable[[str, bytes], bytes]:
 def _function(spec: str) -> dict[str, Dialogue]:
     module, _, name = spec.partition(":")
     if not module or not name:
-        raise InvalidInputError(f"--classifier: expected module:function or cmd:PROGRAM, not {spec!r}")
+        raise InvalidInputError(f"dialect: expected module:function or cmd:PROGRAM, not {spec!r}")
     path = msgspec.json.encode([os.getcwd(), *sys.path]).decode()  # noqa: PTH109 -- as python -m has it, as text
     command = [sys.executable, "-P", judge.__file__, path, module, name]
     return {"function": Dialogue(command, PATIENCE_S)}
@@ -157,10 +178,10 @@ def _calling(spec: str, dialogue: Dialogue) -> Callable[[str, bytes], bytes]:
         there = msgspec.json.decode(dialogue.ask(b"{}"), type=_Called)
     except DialogueError as error:
         dialogue.close()
-        raise InvalidInputError(f"--classifier: {spec}: its import {error}") from error
+        raise InvalidInputError(f"dialect: {spec}: its import {error}") from error
     if there.refused:
         dialogue.close()
-        raise InvalidInputError(f"--classifier: {spec}: {there.refused}")
+        raise InvalidInputError(f"dialect: {spec}: {there.refused}")
 
     def call(kind: str, question: bytes) -> bytes:
         asked = msgspec.json.encode({"kind": kind, "question": msgspec.Raw(question)})

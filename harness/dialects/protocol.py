@@ -1,91 +1,106 @@
-"""Who classifies evidence and decides what follows: a built-in dialect, or anything that answers the same questions."""
+"""A dialect: who classifies evidence and decides what follows. One of ours, or a judge of the user's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
-from harness.dialects.retry import Decision, Request, RunNotFoundError, decide
-from harness.dialects.rules import Classification, classify
-from harness.exceptions import InfraError, JudgeError
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.wire.errors import UnexpectedError
+from harness.wire.errors import TaskError  # noqa: TC001 -- msgspec reads the annotations of records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness.evidence import Evidence
+    from harness.wire.codes import Code, CodeRow, Status
+    from harness.wire.request import Decision, Request
 
-Answer = TypeVar("Answer")
+
+class Classification(msgspec.Struct, frozen=True):
+    """`error` is None where the attempt did its work. `rule` names the row that answered, `cause` what it saw."""
+
+    error: TaskError | None
+    rule: str
+    cause: str
 
 
-class Judge(Protocol):
-    """What the engine and the gate ask. Raises JudgeError when it has no answer that could be an answer."""
+@runtime_checkable
+class Dialect(Protocol):
+    """Classification and decision. Handed in once to whatever lives attempts: an engine, a campaign, a gate.
+
+    Its methods raise JudgeError where a judge of the user's has no answer that could be one.
+    """
 
     @property
     def name(self) -> str:
-        """How reports and baselines call it."""
+        """How reports, journals and baselines call it; `harness.dialects.custom.opened` finds it again by that."""
+
+    @property
+    def like(self) -> str | None:
+        """Name of its parent, whose expectation a scenario has for it too; None where it has none."""
+
+    @property
+    def crashes_count(self) -> bool:
+        """Whether a crash that is retried through the queue counts toward the queue's limit of returns."""
+
+    @property
+    def waiting(self) -> str | None:
+        """Status of a run between two attempts, where the engine has one of its own."""
 
     def classify(self, evidence: Evidence) -> Classification:
         """Classify one attempt."""
 
+    def enhance(self, error: TaskError) -> TaskError:
+        """Give the error that people see and that retry tables are asked about, for the raw one."""
+
     def decide(self, request: Request) -> Decision:
-        """Answer a request."""
+        """Say what becomes of a run after a failed attempt.
+
+        Raises what upstream throws too: UnexpectedError, RunNotFoundError.
+        """
+
+    def final_status(self, error: TaskError, environment: str) -> Status:
+        """Give the status of a run that failed for good with this raw error."""
+
+    def row(self, code: Code) -> CodeRow | None:
+        """What its table says of a code; None where there is no table, and only decisions show it."""
 
 
-class BuiltIn(msgspec.Struct, frozen=True):
-    """A dialect of ours."""
+class Derived:
+    """Answers as `parent` does wherever a subclass says nothing."""
 
-    dialect: Dialect
+    def __init__(self, name: str, parent: Dialect) -> None:
+        self.name, self.parent = name, parent
 
     @property
-    def name(self) -> str:
-        """The dialect's name."""
-        return self.dialect.value
-
-    def classify(self, evidence: Evidence) -> Classification:
-        """Apply the dialect's table."""
-        return classify(evidence, self.dialect)
-
-    def decide(self, request: Request) -> Decision:
-        """Follow the dialect's steps."""
-        return decide(request, self.dialect)
-
-
-class Guarded(msgspec.Struct, frozen=True):
-    """Another judge, of which nothing is known: whatever it throws, or answers in place of an answer, is a JudgeError.
-
-    What upstream raises too is an answer, and passes; so does what our side could not do.
-    """
-
-    judge: Any
+    def like(self) -> str | None:
+        """The parent's name."""
+        return self.parent.name
 
     @property
-    def name(self) -> str:
-        """The other's name."""
-        return str(self.judge.name)
+    def crashes_count(self) -> bool:
+        """As the parent."""
+        return self.parent.crashes_count
+
+    @property
+    def waiting(self) -> str | None:
+        """As the parent."""
+        return self.parent.waiting
 
     def classify(self, evidence: Evidence) -> Classification:
-        """Ask the other."""
-        return _answer(self.judge.classify, evidence, Classification)
+        """As the parent."""
+        return self.parent.classify(evidence)
+
+    def enhance(self, error: TaskError) -> TaskError:
+        """As the parent."""
+        return self.parent.enhance(error)
 
     def decide(self, request: Request) -> Decision:
-        """Ask the other."""
-        return _answer(self.judge.decide, request, Decision)
+        """As the parent."""
+        return self.parent.decide(request)
 
+    def final_status(self, error: TaskError, environment: str) -> Status:
+        """As the parent."""
+        return self.parent.final_status(error, environment)
 
-def _answer(ask: Callable[[Any], Any], question: Any, kind: type[Answer]) -> Answer:
-    try:
-        answer = ask(question)
-    except (JudgeError, InfraError, UnexpectedError, RunNotFoundError):
-        raise
-    except Exception as error:
-        raise JudgeError(f"{type(error).__name__}: {error}, on {_line(question)}") from error
-    if not isinstance(answer, kind):
-        raise JudgeError(f"expected a {kind.__name__}, got {answer!r:.200}, on {_line(question)}")
-    return answer
-
-
-def _line(question: Any) -> str:
-    return msgspec.json.encode(question).decode()
+    def row(self, code: Code) -> CodeRow | None:
+        """As the parent."""
+        return self.parent.row(code)

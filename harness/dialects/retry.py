@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-from harness.dialects import v1
-from harness.wire.codes import Code, Dialect
-from harness.wire.errors import Kind, TaskError, enhance, is_looked_up, is_oom, is_retriable
+from harness.wire.codes import Code
+from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import RetryPolicy, next_delay_ms, parse_policy
 from harness.wire.request import (
     MAX_ATTEMPTS,
@@ -24,43 +23,28 @@ from harness.wire.request import (
     Settings,
 )
 
-__all__ = [
-    "MAX_ATTEMPTS",
-    "Branch",
-    "Decision",
-    "Method",
-    "Outcome",
-    "Request",
-    "RunNotFoundError",
-    "RunSettings",
-    "Settings",
-    "decide",
-    "worker_settings",
-]
+if TYPE_CHECKING:
+    from harness.dialects.builtin import BuiltIn
 
 MIDDLE = 0.5
 
 
 class _Case(NamedTuple):
     request: Request
-    dialect: Dialect
+    dialect: BuiltIn
     enhanced: TaskError
     oom: bool
     policy: RetryPolicy | None
 
 
-def decide(request: Request, dialect: Dialect) -> Decision:
+def decide(request: Request, dialect: BuiltIn) -> Decision:
     """Answer a request: the first step with an answer gives it (upstream §10).
 
-    The dialect upstream-v1 has steps of its own (harness.dialects.v1).
-    In the strict dialect an out-of-memory error that can't move to a larger machine goes on to the policy if
-    its code is retriable. Raises UnexpectedError for an error of unknown type or code, RunNotFoundError if
+    Raises UnexpectedError for an error of unknown type or code, RunNotFoundError if
     the run is needed and absent.
     """
-    if dialect is Dialect.UPSTREAM_V1:
-        return v1.decide(request)
     error = request.error
-    case = _Case(request, dialect, enhance(error, dialect), is_oom(error, dialect), _stored_policy(request.run))
+    case = _Case(request, dialect, dialect.enhance(error), dialect.is_oom(error), _stored_policy(request.run))
     return (
         _cancel(case)
         or _answer_oom(case)
@@ -126,7 +110,7 @@ def _machines(case: _Case) -> tuple[str | None, str | None]:
 
 
 def _stay_after_oom(case: _Case, branch: Branch) -> Decision | None:
-    if case.dialect is Dialect.STRICT and is_retriable(case.enhanced, case.dialect):
+    if case.dialect.oom_may_stay and case.dialect.is_retriable(case.enhanced):
         return None
     return _fail_oom(branch)
 
@@ -136,7 +120,7 @@ def _fail_oom(branch: Branch) -> Decision:
 
 
 def _refuse_code(case: _Case) -> Decision | None:
-    return None if is_retriable(case.enhanced, case.dialect) else _fail(case, Branch.NOT_RETRIABLE)
+    return None if case.dialect.is_retriable(case.enhanced) else _fail(case, Branch.NOT_RETRIABLE)
 
 
 def _cap_attempts(case: _Case) -> Decision | None:
@@ -163,7 +147,7 @@ def _obey_worker(case: _Case) -> Decision | None:
 
 
 def _follow_policy(case: _Case) -> Decision:
-    if not is_looked_up(case.enhanced, case.dialect):
+    if not case.dialect.is_looked_up(case.enhanced):
         return _fail(case, Branch.NO_LOOKUP)
     if case.policy is None:
         return _fail(case, Branch.NO_POLICY)

@@ -12,18 +12,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from harness.dialects import v1
-from harness.dialects.protocol import Judge  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.dialects.retry import MAX_ATTEMPTS, Decision, Method, Outcome, Request, RunSettings, Settings, decide
+from harness.dialects import NEWEST
+from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
-from harness.wire.codes import Code, Dialect, Status
-from harness.wire.errors import TaskError, final_cut, final_status, internal, sanitize
+from harness.wire.codes import Code, Status
+from harness.wire.errors import TaskError, final_cut, internal, sanitize
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
+from harness.wire.request import MAX_ATTEMPTS, Decision, Method, Outcome, Request, RunSettings, Settings
 
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 PENDING: Final = "PENDING"
 RUNNING: Final = "EXECUTING"
-WAITING_V1: Final = "RETRYING_AFTER_FAILURE"
 WARM_START_MS: Final = 30_000
 REQUEUE_LIMIT: Final = 12
 STALL_DELAY_MS: Final = 250
@@ -49,22 +48,19 @@ class Execution(StrEnum):
 class Rules(msgspec.Struct, frozen=True):
     """What does not change during a run: the dialect, and how its engine is set up.
 
-    A delay of `warm_start_ms` or more goes through the queue (None: none does by its length). After `requeue_limit`
-    requeues the queue gives up; `crashes_count` is the behaviour before upstream's fix, in which crashes that the
-    worker reported counted too. `stall_is_oom` is upstream's switch. Costs are cents. `judge` decides in the
-    dialect's place.
+    `warm_start_ms`: delays at least this long go through the queue. None: delays never do. After `requeue_limit`
+    requeues the queue gives up; which returns count, the dialect says. `stall_is_oom` is upstream's switch. Costs are
+    cents.
     """
 
-    dialect: Dialect = Dialect.UPSTREAM_4_5
+    dialect: Dialect = NEWEST
     environment: str = "PRODUCTION"
     warm_start_ms: int | None = WARM_START_MS
     requeue_limit: int = REQUEUE_LIMIT
-    crashes_count: bool = False
     stall_is_oom: bool = False
     cents_per_vcpu_second: float = 0.0
     cents_per_gigabyte_second: float = 0.0
     base_cents: float = 0.0
-    judge: Judge | None = None
 
     def cents(self, machine: str, duration_ms: float) -> float:
         """Price of a time on a machine; development is free."""
@@ -179,7 +175,7 @@ def _dequeue(state: State, given: Input, _: Rules) -> Step:
 
 
 def _start(state: State, _: Input, rules: Rules) -> Step:
-    """Begin the next attempt. One too many is refused for good: its code has no look-up, so nobody need be asked."""
+    """Begin the next attempt. One beyond the cap fails the run, as any judge would have to: it is not looked up."""
     number = (state.attempt or 0) + 1
     if number > MAX_ATTEMPTS:
         return _failed(state, internal(Code.TASK_RUN_CRASHED, "Max attempts reached."), rules)
@@ -216,7 +212,7 @@ def _fail_attempt(state: State, given: Input, rules: Rules, *, forced: bool = Fa
     if error is None:
         raise InvalidInputError("a failed attempt has an error")
     request = Request(error, state.attempt, state.settings, given.completion.retry, forced, given.now_ms, given.random)
-    decision = rules.judge.decide(request) if rules.judge else decide(request, rules.dialect)
+    decision = rules.dialect.decide(request)
     told = (Event("runAttemptFailed", state.attempt),) * (forced + _is_retried_oom(decision))
     if decision.outcome is Outcome.CANCEL_RUN:
         ended = _cancelled(state, error)
@@ -233,8 +229,7 @@ def _is_retried_oom(decision: Decision) -> bool:
 
 def _failed(state: State, error: TaskError, rules: Rules) -> Step:
     """The status is that of the raw error; what is stored is the raw error, bounded, not the enhanced one."""
-    legacy_engine = rules.dialect is Dialect.UPSTREAM_V1
-    status = v1.final_status(error) if legacy_engine else final_status(error, rules.environment)
+    status = rules.dialect.final_status(error, rules.environment)
     kept = final_cut(sanitize(error))
     ended = _snapshot(state, Execution.FINISHED, "Run failed", status=str(status), error=kept, retry_at_ms=None)
     return Step(ended, (Event("runFailed", state.attempt, str(status)),))
@@ -253,13 +248,13 @@ def _retried(state: State, decision: Decision, rules: Rules, *, forced: bool) ->
         text = "Attempt failed with a short delay, starting a new attempt"
         soon = {"status": _waiting(state, rules, RUNNING), "retry_at_ms": settings.timestamp}
         return Step(_snapshot(state, Execution.RETRYING_SOON, text, **soon), (scheduled,))
-    queued = _requeue(state, "Requeued the run after a failure", rules, counts=forced or rules.crashes_count)
+    queued = _requeue(state, "Requeued the run after a failure", rules, counts=forced or rules.dialect.crashes_count)
     return Step(_due(queued.state, settings.timestamp), (scheduled, *queued.events))
 
 
 def _waiting(state: State, rules: Rules, status: str) -> str:
     """The first engine has a status of its own for a run that waits for another attempt (upstream §14e)."""
-    return WAITING_V1 if rules.dialect is Dialect.UPSTREAM_V1 and state.attempt else status
+    return rules.dialect.waiting or status if state.attempt else status
 
 
 def _due(state: State, retry_at_ms: float) -> State:
@@ -312,7 +307,7 @@ def _asked(given: Input) -> TaskError:
 
 
 def _cancelled(state: State, error: TaskError | None) -> Step:
-    """Children and whoever listens are told here, at the end, and not when the worker is asked to stop."""
+    """The run's children and its listeners hear of it here, at the end, and not when the worker is asked to stop."""
     named = {"status": str(Status.CANCELED), "error": error, "retry_at_ms": None}
     ended = _snapshot(state, Execution.FINISHED, "Run was cancelled, not finished", **named)
     return Step(ended, (Event("runCancelled", state.attempt, str(Status.CANCELED)),))

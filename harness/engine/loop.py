@@ -7,9 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn, Judge
-from harness.dialects.retry import Decision, Request, RunSettings, worker_settings
-from harness.dialects.rules import Classification
+from harness.dialects.protocol import Classification, Dialect
+from harness.dialects.retry import worker_settings
 from harness.engine.lifecycle import (
     SUCCEEDED,
     Completion,
@@ -24,25 +23,20 @@ from harness.engine.lifecycle import (
     wait_ms,
 )
 from harness.evidence import Evidence, spelling
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.wire.errors import TaskError, enhance
+from harness.exceptions import InvalidInputError
+from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET
+from harness.wire.request import Decision, Request, RunSettings
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """What the user asked for. `retry` is upstream's lockedRetryConfig, as JSON gives it, or None for no policy."""
-
-    max_attempts: int | None = None
-    retry: object = None
-    machine: str = "small-1x"
+MISTAKE: Final = "mistake"
 
 
 class Life(msgspec.Struct, frozen=True):
     """What an executor answers: the evidence, the host it ran on and what was injected ("forced", "safe", "wild").
 
-    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead.
+    `value` is what a function of the user's returned, any JSON; `thrown` the error that it raised instead; `mistake`
+    says what the caller did wrong, which no further attempt can mend.
     """
 
     evidence: Evidence
@@ -50,10 +44,21 @@ class Life(msgspec.Struct, frozen=True):
     injected: str | None = None
     value: object = None
     thrown: TaskError | None = None
+    mistake: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One process life and everything that was made of it. `error` is raw, `enhanced` what the decision looked at."""
+    """One process life, and everything that was made of it.
+
+    `number` counts from 1, `machine` is a preset's name. `evidence` holds the facts: how the process ended, by whom,
+    its fault, memory and output. `error` is what the classifier calls that (None for success), `rule` the row that
+    said so and `cause` its reason in a word; `enhanced` is the error that the decision looked at. `decision` says what
+    followed: retry, fail or cancel, by which branch and after which delay. `host` and `injected` are a scenario's,
+    `value` what a function returned.
+
+        for attempt in run.attempts:
+            print(attempt.number, attempt.evidence.termination, attempt.cause, attempt.delay_ms)
+    """
 
     number: int
     machine: str
@@ -86,7 +91,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """All attempts of one task, with its final status."""
+    """All attempts of one job, with its final status: what harness.run returns.
+
+    `status` is upstream's word: COMPLETED_SUCCESSFULLY, COMPLETED_WITH_ERRORS, CRASHED, SYSTEM_FAILURE, TIMED_OUT or
+    CANCELED; or DID_NOT_FIRE, for a fault of ours that proved nothing. `attempts` are in order, `events` what the
+    engine told the world. As text it is the decision trail, a line an attempt, and the status.
+
+        run = harness.run(["./flaky"], harness.Policy(5))
+        assert run.is_flaky, run
+    """
 
     status: str
     attempts: tuple[Attempt, ...]
@@ -100,6 +113,12 @@ class Run(msgspec.Struct, frozen=True):
     def value(self) -> object:
         """What the function returned in the end; None for jobs that return nothing, or that failed."""
         return self.attempts[-1].value if self.status == SUCCEEDED else None
+
+    @property
+    def mistake(self) -> str | None:
+        """What the caller did wrong, which ended the run: the text of an InvalidInputError."""
+        last = self.attempts[-1] if self.attempts else None
+        return str(last.error.message) if last and last.rule == MISTAKE and last.error else None
 
     @property
     def is_flaky(self) -> bool:
@@ -145,14 +164,13 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
 class Engine(msgspec.Struct, frozen=True):
     """Decides runs under `policy` and `dialect`. `random()` is in [0, 1) and drawn once a decision.
 
-    `foreign` is asked in the dialect's place, if there is one.
+    `policy` is what a person wrote, or a task's definition with whatever upstream would store.
     """
 
-    policy: Policy
+    policy: Task
     dialect: Dialect
     random: Callable[[], float]
     clock: Clock = msgspec.field(default_factory=VirtualClock)
-    foreign: Judge | None = None
     rules: Rules | None = None
 
     def run(
@@ -169,7 +187,7 @@ class Engine(msgspec.Struct, frozen=True):
         step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
         was under way then has ended without a word: to the engine it has stalled.
         """
-        rules = msgspec.structs.replace(self.rules or Rules(self.dialect), judge=self._judge())
+        rules = msgspec.structs.replace(self.rules or Rules(), dialect=self.dialect)
         course = _Course(rules, save, list(saved))
         course.recover(round(self.clock.now_ms), self.random)
         while not course.state.is_final:
@@ -177,14 +195,15 @@ class Engine(msgspec.Struct, frozen=True):
             number, machine = course.start(self._task())
             if course.state.is_final:  # refused: there were too many
                 break
-            attempt, completion, random = self._live(execute(number, machine), number, course.settings)
-            attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
+            life = execute(number, machine)
+            attempt, completion, random = self._live(life, number, course.settings)
+            if life.mistake is None:
+                attempt = course.complete(attempt, completion, round(self.clock.now_ms), random)
+            else:
+                course.withdraw(attempt, life.mistake)
             if observe:
                 observe(attempt)
         return course.result()
-
-    def _judge(self) -> Judge:
-        return self.foreign or BuiltIn(self.dialect)
 
     def _task(self) -> Task:
         return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
@@ -200,11 +219,14 @@ class Engine(msgspec.Struct, frozen=True):
 
     def classify(self, life: Life, number: int, machine: str) -> tuple[Attempt, TaskError | None]:
         """Return the attempt without a decision, and the error thrown; the wait status outranks what was said."""
-        found = self._judge().classify(life.evidence)
+        if life.mistake is not None:
+            error = TaskError(Kind.BUILT_IN, name=InvalidInputError.__name__, message=life.mistake, stack_trace="")
+            return Attempt(number, machine, life.evidence, error, MISTAKE, "callers_mistake"), None
+        found = self.dialect.classify(life.evidence)
         thrown = life.thrown if found.error is None else None
         if thrown:
             found = Classification(thrown, "thrown", "exception")
-        enhanced = enhance(found.error, self.dialect) if found.error else None
+        enhanced = self.dialect.enhance(found.error) if found.error else None
         lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
         return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown
 
@@ -216,7 +238,7 @@ class Engine(msgspec.Struct, frozen=True):
             return attempt
         now = round(self.clock.now_ms)
         request = Request(completion.error, number, settings, completion.retry, now=now, random=random)
-        return _decided(attempt, self._judge().decide(request))
+        return _decided(attempt, self.dialect.decide(request))
 
 
 def _decided(attempt: Attempt, decision: Decision) -> Attempt:
@@ -245,8 +267,8 @@ class _Course:
         return attempt
 
     def recover(self, now_ms: float, random: Callable[[], float]) -> None:
-        """An attempt or a dequeue that was under way when the journal ends has stalled."""
-        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING}:
+        """An attempt or a dequeue that was under way when the journal ends has stalled; a cancel was not confirmed."""
+        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING, Execution.PENDING_CANCEL}:
             self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
 
     def start(self, task: Task) -> tuple[int, str]:
@@ -267,6 +289,12 @@ class _Course:
         attempt = self._step(given, attempt) or attempt
         self._attempts.append(attempt)
         return attempt
+
+    def withdraw(self, attempt: Attempt, reason: str) -> None:
+        """Cancel the run with the attempt that showed why: no dialect is asked, so there is no other."""
+        self._step(Input("cancel", self.state.snapshot, reason=reason), attempt)
+        self._attempts.append(attempt)
+        self._step(Input("complete", self.state.snapshot))
 
     def result(self) -> Run:
         """Return the run; one whose fault did not fire has proved nothing, whatever its exit status."""

@@ -41,8 +41,9 @@ class Advice(msgspec.Struct, frozen=True):
 
     `attempts` is None where nothing succeeded. `rate` is the upper 95 % bound of the share of attempts that fail and
     are retried, `icc` the correlation that was taken into account. `floor` is the share of runs that fail whatever
-    max attempts is, since they end in what is never retried. `left` bounds P(run fails) with so many attempts; it is
-    a 95 % bound where `is_bound` says so.
+    max attempts is, since they end in what is never retried. `left` bounds P(run fails) with so many attempts (95 %),
+    where `is_independent` says so only for attempts that are independent of each other. `worst` bounds it in any case:
+    with the largest likeness that the trials leave possible.
     """
 
     target: float
@@ -51,7 +52,8 @@ class Advice(msgspec.Struct, frozen=True):
     icc: float
     floor: float
     left: float
-    is_bound: bool
+    worst: float
+    is_independent: bool
     text: str
     notes: tuple[str, ...] = ()
 
@@ -76,16 +78,16 @@ def advise(tally: Tally, target: float = TARGET) -> Advice:
         return _hopeless(tally, target)
     seen, drifts = _seen(tally)
     alike = likeness(tally)
-    rate, icc = _bounds(tally, seen, certain=alike is Likeness.CERTAIN)
+    independent, joint = (upper_bound(seen.failures - seen.finals, seen.trials), 0.0), _bounds(tally, seen)
+    rate, icc = joint if alike is Likeness.CERTAIN else independent
     floor = seen.finals / (seen.finals + seen.trials - seen.failures)
     goal = target - floor if target > floor else target
     needed = attempts_needed(rate, goal, icc)
     attempts = min(needed or MAX_ATTEMPTS, MAX_ATTEMPTS)
-    left = floor + (1 - floor) * all_fail(rate, icc, attempts)
-    notes = (*_notes_on_likeness(tally, alike), *_notes_on_dialects(tally), *drifts)
-    bound = alike in {Likeness.UNSEEN, Likeness.CERTAIN}
-    text = _text(tally, Advice(target, attempts, rate, icc, floor, left, bound, ""), seen)
-    return Advice(target, attempts, rate, icc, floor, left, bound, text, notes)
+    left, worst = (floor + (1 - floor) * all_fail(*bounds, attempts) for bounds in ((rate, icc), joint))
+    found = Advice(target, attempts, rate, icc, floor, left, worst, alike is not Likeness.CERTAIN, "")
+    notes = (*_notes_on_likeness(tally, alike, found), *_notes_on_dialects(tally), *drifts)
+    return msgspec.structs.replace(found, text=_text(tally, found, seen), notes=notes)
 
 
 def _hopeless(tally: Tally, target: float) -> Advice:
@@ -94,7 +96,9 @@ def _hopeless(tally: Tally, target: float) -> Advice:
         f"nothing shows that retrying helps: no success in {tally.trials}; a success rate up to {possible:.1%} is "
         "possible (95 %)"
     )
-    return Advice(target, None, 1.0, 0.0, 0.0, 1.0, is_bound=False, text=text, notes=tuple(_notes_on_dialects(tally)))
+    return Advice(
+        target, None, 1.0, 0.0, 0.0, 1.0, 1.0, is_independent=False, text=text, notes=tuple(_notes_on_dialects(tally))
+    )
 
 
 def _seen(tally: Tally) -> tuple[Chunk, tuple[str, ...]]:
@@ -107,11 +111,9 @@ def _seen(tally: Tally) -> tuple[Chunk, tuple[str, ...]]:
     return last, (note,)
 
 
-def _bounds(tally: Tally, seen: Chunk, *, certain: bool) -> tuple[float, float]:
-    """Return upper bounds of the rate of retried failures and of the ICC; both at 97.5 % where both count."""
+def _bounds(tally: Tally, seen: Chunk) -> tuple[float, float]:
+    """Return upper bounds of the rate of retried failures and of the ICC: 97.5 % each, 95 % together."""
     retried = seen.failures - seen.finals
-    if not certain:
-        return upper_bound(retried, seen.trials), 0.0
     confidence = (1 + CONFIDENCE) / 2
     icc = icc_bound(tally.groups, confidence)
     worth = design_effect(tally.groups, icc)
@@ -148,14 +150,17 @@ def _causes(tally: Tally) -> str:
     return "; ".join(f"{ended} {count / tally.trials:.0%}{hints[fate]}" for (fate, ended), count in most)
 
 
-def _notes_on_likeness(tally: Tally, alike: Likeness) -> list[str]:
+def _notes_on_likeness(tally: Tally, alike: Likeness, found: Advice) -> list[str]:
+    if alike is Likeness.UNSEEN:
+        possible = f"{found.worst:.2%} with the largest likeness that these trials leave possible"
+        return [f"for independent attempts, as these seem to be; at most {possible} (95 %)"]
     if alike is Likeness.UNKNOWN:
         more = FEWEST * 10 - tally.trials
         return [f"this is no 95 % bound: {alike}; {max(more, 10)} more trials would tell"]
     if alike is Likeness.SUSPECTED:
-        found = overdispersion(tally.groups)
-        needed = tally.trials * ((_WOULD_TELL / found.z) ** 2 - 1)
-        note = f"{alike} (p {found.p_value:.2g}, ICC {found.icc:.2f}); {max(needed, 100):.0f} more trials would tell"
+        chance = overdispersion(tally.groups)
+        needed = max(tally.trials * ((_WOULD_TELL / chance.z) ** 2 - 1), 100)
+        note = f"{alike} (p {chance.p_value:.2g}, ICC {chance.icc:.2f}); {needed:.0f} more trials would tell"
         return [f"this is the number for independent attempts and no 95 % bound: {note}"]
     return []
 

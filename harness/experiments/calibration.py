@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from harness.dialects import BUILT_IN, DEFAULT
 from harness.exceptions import InvalidInputError
 from harness.experiments.conduct import Gunner
 from harness.experiments.findings import Finding, find
@@ -18,13 +19,12 @@ from harness.experiments.statistics import clopper_pearson
 from harness.experiments.tally import GROUP, Tally
 from harness.experiments.variant import Variant
 from harness.scenarios.schema import Case, Expectation, ExpectedAttempt, VictimSpec
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.evidence import Host, Start
-    from harness.faults.catalogue import Fault
+    from harness.faults.catalogue import Row
 
 DIAL: Final = "window"
 LARGEST: Final = 1 << 24
@@ -67,13 +67,11 @@ class Calibration(msgspec.Struct, frozen=True):
 def variant(race: str, setting: int, host: Host, start: Start) -> Variant:
     """A wild race at one setting, as an experiment would have it."""
     victim = VictimSpec(race, "wild", parameters={DIAL: setting})
-    seen = Expectation(tuple(Dialect), (ExpectedAttempt("exited 0"),))
-    return Variant(
-        f"{race} at {setting}", Dialect.UPSTREAM_4_5, 0, Case("calibration", victim, (seen,)), (), host, start
-    )
+    seen = Expectation(tuple(BUILT_IN), (ExpectedAttempt("exited 0"),))
+    return Variant(f"{race} at {setting}", DEFAULT, 0, Case("calibration", victim, (seen,)), (), host, start)
 
 
-def check(fault: Fault, target: float) -> None:
+def check(fault: Row, target: float) -> None:
     """Raise InvalidInputError for what has no dial, and for a rate that none can give."""
     if "wild" not in fault.tiers or DIAL not in {one.name for one in fault.parameters}:
         raise InvalidInputError(f"{fault.name}: it has no dial; those that have are the wild races")
@@ -82,7 +80,7 @@ def check(fault: Fault, target: float) -> None:
 
 
 def calibrate(
-    fault: Fault, target: float, host: Host, start: Start, observe: Callable[[Tried], object] | None = None
+    fault: Row, target: float, host: Host, start: Start, observe: Callable[[Tried], object] | None = None
 ) -> Calibration:
     """Halve the range of settings, on a logarithmic scale, until one can't be told from the target; measure that one.
 

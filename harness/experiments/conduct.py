@@ -14,25 +14,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.dialects.rules import classify
+from harness.dialects import BUILT_IN
 from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life, Policy
+from harness.engine.loop import Engine, Life
+from harness.engine.policy import Policy
 from harness.evidence import spelling
 from harness.experiments.paired import Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
 from harness.supervisor.interrupt import uninterrupted
-from harness.wire.codes import Dialect
-from harness.wire.errors import TaskError, enhance
+from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.evidence import Evidence
     from harness.experiments.variant import Experiment, Variant
     from harness.journal import History
+    from harness.wire.errors import TaskError
 
 BLOCK_TRIALS = GROUP * BLOCK
 AHEAD = 2  # groups a job
@@ -40,17 +41,17 @@ INTERRUPTED = "interrupted"
 
 
 class Gunner:
-    """Fires groups of trials, on one thread, and keeps its zygotes between them."""
+    """Fires groups of trials, on one thread, and keeps its zygotes between them. `dialects` has those of variants."""
 
-    def __init__(self, stop: Stop | None, foreign: Judge | None = None) -> None:
-        self._stop, self._foreign = stop, foreign
+    def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
+        self._stop, self._dialects = stop, dialects
         self._zygotes: dict[str, Zygote] = {}
 
     def fire(self, variant: Variant, numbers: Sequence[int]) -> list[Trial]:
         """Return the trials of these numbers. Raises InfraError when the harness could not do its part."""
         load = os.getloadavg()[0]
         delays = partial(draw, variant.seed, numbers[0], "delay")
-        engine = Engine(_policy(variant), variant.dialect, delays, foreign=self._foreign)
+        engine = Engine(_policy(variant), self._dialects[variant.dialect], delays)
         lives = self._lives(variant, numbers)
         return [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=True)]
 
@@ -72,7 +73,7 @@ class Gunner:
     def _zygote(self, variant: Variant) -> Zygote:
         """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
         if variant.name not in self._zygotes and variant.case:
-            limits = limits_of(variant.case, variant.case.policy.machine)
+            limits = limits_of(variant.case)
             self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
         return self._zygotes[variant.name]
 
@@ -88,13 +89,12 @@ class Gunner:
 
 
 def _policy(variant: Variant) -> Policy:
-    case = variant.case
-    return Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine) if case else Policy()
+    return variant.case.policy.checked() if variant.case else Policy()
 
 
 def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
     """Classify a life as a first attempt, and keep what an experiment needs of it."""
-    attempt = engine.judge(life, 1, engine.policy.machine)
+    attempt = engine.judge(life, 1, engine.policy.machine or DEFAULT_PRESET)
     evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
     code = _code(attempt.enhanced) if attempt.enhanced else None
     return Trial(
@@ -126,9 +126,9 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
 
 
 def codes_of(evidence: Evidence) -> dict[str, str | None]:
-    """Return the error code that each dialect gives an attempt; None where it finds no error."""
-    found = {dialect: classify(evidence, dialect).error for dialect in Dialect}
-    return {str(dialect): _code(enhance(error, dialect)) if error else None for dialect, error in found.items()}
+    """Return the error code that each built-in dialect gives an attempt; None where it finds no error."""
+    found = {name: (dialect, dialect.classify(evidence).error) for name, dialect in BUILT_IN.items()}
+    return {name: _code(dialect.enhance(error)) if error else None for name, (dialect, error) in found.items()}
 
 
 def _code(error: TaskError) -> str | None:
@@ -138,16 +138,16 @@ def _code(error: TaskError) -> str | None:
 class Gunnery:
     """Gunners on as many threads as there are jobs."""
 
-    def __init__(self, jobs: int, stop: Stop, foreign: Judge | None = None) -> None:
+    def __init__(self, jobs: int, stop: Stop, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
         self._stop, self._local, self._gunners = stop, threading.local(), list[Gunner]()
-        self._foreign = foreign
+        self._dialects = dialects
         self._pool = ThreadPoolExecutor(jobs)
         self.submit = self._pool.submit
 
     def fire(self, variant: Variant, index: int) -> list[Trial]:
         """Fire a group on this thread."""
         if not hasattr(self._local, "gunner"):
-            self._local.gunner = Gunner(self._stop, self._foreign)
+            self._local.gunner = Gunner(self._stop, self._dialects)
             self._gunners.append(self._local.gunner)
         return self._local.gunner.fire(variant, range(index * GROUP + 1, (index + 1) * GROUP + 1))  # type: ignore[no-any-return]  # thread-local members have no type
 
@@ -202,16 +202,16 @@ def conduct(
     progress: Progress,
     history: History | None = None,
     observe: Callable[[Progress], object] | None = None,
-    foreign: Judge | None = None,
+    dialects: Mapping[str, Dialect] = BUILT_IN,
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
-    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `foreign` is
-    asked in the dialects' place, if there is one. Raises InfraError when the harness could not do its part.
+    Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `dialects` has
+    those of the variants by their names. Raises InfraError when the harness could not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
-    with Stop() as stop, closing(Gunnery(experiment.jobs, stop, foreign)) as gunnery:
+    with Stop() as stop, closing(Gunnery(experiment.jobs, stop, dialects)) as gunnery:
         try:
             for group in _groups(experiment, gunnery, progress, history):
                 with uninterrupted():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.dialects import parted, spelled
 from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
 from harness.experiments.stopping import Stopping  # noqa: TC001 -- as above
@@ -16,7 +17,6 @@ from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, Scenario, check_victim
 from harness.supervisor import Limits
-from harness.wire.codes import Dialect  # noqa: TC001 -- as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is tried: a case's victim, or a command. `timeout_s` and `limits` are a command's; a case has its own."""
 
     name: str
-    dialect: Dialect
+    dialect: str
     seed: int
     case: Case | None = None
     command: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Experiment(msgspec.Struct, frozen=True):
 class Asked(msgspec.Struct, frozen=True):
     """What the options say of a variant."""
 
-    dialect: Dialect
+    dialect: str
     seed: int | None
     host: Host
     start: Start | None
@@ -84,7 +84,7 @@ def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Varia
     return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
 
 
-OF_VARIANT = ("dialect", "seed", "host", "start")
+OF_VARIANT = ("seed", "host", "start")
 OF_VICTIM = ("fault", "tier", "dose")
 
 
@@ -100,7 +100,9 @@ def varied(first: Variant, change: str) -> Variant:
         key, sign, value = pair.partition("=")
         if not sign:
             raise InvalidInputError(f"--vs: expected KEY=VALUE, not {pair!r}")
-        if key in OF_VARIANT:
+        if key == "dialect":
+            members[key] = spelled(*parted(value, "--vs: dialect"))
+        elif key in OF_VARIANT:
             members[key] = int(value) if key == "seed" else value
         elif key in OF_VICTIM:
             victim[key] = float(value) if key == "dose" else value

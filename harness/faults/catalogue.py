@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InfraError, InvalidInputError, expected, near, shown
 from harness.supervisor import launch
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Variant(msgspec.Struct, frozen=True):
     expects: tuple[str, ...]
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True):
     """One row of the catalogue. `tiers` and `needs` are lists of words.
 
     `expects` lists alternatives for this machine; `usual` those of the row, which `variants` replace elsewhere.
@@ -61,9 +60,11 @@ def machine_words() -> frozenset[str]:
 
 
 def read_expects(text: str, here: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Variant, ...]]:
-    """Read "A | B; aarch64: C; musl x86_64: D": what holds `here`, the usual, and the variants.
+    """Read the text of a row: "A | B; aarch64: C; musl x86_64: D" is usually A or B, and D on musl and x86_64.
 
-    The first variant counts of which all words hold. Raises InvalidInputError for one that names no machine.
+    Returns what is expected on this machine, what is usual, and the variants. `here` holds the words that are true of
+    this machine; of the variants whose words all are, the first one counts. Raises InvalidInputError for a variant
+    that names no machine.
     """
     first, *rest = text.split("; ")
     variants = tuple(map(_read_variant, rest))
@@ -78,7 +79,7 @@ def _read_variant(text: str) -> Variant:
     return Variant(tuple(where.split()), tuple(expects.split(" | ")))
 
 
-class _Row(msgspec.Struct):
+class _Printed(msgspec.Struct):
     name: str
     family: str
     mechanism: str
@@ -88,14 +89,14 @@ class _Row(msgspec.Struct):
     expects: str
     parameters: tuple[Parameter, ...]
 
-    def fault(self) -> Fault:
+    def row(self) -> Row:
         expects, usual, variants = read_expects(self.expects, machine_words())
         lists = (tuple(self.tiers.split()), tuple(self.needs.split()), expects)
-        return Fault(self.name, self.family, self.mechanism, self.kind, *lists, self.parameters, usual, variants)
+        return Row(self.name, self.family, self.mechanism, self.kind, *lists, self.parameters, usual, variants)
 
 
 class _Told(msgspec.Struct):
-    rows: list[_Row]
+    rows: list[_Printed]
     unmet: str
 
 
@@ -110,9 +111,9 @@ def _ask() -> _Told:
 
 
 @cache
-def catalogue() -> Mapping[str, Fault]:
+def catalogue() -> Mapping[str, Row]:
     """All faults by name, in the catalogue's order. Raises InfraError when the extension can't be loaded."""
-    return {row.name: row.fault() for row in _ask().rows}
+    return {row.name: row.row() for row in _ask().rows}
 
 
 def unmet_needs() -> frozenset[str]:
@@ -120,23 +121,22 @@ def unmet_needs() -> frozenset[str]:
     return frozenset(_ask().unmet.split())
 
 
-def find(name: str, where: str = "fault") -> Fault:
+def find(name: str, where: str = "fault") -> Row:
     """Return the fault called `name`. Raises InvalidInputError, with the nearest name, when there is none."""
     faults = catalogue()
     if name in faults:
         return faults[name]
-    near = get_close_matches(name, faults, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "; 'crash-harness faults' lists them"
-    raise InvalidInputError(f"{where}: there is no fault {name!r}{hint}")
+    hint = near(name, faults) or "; 'crash-harness faults' lists them"
+    raise InvalidInputError(f"{where}: there is no fault {shown(name)}{hint}")
 
 
-def check_parameters(fault: Fault, given: Mapping[str, int], where: str = "parameters") -> None:
+def check_parameters(fault: Row, given: Mapping[str, int], where: str = "fault.parameters") -> None:
     """Raise InvalidInputError for a parameter that the fault has not, or that is outside its range."""
     dials = {dial.name: dial for dial in fault.parameters}
     for name, value in given.items():
         if name not in dials:
-            known = ", ".join(dials) or "none"
-            raise InvalidInputError(f"{where}.{name}: {fault.name} has no such parameter (it has: {known})")
+            known = f"{', '.join(dials) or 'none'}{near(name, dials)}"
+            raise InvalidInputError(f"{where}.{name}: {fault.name} has no such parameter; it has: {known}")
         dial = dials[name]
-        if not dial.low <= value <= dial.high:
-            raise InvalidInputError(f"{where}.{name}: expected {dial.low} to {dial.high} {dial.unit}, not {value}")
+        if isinstance(value, bool) or not isinstance(value, int) or not dial.low <= value <= dial.high:
+            raise expected(f"{where}.{name}", f"{dial.low} to {dial.high} {dial.unit}", value)

@@ -17,7 +17,7 @@ from harness.scenarios.verdict import Judgement, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.gate.baseline import Baseline, Entry
     from harness.gate.live import CaseRunner, Pair, RunsBySeed
     from harness.gate.observing import Seen
@@ -74,7 +74,7 @@ def check(
         Finding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
         for title in stale
     ]
-    return [check_tables(baseline.tables, runner.judge), *sorted(findings, key=lambda one: one.id)]
+    return [check_tables(baseline.tables, runner.guarded), *sorted(findings, key=lambda one: one.id)]
 
 
 def _deviates(entry: Entry, runs: RunsBySeed, seed: int) -> tuple[str, ...]:
@@ -119,12 +119,12 @@ def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
         yield f"{'seed' if len(those) == 1 else 'seeds'} {', '.join(map(str, those))}: {reason}"
 
 
-def check_tables(recorded: Tables | None, judge: Judge) -> Finding:
+def check_tables(recorded: Tables | None, dialect: Dialect) -> Finding:
     """Ask the fixed questions again."""
     if recorded is None:
         return Finding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
     try:
-        reasons = changed_tables(recorded, ask_all(judge))
+        reasons = changed_tables(recorded, ask_all(dialect))
     except JudgeError as error:
         reasons = [f"the classifier broke: {error}"]
     return Finding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))

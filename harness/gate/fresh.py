@@ -56,18 +56,19 @@ class FreshSeeds(NamedTuple):
         """Judge what needs no statistics."""
         if wrong := trouble(entry, tally):
             return Judgement(Verdict.INFRA, tuple(wrong))
-        foreign = strangers(entry, tally)
-        return Judgement(Verdict.FAIL, tuple(foreign)) if foreign else None
+        unknown = strangers(entry, tally)
+        return Judgement(Verdict.FAIL, tuple(unknown)) if unknown else None
 
     def _fire(self, watch: Watch, pair: Pair, stage: int) -> Tally:
         scenario, case = pair
         title, start = title_of(*pair), "warm" if scenario.layout_independent else "fresh"
         seed = fresh_seed(self.base, title, stage)
-        variant = Variant(title, self.runner.dialect, seed, case, host="native", start=cast("Start", start))
+        variant = Variant(title, self.runner.dialect.name, seed, case, host="native", start=cast("Start", start))
         experiment = Experiment(title, (variant,), watch, self.runner.jobs)
         progress = Progress.begin(experiment)
         tally = progress.tallies[title]
-        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), self.runner.judge)
+        dialects = {variant.dialect: self.runner.guarded}
+        conduct(experiment, progress, None, lambda _: self.observe(tally.trials), dialects)
         if progress.ended == INTERRUPTED:
             raise Interrupted
         return tally

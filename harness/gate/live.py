@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn, Guarded, Judge
+from harness.dialects.guarded import Guarded
+from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of CaseRunner
 from harness.evidence import Exited, Signaled, Witness
 from harness.exceptions import InfraError, JudgeError
 from harness.gate.observing import Seen, see
 from harness.scenarios.campaign import as_they_end, title_of
 from harness.scenarios.live import run_case
 from harness.supervisor import Shot, Stop, supervise
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of CaseRunner
 from harness.wire.errors import UnexpectedError
 
 if TYPE_CHECKING:
@@ -43,21 +43,20 @@ class Interrupted(KeyboardInterrupt):
 
 
 class CaseRunner(msgspec.Struct, frozen=True):
-    """Lives cases, `jobs` at a time. `dialect` chooses the expectations; `foreign`, if there is one, judges instead."""
+    """Lives cases under one dialect, `jobs` at a time."""
 
     dialect: Dialect
     jobs: int = 1
-    foreign: Judge | None = None
 
     @property
-    def judge(self) -> Judge:
-        """The judge whose answers the gate checks."""
-        return Guarded(self.foreign) if self.foreign else BuiltIn(self.dialect)
+    def guarded(self) -> Dialect:
+        """The dialect whose answers the gate checks, held to its word."""
+        return Guarded(self.dialect)
 
     def live(self, unit: Unit, stop: Stop) -> tuple[Run | None, Seen]:
-        """Live one run. `Seen.trouble` says what the harness could not do; `shows` says it where the judge broke."""
+        """Live one run. `Seen.trouble` says what the harness could not do; `shows` says it where the dialect broke."""
         try:
-            run = run_case(unit.case, self.dialect, unit.seed, stop=stop, foreign=self.judge)
+            run = run_case(unit.case, self.guarded, unit.seed, stop=stop)
         except InfraError as error:
             return None, Seen("", (), 0, str(error))
         except (JudgeError, UnexpectedError) as error:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from harness.dialects.retry import Request, RunSettings, Settings
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.wire.codes import Code
 from harness.wire.errors import Kind, TaskError, internal
+from harness.wire.request import Request, RunSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,16 +113,16 @@ def _of_memory() -> Iterator[tuple[str, Evidence]]:
 
 def _recorded() -> Iterator[tuple[str, Evidence]]:
     for signal, code in product(CRASHES, ("SI_USER", "SI_QUEUE", "SI_MESGQ", "SI_TIMER", "SI_TKILL")):
-        yield f"{signal} {code}", _died(signal, fault=FaultRecord(signal, code, sender=7))
-    yield "SIGBUS BUS_ADRERR", _died("SIGBUS", fault=FaultRecord("SIGBUS", "BUS_ADRERR", 4096))
-    yield "SIGSEGV SI_KERNEL", _died("SIGSEGV", fault=FaultRecord("SIGSEGV", "SI_KERNEL", 0))
+        yield f"{signal} {code}", _died(signal, faults=(FaultRecord(signal, code, sender=7),))
+    yield "SIGBUS BUS_ADRERR", _died("SIGBUS", faults=(FaultRecord("SIGBUS", "BUS_ADRERR", 4096),))
+    yield "SIGSEGV SI_KERNEL", _died("SIGSEGV", faults=(FaultRecord("SIGSEGV", "SI_KERNEL", 0),))
     for code, address in product(("SEGV_MAPERR", "SEGV_ACCERR"), (0, PAGE_64 - 1, PAGE_64, 1 << 40)):
-        yield f"SIGSEGV {code} at {address:#x}", _died("SIGSEGV", fault=FaultRecord("SIGSEGV", code, address))
+        yield f"SIGSEGV {code} at {address:#x}", _died("SIGSEGV", faults=(FaultRecord("SIGSEGV", code, address),))
     for code, offset in product(("SEGV_MAPERR", "SEGV_ACCERR"), (-PAGE_64 - 1, -PAGE_64, 0, 2048, 2049)):
         fault = FaultRecord("SIGSEGV", code, STACK + offset, stack_pointer=STACK)
-        yield f"SIGSEGV {code} stack {offset:+}", _died("SIGSEGV", fault=fault)
+        yield f"SIGSEGV {code} stack {offset:+}", _died("SIGSEGV", faults=(fault,))
     jump = FaultRecord("SIGSEGV", "SEGV_MAPERR", STACK, program_counter=STACK, stack_pointer=STACK)
-    yield "SIGSEGV SEGV_MAPERR at the instruction", _died("SIGSEGV", fault=jump)
+    yield "SIGSEGV SEGV_MAPERR at the instruction", _died("SIGSEGV", faults=(jump,))
 
 
 def _written() -> Iterator[tuple[str, Evidence]]:
@@ -138,9 +138,9 @@ def _mixed() -> Iterator[tuple[str, Evidence]]:
     """Where several rules hold and the first must answer."""
     for signal in CRASHES:
         sent = FaultRecord(signal, "SI_USER", sender=7)
-        yield f"{signal} sent, allocation refused", _died(signal, fault=sent, memory=REFUSED)
+        yield f"{signal} sent, allocation refused", _died(signal, faults=(sent,), memory=REFUSED)
     sent = FaultRecord("SIGABRT", "SI_USER", sender=7)
-    yield "SIGABRT sent, heap limit", _died("SIGABRT", fault=sent, stderr=HEAP_TEXTS[0])
+    yield "SIGABRT sent, heap limit", _died("SIGABRT", faults=(sent,), stderr=HEAP_TEXTS[0])
     yield "SIGABRT, heap limit, allocation refused", _died("SIGABRT", stderr=HEAP_TEXTS[0], memory=REFUSED)
     yield "exited 0 too early, OOM kill", _left(0, witness=Witness.ARMED, memory=KILLED)
     for end in ("SIGKILL", 137):

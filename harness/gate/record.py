@@ -74,7 +74,7 @@ def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Ca
     entries = tuple(entry for _, entry in written.values() if entry)
     places = {one.id: one for one in (*(old.environment if old else ()), place)}
     used = tuple(places[one] for one in sorted({entry.provenance.environment for entry in entries}))
-    name, tables = runner.judge.name, ask_all(runner.judge)
+    name, tables = runner.dialect.name, ask_all(runner.guarded)
     return Recorded(Baseline(VERSION, name, wanted.scenarios, entries, used, tables), findings)
 
 
@@ -142,7 +142,7 @@ def _as_expected(case: Case, runner: CaseRunner, lives: RunsBySeed) -> Judgement
     Where the scenario gives the exact attempts of some seeds, only the runs of those seeds are judged. Otherwise every
     run is judged, and each of its attempts must be one that the scenario lists.
     """
-    expectation = case.expectation(runner.dialect)
+    expectation = case.expectation(runner.dialect.name)
     runs = {seed: run for seed, (run, _) in lives.items() if run is not None}
     told = {seed: run for seed, run in runs.items() if is_exact(case, seed)} or runs
     judged = {seed: judge(expectation, run, exact=is_exact(case, seed)) for seed, run in told.items()}
@@ -151,9 +151,9 @@ def _as_expected(case: Case, runner: CaseRunner, lives: RunsBySeed) -> Judgement
 
 
 def _entry(title: str, case: Case, runner: CaseRunner, lives: RunsBySeed, source: Provenance) -> Entry:
-    entry = entry_of(title, case, runner.judge.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
+    entry = entry_of(title, case, runner.dialect.name, {seed: seen for seed, (_, seen) in lives.items()}, source)
     if case.victim.tier == "wild":
-        return wild_entry_of(entry, case.expectation(runner.dialect))
+        return wild_entry_of(entry, case.expectation(runner.dialect.name))
     truths = {one.injected for one in entry.outcomes}
     if case.victim.tier == "dosed" and case.victim.dose not in (0, 1) and not {"forced", "safe"} <= truths:
         raise InvalidInputError(

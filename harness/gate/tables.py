@@ -1,4 +1,4 @@
-"""What a judge answers to the fixed questions: a baseline's tables, rules, steps and limits. Pure."""
+"""What a dialect answers to the fixed questions: a baseline's tables, rules, steps and limits. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.dialects.protocol import BuiltIn
-from harness.dialects.retry import Request, RunNotFoundError
 from harness.exceptions import JudgeError
 from harness.gate.questions import evidences, of_code, requests, texts
 from harness.wire.codes import Code
@@ -17,21 +15,20 @@ from harness.wire.errors import (
     Kind,
     TaskError,
     UnexpectedError,
-    enhance,
     final_status,
     internal,
-    is_looked_up,
-    is_retriable,
     sanitize,
     well_formed,
 )
 from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes
+from harness.wire.request import RunNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from harness.dialects.protocol import Judge
+    from harness.dialects.protocol import Dialect
     from harness.evidence import Evidence
+    from harness.wire.request import Request
 
 FULL_BYTES, DIGEST_BYTES = 4, 16
 
@@ -70,12 +67,12 @@ def digest(value: object, size: int = DIGEST_BYTES) -> str:
     return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=size).hexdigest()
 
 
-def ask_all(judge: Judge) -> Tables:
-    """Ask everything. Raises JudgeError when the judge throws something that is no answer."""
+def ask_all(dialect: Dialect) -> Tables:
+    """Ask everything. Raises JudgeError when the dialect throws something that is no answer."""
     rows = (
-        tuple(_code(judge, code) for code in Code),
-        tuple(_asked(name, partial(_classified_by, judge, one)) for name, one in evidences().items()),
-        tuple(_asked(name, partial(_decided_by, judge, one)) for name, one in requests().items()),
+        tuple(_code(dialect, code) for code in Code),
+        tuple(_asked(name, partial(_classified_by, dialect, one)) for name, one in evidences().items()),
+        tuple(_asked(name, partial(_decided_by, dialect, one)) for name, one in requests().items()),
         tuple(_stored()),
     )
     return Tables(digest(rows), *rows)
@@ -94,34 +91,35 @@ def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Answer:
         raise JudgeError(f"{name}: {type(error).__name__}: {error}") from error
 
 
-def _classified_by(judge: Judge, evidence: Evidence) -> tuple[str, object]:
-    found = judge.classify(evidence)
+def _classified_by(dialect: Dialect, evidence: Evidence) -> tuple[str, object]:
+    found = dialect.classify(evidence)
     code = found.error.code if found.error else "no error"
     return f"{code} by {found.rule}: {found.cause}", found
 
 
-def _decided_by(judge: Judge, request: Request) -> tuple[str, object]:
-    decision = judge.decide(request)
+def _decided_by(dialect: Dialect, request: Request) -> tuple[str, object]:
+    decision = dialect.decide(request)
     words: list[object] = [decision.outcome, decision.branch]
     if decision.settings:
         words += [decision.method, f"{decision.settings.delay} ms"]
     return " ".join(map(str, [*words, *([decision.machine] if decision.machine else [])])), decision
 
 
-def _code(judge: Judge, code: Code) -> Coded:
-    """Ask about a code. A dialect's bits are read off its table; another judge's show in what it decides."""
-    answers = {name: _asked(f"{code}, {name}", partial(_decided_by, judge, one)) for name, one in of_code(code).items()}
+def _code(dialect: Dialect, code: Code) -> Coded:
+    """Ask about a code. The bits of one of ours are read off its table; those of another show in what it decides."""
+    answers = {
+        name: _asked(f"{code}, {name}", partial(_decided_by, dialect, one)) for name, one in of_code(code).items()
+    }
     retried = {name: answer.answer.startswith("retry") for name, answer in answers.items()}
     bits, error, enhanced = (retried["retriable"], retried["looked_up"]), internal(code), None
-    if isinstance(judge, BuiltIn):
-        bits = is_retriable(error, judge.dialect), is_looked_up(error, judge.dialect)
-        enhanced = enhance(error, judge.dialect)
+    if row := dialect.row(code):
+        bits, enhanced = (row.retriable, row.lookup), dialect.enhance(error)
     moved, full = "oom-moved" in answers["moved"].answer, digest((answers, enhanced), FULL_BYTES)
     return Coded(code, *bits, moved, final_status(error), full)
 
 
 def _stored() -> Iterable[Answer]:
-    """What is not the judge's: how texts are cut for storage, statuses, and what a machine is."""
+    """What is not the dialect's: how texts are cut for storage, statuses, and what a machine is."""
     for name, error in texts().items():
         yield _asked(name, partial(_cut, error))
     for code in Code:

@@ -28,7 +28,11 @@ VICTIM = re.compile(rb"^[ \t]*(victim[ \t]*=|\[[ \t]*case[ \t]*\.[ \t]*victim[ \
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that `crash-harness run` has, under names of their own."""
     group = parser.getgroup("crash-harness")
-    group.addoption("--crash-dialect", help="dialect that scenario files are judged under; the newest of upstream's")
+    group.addoption(
+        "--crash-dialect",
+        help="dialect of scenario files: its name, or a judge of yours as module:function or cmd:PROGRAM;"
+        " the newest upstream's if not given",
+    )
     group.addoption("--crash-seed", type=int, help="replaces the seeds of scenario files")
     parser.addini("crash_scenarios", "folders whose *.toml files are scenarios", type="args", default=[])
 

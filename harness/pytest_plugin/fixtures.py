@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.faults.catalogue import check_parameters, find
 from harness.pytest_plugin.items import dialect_of
 from harness.scenarios.campaign import Campaign, Result
 from harness.scenarios.select import select
 from harness.supervisor import Limits, Shot, supervise
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,13 +46,12 @@ def scenario_runner(config: pytest.Config) -> Callable[..., Result]:
     """Return what runs one case under the dialect that the command line of pytest names."""
     default = dialect_of(config)
 
-    def run(
-        name: Path | str, case: str | None = None, *, dialect: Dialect | str = default, seed: int | None = None
-    ) -> Result:
+    def run(name: Path | str, case: str | None = None, *, dialect: str = default, seed: int | None = None) -> Result:
         (scenario,) = select([str(name)], case)
         if len(scenario.case) > 1:
             known = ", ".join(one.name for one in scenario.case)
             raise InvalidInputError(f"{name}: which case? there are {known}")
-        return Campaign(Dialect(dialect), seed).live(scenario, scenario.case[0])
+        with opened(dialect) as chosen:
+            return Campaign(chosen, seed).live(scenario, scenario.case[0])
 
     return run

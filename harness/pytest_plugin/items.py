@@ -7,25 +7,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from harness.dialects import DEFAULT, parted
+from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
 from harness.report.words import trail
 from harness.scenarios.campaign import Campaign, Result
 from harness.scenarios.schema import Case, Scenario, load
 from harness.scenarios.verdict import Verdict
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-def dialect_of(config: pytest.Config) -> Dialect:
-    """Return the dialect in force. Raises pytest.UsageError for one that there is not."""
-    name = config.getoption("--crash-dialect") or Dialect.UPSTREAM_4_5.value
+def dialect_of(config: pytest.Config) -> str:
+    """Return the name of the dialect in force. Raises pytest.UsageError for one that there is not."""
+    name = config.getoption("--crash-dialect") or DEFAULT
     try:
-        return Dialect(name)
-    except ValueError as error:
-        raise pytest.UsageError(f"--crash-dialect: {name!r} is not one of {', '.join(Dialect)}") from error
+        parted(name)
+    except InvalidInputError as error:
+        raise pytest.UsageError(f"--crash-{error}") from error
+    return str(name)
 
 
 class ScenarioFile(pytest.File):
@@ -58,8 +60,8 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Live the case; anything but PASS and SKIP is a failure."""
-        campaign = Campaign(dialect_of(self.config), self.config.getoption("--crash-seed"))
-        result = campaign.live(self.scenario, self.case)
+        with opened(dialect_of(self.config)) as dialect:
+            result = Campaign(dialect, self.config.getoption("--crash-seed")).live(self.scenario, self.case)
         if result.judgement.verdict is Verdict.SKIP:
             pytest.skip("; ".join(result.judgement.reasons))
         if result.judgement.verdict is not Verdict.PASS:

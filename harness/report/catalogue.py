@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.faults.catalogue import Fault
+    from harness.faults.catalogue import Row
 
 HEAD = """\
 # The faults
@@ -21,24 +21,24 @@ C library makes of it stands behind a semicolon.
 """
 
 
-def page(faults: Iterable[Fault]) -> str:
+def page(faults: Iterable[Row]) -> str:
     """Return the whole page."""
     families = groupby(faults, key=lambda fault: fault.family)
     return HEAD + "".join(_family(name, list(rows)) for name, rows in families)
 
 
-def _family(name: str, rows: list[Fault]) -> str:
+def _family(name: str, rows: list[Row]) -> str:
     lines = ["", f"## {name}", "", "| fault | what it does | kind | tiers | needs | expected evidence | parameters |"]
     lines += ["|---|---|---|---|---|---|---|", *map(_row, rows), ""]
     return "\n".join(lines)
 
 
-def _expected(fault: Fault) -> str:
+def _expected(fault: Row) -> str:
     elsewhere = [f"{' '.join(one.where)}: {' or '.join(one.expects)}" for one in fault.variants]
     return "; ".join([" or ".join(fault.usual), *elsewhere])
 
 
-def _row(fault: Fault) -> str:
+def _row(fault: Row) -> str:
     dials = "; ".join(f"{one.name} {one.low} to {one.high} {one.unit}, {one.initial}" for one in fault.parameters)
     cells = (
         f"`{fault.name}`",

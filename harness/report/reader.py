@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.dialects import BUILT_IN
 from harness.experiments.conduct import Progress, codes_of
 from harness.experiments.findings import Difference, Finding, differ, find
 from harness.experiments.variant import Experiment
 from harness.scenarios.campaign import Result, decided
-from harness.wire.codes import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Confusion(msgspec.Struct):
         yield from sorted(told, key=lambda row: (not row[2], row[0]))
 
     def _of(self, truth: str) -> dict[str, dict[str, int]]:
-        cells: dict[str, dict[str, int]] = {str(dialect): {} for dialect in Dialect}
+        cells: dict[str, dict[str, int]] = {name: {} for name in BUILT_IN}
         for (one, dialect, code), times in sorted(self.counts.items()):
             if one == truth:
                 cells.setdefault(dialect, {})[code] = times
@@ -135,7 +135,7 @@ def _truth(truths: dict[str, str], trial: Trial) -> str:
 
 def _codes(trial: Trial) -> dict[str, str | None]:
     """All dialects': those that are not named agree with the trial's own."""
-    return {str(dialect): trial.code for dialect in Dialect} | trial.elsewhere
+    return dict.fromkeys(BUILT_IN, trial.code) | trial.elsewhere
 
 
 def _told(history: History, experiment: Experiment, progress: Progress, curves: tuple[Curve, ...]) -> Told:

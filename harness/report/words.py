@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from harness.engine.loop import Attempt, Run
-    from harness.evidence import Evidence
+    from harness.evidence import Evidence, FaultRecord
     from harness.scenarios.campaign import Result
 
 
@@ -63,8 +63,7 @@ def evidence_line(evidence: Evidence) -> str:
     """One line: how it ended, what the record and the counters say."""
     parts = [spelling(evidence)]
     if evidence.fault:
-        address = evidence.fault.address
-        parts.append(f"{evidence.fault.code}{'' if address is None else f' at {address:#x}'}")
+        parts.append(fault_words(evidence.fault))
     if evidence.ended_by != "self":
         parts.append(f"after {evidence.ended_by}")
     if evidence.memory.oom_kills:
@@ -72,6 +71,13 @@ def evidence_line(evidence: Evidence) -> str:
     if evidence.memory.allocation_failures:
         parts.append(f"allocation failures {evidence.memory.allocation_failures}")
     return ", ".join(parts)
+
+
+def fault_words(fault: FaultRecord) -> str:
+    """Write "SEGV_MAPERR at 0x0 in libboom.so+0x116e"; without a code, the signal stands for it."""
+    where = "" if fault.address is None else f" at {fault.address:#x}"
+    place = "" if fault.module is None or fault.is_sent else f" in {fault.module}+{fault.offset or 0:#x}"
+    return f"{fault.code or fault.signal}{where}{place}"
 
 
 def attempt_line(attempt: Attempt) -> str:
@@ -87,7 +93,7 @@ def attempt_line(attempt: Attempt) -> str:
 def replay_command(result: Result) -> str:
     """Return the command that lives this case again."""
     words = ["crash-harness", "run", result.scenario.path, "--case", result.case.name]
-    return shlex.join([*words, "--dialect", result.dialect.value, "--seed", str(result.seed)])
+    return shlex.join([*words, "--dialect", result.dialect, "--seed", str(result.seed)])
 
 
 def trail(result: Result) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.engine.loop import Run  # noqa: TC001 -- as above
 from harness.exceptions import InfraError, JudgeError
 from harness.machine import why_not
@@ -16,12 +17,10 @@ from harness.scenarios.live import run_case, seed_of
 from harness.scenarios.schema import Case, Scenario  # noqa: TC001 -- as above
 from harness.scenarios.verdict import Judgement, Verdict, judge
 from harness.supervisor import Stop
-from harness.wire.codes import Dialect  # noqa: TC001 -- msgspec reads the annotations of Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-    from harness.dialects.protocol import Judge
     from harness.journal import History
 
 T = TypeVar("T")
@@ -29,11 +28,14 @@ LOOK_UP_S = 0.5
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One case as it was lived and judged. `run` is None when it was skipped or could not be run."""
+    """One case as it was lived and judged, under the dialect of this name.
+
+    `run` is None when it was skipped or could not be run.
+    """
 
     scenario: Scenario
     case: Case
-    dialect: Dialect
+    dialect: str
     seed: int
     run: Run | None
     judgement: Judgement
@@ -50,23 +52,19 @@ def title_of(scenario: Scenario, case: Case) -> str:
 
 
 def is_exact(case: Case, seed: int) -> bool:
-    """Whether the attempts listed are the ones that must come: not for wild tiers, nor under a foreign seed."""
+    """Whether the attempts listed are those that must come: not for wild tiers, nor for a seed that is not its own."""
     if case.victim.tier == "wild":
         return False
     return case.victim.tier != "dosed" or seed == case.victim.seed
 
 
 class Campaign(msgspec.Struct, frozen=True):
-    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`.
-
-    `foreign` is asked in the dialect's place; what is expected is still the dialect's.
-    """
+    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`."""
 
     dialect: Dialect
     seed: int | None = None
     stop: Stop | None = None
     history: History | None = None
-    foreign: Judge | None = None
 
     def live(self, scenario: Scenario, case: Case) -> Result:
         """Run and judge one case. Never raises for what the harness could not do: that is a verdict, INFRA."""
@@ -77,23 +75,22 @@ class Campaign(msgspec.Struct, frozen=True):
         else:
             try:
                 run = self._run(case, seed, title_of(scenario, case))
-                judgement = judge(case.expectation(self.dialect), run, exact=is_exact(case, seed))
+                judgement = judge(case.expectation(self.dialect.name), run, exact=is_exact(case, seed))
             except InfraError as error:
                 judgement = Judgement(Verdict.INFRA, (str(error),))
             except JudgeError as error:
                 judgement = Judgement(Verdict.FAIL, (str(error),))
-        return self._decide(Result(scenario, case, self.dialect, seed, run, judgement))
+        return self._decide(Result(scenario, case, self.dialect.name, seed, run, judgement))
 
     def _run(self, case: Case, seed: int, title: str) -> Run:
         book = self.history
         if book is None:
-            return run_case(case, self.dialect, seed, stop=self.stop, foreign=self.foreign)
+            return run_case(case, self.dialect, seed, stop=self.stop)
         return run_case(
             case,
             self.dialect,
             seed,
             stop=self.stop,
-            foreign=self.foreign,
             observe=lambda attempt: book.write("finished", title, attempt.number, attempt),
             journal=partial(book.attempt, title),
         )

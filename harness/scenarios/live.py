@@ -1,22 +1,26 @@
-"""One seeded run of a scenario's case: draws the doses, places the hosts, scales the limits, asks the engine."""
+"""One seeded run of a scenario's case: draws the doses, places the hosts, and leaves the rest to the one runner."""
 
 from __future__ import annotations
 
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from harness.api import live
 from harness.engine.draw import draw
-from harness.engine.loop import Attempt, Engine, Life, Policy, Run
-from harness.supervisor import Limits, Shot, Stop, supervise
+from harness.engine.executor import Bounds
+from harness.engine.loop import Life
+from harness.scenarios.schema import Case  # noqa: TC001 -- msgspec reads the annotations of OfCase
+from harness.supervisor import Limits, Shot, supervise
 from harness.wire.policy import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.dialects.protocol import Judge
-    from harness.scenarios.schema import Case
-    from harness.supervisor import Journal
-    from harness.wire.codes import Dialect
+    from harness.dialects.protocol import Dialect
+    from harness.engine.loop import Attempt, Run
+    from harness.supervisor import Journal, Stop
 
 
 def host_of(case: Case, number: int) -> str | None:
@@ -33,12 +37,12 @@ def mode_of(case: Case, number: int, seed: int) -> str:
     return case.victim.tier
 
 
-def limits_of(case: Case, machine: str) -> Limits:
-    """Limits of an attempt on `machine`: its preset's memory, scaled."""
+def limits_of(case: Case) -> Limits:
+    """Limits of a case on the machine that its policy begins on: the preset's memory, scaled."""
     spec = case.limits
     if spec.memory_scale is None:
         return Limits(memory_by=spec.memory_by, processes=spec.processes)
-    memory = memory_bytes(machine, spec.memory_scale)
+    memory = memory_bytes(case.policy.machine, spec.memory_scale)
     data = round(memory * spec.data_fraction) if spec.data_fraction else None
     return Limits(memory, spec.memory_by, data, spec.processes)
 
@@ -46,6 +50,19 @@ def limits_of(case: Case, machine: str) -> Limits:
 def seed_of(case: Case, override: int | None) -> int:
     """Return the seed in force: the command line's, else the case's own."""
     return override if override is not None else case.victim.seed or 0
+
+
+class OfCase(msgspec.Struct, frozen=True):
+    """The executor of a case: its fault, fired as the seed and the hosts say of each attempt."""
+
+    case: Case
+    seed: int
+
+    def live(self, number: int, bounds: Bounds) -> Life:
+        """Fire once."""
+        victim, mode = self.case.victim, mode_of(self.case, number, self.seed)
+        evidence = bounds.live(Shot(victim.fault, mode, victim.values()))
+        return Life(evidence, host_of(self.case, number), mode)
 
 
 def run_case(
@@ -56,24 +73,12 @@ def run_case(
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
     journal: Callable[[int], Journal] | None = None,
-    foreign: Judge | None = None,
 ) -> Run:
     """Live the case once. Raises InfraError when the harness could not do its part.
 
     `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
-    `foreign` is asked in the dialect's place, if there is one.
     """
-    chosen = seed_of(case, seed)
-    parameters = case.victim.values()
-    decisions = count(1)
-
-    def execute(number: int, machine: str) -> Life:
-        mode = mode_of(case, number, chosen)
-        shot = Shot(case.victim.fault, mode, parameters)
-        told = journal(number) if journal else None
-        evidence = supervise(shot, limits_of(case, machine), case.limits.timeout_s, stop=stop, journal=told)
-        return Life(evidence, host_of(case, number), mode)
-
-    policy = Policy(case.policy.max_attempts, case.policy.retry, case.policy.machine)
-    engine = Engine(policy, dialect, lambda: draw(chosen, next(decisions), "delay"), foreign=foreign)
-    return engine.run(execute, observe)
+    chosen, policy = seed_of(case, seed), case.policy.checked()
+    bounds = Bounds(limits_of(case), case.limits.timeout_s, policy.machine, partial(supervise, stop=stop))
+    executor = OfCase(case, chosen)
+    return live(executor, policy, bounds, dialect, chosen, observe=observe, journal=journal)

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.evidence import signature
 from harness.exceptions import InfraError
-from harness.faults.catalogue import Fault, catalogue
+from harness.faults.catalogue import Row, catalogue
 from harness.machine import why_not
 from harness.scenarios.verdict import Judgement, Verdict
 from harness.supervisor import Limits, Shot, Stop, supervise
@@ -36,27 +36,27 @@ class Answer(msgspec.Struct, frozen=True):
     judgement: Judgement
 
 
-def limits_for(fault: Fault) -> Limits:
+def limits_for(fault: Row) -> Limits:
     """Memory faults get a limit, others none."""
     if "memory_cgroup" in fault.needs:
         return KILLED
     return LIMITED if "memory_limit" in fault.needs else Limits()
 
 
-def expected_of(fault: Fault, mode: str) -> tuple[str, ...]:
+def expected_of(fault: Row, mode: str) -> tuple[str, ...]:
     """What a shot may look like: the row's own words where the defect takes effect, "done" where it does not."""
     if mode == "forced":
         return fault.expects
     return ("done",) if mode == "safe" else ("done", *fault.expects)
 
 
-def fire(fault: Fault, mode: str, stop: Stop | None = None) -> str:
+def fire(fault: Row, mode: str, stop: Stop | None = None) -> str:
     """Fire once; the signature of what was seen. Raises InfraError."""
     deadline_s = HANG_S if fault.kind == "hang" else DEADLINE_S
     return signature(supervise(Shot(fault.name, mode), limits_for(fault), deadline_s, stop=stop))
 
 
-def call(fault: Fault, tier: str, stop: Stop | None = None) -> Answer:
+def call(fault: Row, tier: str, stop: Stop | None = None) -> Answer:
     """Call one row in one tier. Never raises for what the harness could not do: that is a verdict."""
     reason, observed = why_not(fault.needs), list[str]()
     judgement = Judgement(Verdict.SKIP, (reason,)) if reason else None
@@ -72,7 +72,7 @@ def call(fault: Fault, tier: str, stop: Stop | None = None) -> Answer:
     return Answer(fault.name, fault.family, tier, expected, tuple(observed), judgement or Judgement(Verdict.PASS))
 
 
-def call_all(jobs: int, on_answer: Callable[[Answer], object], faults: Sequence[Fault] | None = None) -> bool:
+def call_all(jobs: int, on_answer: Callable[[Answer], object], faults: Sequence[Row] | None = None) -> bool:
     """Call every row in every tier; `on_answer` gets each in this thread. False when Ctrl-C ended it."""
     rows = [(fault, tier) for fault in faults or catalogue().values() for tier in fault.tiers]
     with Stop() as stop, ThreadPoolExecutor(jobs) as pool:

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 from pathlib import Path
 from signal import Signals
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from harness.dialects.retry import Branch  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.dialects import BUILT_IN, lineage
+from harness.dialects import find as find_dialect
+from harness.engine.policy import Policy
 from harness.exceptions import InvalidInputError, near, unknown
 from harness.faults.catalogue import check_parameters, find
 from harness.reading import read_toml
-from harness.supervisor.limits import UNBOUNDED, MemoryBy, parse_bytes
-from harness.wire.codes import Code, Dialect, Status
-from harness.wire.policy import PRESETS, parse_policy, refuse_unknown
+from harness.supervisor.limits import UNBOUNDED, MemoryBy, check_timeout, parse_bytes
+from harness.wire.codes import Code, Status
+from harness.wire.policy import DEFAULT_PRESET, PRESETS
+from harness.wire.request import Branch  # noqa: TC001 -- msgspec reads the annotations of records
 
 ENDS = r"^(SIG[A-Z0-9+-]+|exited [0-9]{1,3}|did not fire|silent)$"
 STATUSES = rf"^(COMPLETED_SUCCESSFULLY|DID_NOT_FIRE|{'|'.join(Status)})$"
-LONGEST_S: Final = 1e9  # as supervise() has it
 LARGEST_SCALE: Final = 1e6
-MOST_ATTEMPTS: Final = 2**53  # what JSON readers in other languages hold exactly
 Tier = Literal["forced", "dosed", "wild"]
 Name = Annotated[
     str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="small letters and digits, with hyphens between words")
@@ -56,7 +57,7 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     `processes` bounds processes and threads.
     """
 
-    timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_S)] = 20.0
+    timeout_s: float = 20.0
     memory_scale: Annotated[float, Meta(gt=0, le=LARGEST_SCALE)] | None = None
     memory_by: MemoryBy = "auto"
     data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -64,11 +65,15 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the user asked for: upstream's run.maxAttempts, the task's locked retry config, and the machine."""
+    """What the user asked for, word for word: an absent `retry` is no locked config, and nothing is filled in."""
 
-    max_attempts: Annotated[int, Meta(ge=0, le=MOST_ATTEMPTS)] | None = None
-    retry: dict[str, object] | None = None
-    machine: str = "small-1x"
+    max_attempts: int | None = None
+    retry: dict[str, Any] | None = None
+    machine: str = DEFAULT_PRESET
+
+    def checked(self) -> Policy:
+        """Return it as the API has it. Raises InvalidInputError."""
+        return Policy(self.max_attempts, self.retry, self.machine)
 
 
 class HostsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -90,9 +95,12 @@ class ExpectedAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What must be seen under `dialects`. A wild case says what an attempt may look like, not how many."""
+    """What must be seen under `dialects`, and under those that go back to them and are named nowhere.
 
-    dialects: tuple[Dialect, ...]
+    A wild case says what an attempt may look like, not how many.
+    """
+
+    dialects: tuple[str, ...]
     attempts: Annotated[tuple[ExpectedAttempt, ...], Meta(min_length=1)]
     status: Annotated[str, Meta(pattern=STATUSES)] | None = None
 
@@ -107,15 +115,16 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     policy: PolicySpec = PolicySpec()
     hosts: HostsSpec | None = None
 
-    def expectation(self, dialect: Dialect) -> Expectation:
-        """Return the one that covers `dialect`: loading made sure of it. The first engine may be left out.
+    def expectation(self, dialect: str) -> Expectation:
+        """Return the one that names the dialect of this name, or else its parent, or the parent's.
 
-        Raises InvalidInputError where it is.
+        Raises InvalidInputError where there is none: loading lets that pass only for dialects that may be left out.
         """
-        found = next((one for one in self.expect if dialect in one.dialects), None)
-        if found is None:
-            raise InvalidInputError(f"{self.name}: nothing is expected under {dialect}")
-        return found
+        for name in lineage(dialect):
+            for one in self.expect:
+                if name in one.dialects:
+                    return one
+        raise InvalidInputError(f"{self.name}: nothing is expected under {dialect}")
 
     def needs(self) -> tuple[str, ...]:
         """Capabilities without which the case is skipped."""
@@ -159,7 +168,7 @@ def _check(scenario: Scenario) -> None:
         if names.count(case.name) > 1:
             raise InvalidInputError(f"{where}.name: {case.name!r} is used twice")
         check_victim(case, where)
-        _check_policy(case, where)
+        _check_limits_and_policy(case, where)
         _check_expectations(case, where)
 
 
@@ -180,22 +189,26 @@ def check_victim(case: Case, where: str) -> None:
         raise InvalidInputError(f"{where}.limits.memory_scale: expected, since {fault.name} runs under a limit only")
 
 
-def _check_policy(case: Case, where: str) -> None:
-    if case.policy.machine not in PRESETS:
-        raise unknown(f"{where}.policy.machine", case.policy.machine, PRESETS)
+def _check_limits_and_policy(case: Case, where: str) -> None:
+    """In the words that the API has for them, since the types check themselves."""
+    check_timeout(case.limits.timeout_s, f"{where}.limits.timeout_s")
     try:
-        parse_policy(case.policy.retry)
-        refuse_unknown(case.policy.retry)
-    except ValueError as error:
-        raise InvalidInputError(f"{where}.policy.retry: {error}") from error
+        case.policy.checked()
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}.{error}") from error
 
 
 def _check_expectations(case: Case, where: str) -> None:
-    covered = [dialect for one in case.expect for dialect in one.dialects]
-    for dialect in Dialect:
-        times = covered.count(dialect)
-        if times > 1 or (times == 0 and dialect is not Dialect.UPSTREAM_V1):
-            raise InvalidInputError(f"{where}.expect: {dialect} must be covered once, not {times} times")
+    named = [
+        find_dialect(name, f"{where}.expect[{index}].dialects").name
+        for index, one in enumerate(case.expect)
+        for name in one.dialects
+    ]
+    for dialect in BUILT_IN.values():
+        times = named.count(dialect.name)
+        is_covered = dialect.may_be_left_out or any(name in named for name in lineage(dialect.name))
+        if times > 1 or not is_covered:
+            raise InvalidInputError(f"{where}.expect: {dialect.name} must be covered once, not {times} times")
     hosts = case.hosts.names if case.hosts else ()
     for index, one in enumerate(case.expect):
         for row, attempt in enumerate(one.attempts):
@@ -212,6 +225,8 @@ def _check_attempt(attempt: ExpectedAttempt, hosts: tuple[str, ...], where: str)
     if attempt.machine is not None and attempt.machine not in PRESETS:
         raise unknown(f"{where}.machine", attempt.machine, PRESETS)
     if attempt.host is not None and attempt.host not in hosts:
+        if not hosts:
+            raise InvalidInputError(f"{where}.host: {attempt.host!r} is none of the case's hosts: it has no [hosts]")
         raise unknown(f"{where}.host", attempt.host, hosts)
 
 

@@ -6,19 +6,22 @@ import os
 import signal
 import struct
 import zlib
+from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 
-from harness.evidence import FaultRecord, Witness
+from harness.evidence import MOST_FAULTS, FaultRecord, Source, Witness
 from harness.exceptions import InfraError
 
 BOX_BYTES = 4096
 MAGIC = 0x58424843
-HEADER = struct.Struct("<IIIiII")  # magic, memory_limited, witness, refusal, allocation_failures, claim
-CRASH = struct.Struct("<iiQQQiiii")  # signal, code, address, pc, sp, thread, process, sender, reserved
-SEAL = struct.Struct("<II")  # checksum, commit
-ARMS = struct.Struct("<II")  # armed, counts_allocations
-USED_BYTES = HEADER.size + CRASH.size + SEAL.size + ARMS.size
+LINKS, REASON_BYTES, MODULE_BYTES = MOST_FAULTS, 64, 48
+HEADER = struct.Struct(f"<IIIiIIII{REASON_BYTES}s")
+CRASH = struct.Struct(f"<iiQQQQiiII{MODULE_BYTES}s")
+SEAL = struct.Struct("<II")  # checksum, fate
+USED_BYTES = HEADER.size + LINKS * (CRASH.size + SEAL.size)
+OPEN, RETURNED, LEFT = 2, 3, 4  # of `enum fate`: a link that is whole
 
 WITNESSES = list(Witness)  # in the order of `enum outcome`
 REFUSALS = {
@@ -49,18 +52,19 @@ _CODES = {(number.value, code): name for number, names in _BY_SIGNAL.items() for
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What the page says. `refusal` is empty unless the witness is REFUSED; `fault` needs a whole record.
+    """What the page says. `refusal` is empty unless the witness is REFUSED; `faults` are the whole records, in order.
 
-    `armed`: the handlers were in place in the last program that the victim executed.
-    `counts_allocations`: its refused allocations were counted, by the preloaded library.
+    `armed`: the handlers were in place in the last program that the victim executed; `reason` is why not.
+    `counts_allocations`: its refused allocations were counted.
     """
 
     witness: Witness | None
     refusal: str
     allocation_failures: int
-    fault: FaultRecord | None
+    faults: tuple[FaultRecord, ...]
     armed: bool
     counts_allocations: bool
+    reason: str
 
 
 def create(*, memory_limited: bool) -> int:
@@ -70,7 +74,7 @@ def create(*, memory_limited: bool) -> int:
     except OSError as error:
         raise InfraError(f"the shared page can't be made: {error.strerror}") from error
     os.ftruncate(fd, BOX_BYTES)
-    os.pwrite(fd, HEADER.pack(MAGIC, memory_limited, 0, 0, 0, 0), 0)
+    os.pwrite(fd, HEADER.pack(MAGIC, memory_limited, 0, 0, 0, 0, 0, 0, b""), 0)
     return fd
 
 
@@ -84,38 +88,74 @@ def code_name(number: int, code: int) -> str:
     return _ANY_SIGNAL.get(code) or _CODES.get((number, code)) or f"CODE_{code}"
 
 
-def decode_crash(record: bytes) -> FaultRecord | None:
-    """Decode a whole crash record; None if its numbers are out of range."""
-    number, code, address, counter, stack, thread, _, sender, _ = CRASH.unpack(record)
-    if not 0 < number < signal.NSIG or thread < 0 or sender < 0:
+class _Crash(NamedTuple):
+    """`struct crash`, in its order."""
+
+    signal: int
+    code: int
+    address: int
+    program_counter: int
+    stack_pointer: int
+    offset: int
+    thread: int
+    sender: int
+    order: int
+    on_alternate: int
+    module: bytes
+
+
+def _record(crash: _Crash, fate: int, source: Source) -> FaultRecord | None:
+    """None if the numbers are out of range."""
+    if not 0 < crash.signal < signal.NSIG or crash.thread < 0 or crash.sender < 0:
         return None
-    sent = code <= 0
+    sent, module = crash.code <= 0, _text(crash.module)
     return FaultRecord(
-        signal=signal_name(number),
-        code=code_name(number, code),
-        address=None if sent else address,
-        thread=thread,
-        sender=sender if sent else None,
-        program_counter=counter,
-        stack_pointer=stack,
+        signal=signal_name(crash.signal),
+        code=code_name(crash.signal, crash.code),
+        address=None if sent else crash.address,
+        thread=crash.thread or None,
+        sender=crash.sender if sent else None,
+        program_counter=crash.program_counter,
+        stack_pointer=crash.stack_pointer,
+        module=module or None,
+        offset=crash.offset if module else None,
+        returned=fate == RETURNED,
+        left=fate == LEFT,
+        source=source,
     )
 
 
-def decode(page: bytes) -> Contents:
-    """Never raises, whatever the bytes are."""
+def decode_crash(data: bytes) -> FaultRecord | None:
+    """Decode one `struct crash` that is known to be whole; None if its numbers are out of range."""
+    return _record(_Crash(*CRASH.unpack(data)), OPEN, "library")
+
+
+def _text(padded: bytes) -> str:
+    return padded.partition(b"\0")[0].decode(errors="replace")
+
+
+def _chain(page: bytes, source: Source) -> tuple[FaultRecord, ...]:
+    found = []
+    for at in range(HEADER.size, USED_BYTES, CRASH.size + SEAL.size):
+        checksum, fate = SEAL.unpack_from(page, at + CRASH.size)
+        if fate in (OPEN, RETURNED, LEFT) and checksum == zlib.adler32(page[at : at + CRASH.size]):
+            crash = _Crash(*CRASH.unpack_from(page, at))
+            found.append((crash.order, _record(crash, fate, source)))
+    return tuple(record for _, record in sorted(found, key=itemgetter(0)) if record)
+
+
+def decode(page: bytes, source: Source = "library") -> Contents:
+    """Read a page that `source` has written to. Never raises, whatever the bytes are."""
     page = page[:USED_BYTES].ljust(USED_BYTES, b"\0")
-    _, _, witness, refusal, failures, _ = HEADER.unpack_from(page)
-    record = page[HEADER.size : HEADER.size + CRASH.size]
-    checksum, commit = SEAL.unpack_from(page, HEADER.size + CRASH.size)
-    armed, counts_allocations = ARMS.unpack_from(page, HEADER.size + CRASH.size + SEAL.size)
-    whole = commit == MAGIC and checksum == zlib.crc32(record)
+    _, _, witness, refusal, failures, armed, counts_allocations, _, reason = HEADER.unpack_from(page)
     return Contents(
         witness=WITNESSES[witness] if witness < len(WITNESSES) else None,
         refusal=REFUSALS.get(refusal, f"refusal {refusal}"),
         allocation_failures=failures,
-        fault=decode_crash(record) if whole else None,
+        faults=_chain(page, source),
         armed=armed == 1,
         counts_allocations=counts_allocations == 1,
+        reason=_text(reason),
     )
 
 

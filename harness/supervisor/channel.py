@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.child import function
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InfraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
 
 class Thrown(msgspec.Struct, frozen=True):
@@ -25,11 +25,12 @@ class Thrown(msgspec.Struct, frozen=True):
     stack: str
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came back: a value, or what was raised."""
+class Returned(msgspec.Struct, frozen=True):
+    """What came back: a value, what was raised, or what the caller did wrong."""
 
     value: Any = None
     thrown: Thrown | None = None
+    mistake: str | None = None
 
 
 def command() -> tuple[str, ...]:
@@ -38,17 +39,9 @@ def command() -> tuple[str, ...]:
 
 
 @contextmanager
-def open_channel(module: str, name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Iterator[int]:
-    """Yield the descriptor that asks for one call. Raises InvalidInputError for arguments that JSON can't hold."""
-    asked = {"path": sys.path, "module": module, "name": name, "args": list(args), "kwargs": dict(kwargs)}
-    try:
-        request = function.pack(msgspec.json.encode(asked))
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise InvalidInputError(f"arguments of {module}:{name}: {error}") from error
-    if len(request) > function.CHANNEL_BYTES:
-        raise InvalidInputError(
-            f"arguments of {module}:{name}: {len(request)} bytes, of which {function.CHANNEL_BYTES} fit"
-        )
+def open_channel(question: bytes) -> Iterator[int]:
+    """Yield the descriptor that asks for one call, to be read by harness.child.function. Its size is fixed."""
+    request = function.pack(question)
     try:
         fd = os.memfd_create("crash-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError as error:
@@ -62,7 +55,7 @@ def open_channel(module: str, name: str, args: Sequence[object], kwargs: Mapping
         os.close(fd)
 
 
-def answer(fd: int) -> Answer | None:
+def answer(fd: int) -> Returned | None:
     """Read what came back; None where it is no whole answer. Never raises for what a victim wrote there."""
     payload = function.unpack(os.pread(fd, function.CHANNEL_BYTES, 0))
     try:
@@ -72,12 +65,14 @@ def answer(fd: int) -> Answer | None:
 
 
 class _Answered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The wire's shape: what was asked does not look like it."""
+    """The wire's shape: one of these members. What was asked does not look like it."""
 
     value: Any = msgspec.UNSET
     thrown: Thrown | msgspec.UnsetType = msgspec.UNSET
+    mistake: str | msgspec.UnsetType = msgspec.UNSET
 
-    def checked(self) -> Answer | None:
-        if self.thrown is not msgspec.UNSET:
-            return Answer(thrown=self.thrown)
-        return None if self.value is msgspec.UNSET else Answer(self.value)
+    def checked(self) -> Returned | None:
+        there = {
+            name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not msgspec.UNSET
+        }
+        return Returned(**there) if len(there) == 1 else None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from harness.exceptions import InfraError, InvalidInputError, shown
+from harness.exceptions import InfraError, InvalidInputError, expected, shown, unknown
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
 
 UNBOUNDED = 2**63
+LONGEST_S = 10**9
 MemoryBy = Literal["auto", "rlimit", "cgroup"]
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -19,11 +20,17 @@ LONGEST_SIZE = 40  # a size below 2**63 has 19 digits
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits of one attempt.
+    """What each attempt may use. What is left out is not bounded.
 
-    `memory_bytes` is enforced by a memory cgroup (the kernel kills) or by RLIMIT_DATA (malloc is refused);
-    `auto` takes the cgroup where there is one. `data_bytes` is an RLIMIT_DATA of its own: set just below
-    `memory_bytes` it makes the refusal come before the kill. `processes` bounds processes and threads.
+    `memory_bytes` is enforced by a memory cgroup (the kernel kills) or by RLIMIT_DATA (malloc is refused), as
+    `memory_by` says: "cgroup", "rlimit", or "auto", which takes the cgroup where there is one. `data_bytes` is an
+    RLIMIT_DATA of its own: set just below `memory_bytes` it makes the refusal come before the kill. Both are meant
+    for the machine on which a run begins; a larger one has more, in proportion. `processes` bounds processes and
+    threads.
+
+        harness.run(["./job"], limits=harness.Limits(512 << 20, "rlimit", processes=100))
+
+    Raises InvalidInputError that names the member and what was expected.
     """
 
     memory_bytes: int | None = None
@@ -32,10 +39,30 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sizes that are none. Raises InvalidInputError."""
-        for name, size in (("memory", self.memory_bytes), ("data", self.data_bytes), ("processes", self.processes)):
-            if size is not None and not 0 < size < UNBOUNDED:
-                raise InvalidInputError(f"{name}: expected a number above 0 and below 2**63, not {size}")
+        """Refuse what bounds nothing."""
+        for name, unit in (("memory_bytes", "bytes"), ("data_bytes", "bytes"), ("processes", "processes")):
+            value = getattr(self, name)
+            if value is not None and (not _is_whole(value) or not 0 < value < UNBOUNDED):
+                raise expected(f"limits.{name}", f"a whole number of {unit} above 0 and below 2**63", value)
+        if self.memory_by not in get_args(MemoryBy):
+            raise unknown("limits.memory_by", self.memory_by, get_args(MemoryBy))
+
+    def scaled(self, share: float) -> Limits:
+        """Return the limits of a machine that has `share` times the memory."""
+        sizes = {name: getattr(self, name) for name in ("memory_bytes", "data_bytes")}
+        scaled = {name: min(max(1, round(size * share)), UNBOUNDED - 1) for name, size in sizes.items() if size}
+        return msgspec.structs.replace(self, **scaled)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_timeout(seconds: Any, where: str = "timeout_s") -> None:
+    """Raise InvalidInputError for a time after which nothing could be ended; None is no bound."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 0 < seconds <= LONGEST_S):  # false for NaN as well
+        raise expected(where, f"a number of seconds above 0 and at most {LONGEST_S}", seconds)
 
 
 class Enforcement(msgspec.Struct, frozen=True):

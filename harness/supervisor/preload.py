@@ -9,6 +9,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from harness.supervisor.elf import find_program, read_program
 from harness.supervisor.launch import extension_path
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 ARMED, OFF = "armed", "off"
 SANITIZERS = re.compile(r"lib(asan|hwasan|lsan|msan|tsan)\b|libclang_rt\.\w*[alt]san")
+
+
+class Library(msgspec.Struct, frozen=True):
+    """Another library of ours that a command is to carry, and the page that it shares with us."""
+
+    path: str
+    page: int
 
 
 def library_path() -> Path:

@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Host, Memory, Signaled, Termination, Witness
+from harness.evidence import EndedBy, Evidence, Exited, Host, Memory, Signaled, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload
 from harness.supervisor.backtrace import CoreTrap
 from harness.supervisor.guard import Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
-from harness.supervisor.limits import Enforcement, Limits, enforce
+from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 GRACE_S = 0.5
-LONGEST_S = 10**9
 PATIENCE_S = 10.0  # longer than the guard's own patience with survivors and with a slow journal
 INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
@@ -110,6 +109,7 @@ def supervise(
     black_box: bool = True,
     backtrace: bool = False,
     channel: int | None = None,
+    library: preload.Library | None = None,
 ) -> Evidence:
     """Run one process under `limits` and tell what was seen.
 
@@ -119,7 +119,7 @@ def supervise(
     or does without one. `black_box` lets a command carry a library that records its crash and counts refused
     allocations, where that is possible; it takes a descriptor above 200, and what the command starts gets none.
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
-    `channel` becomes descriptor 5 of the victim (see supervisor.channel).
+    `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim; and
     InvalidInputError for a time or size that is none.
@@ -132,6 +132,7 @@ def supervise(
     if not argv:
         raise InfraError("the command is empty")
     env = os.environ if env is None else env
+    black_box = black_box and library is None
     no_box = "" if isinstance(victim, Shot) else preload.why_not(argv[0], env) if black_box else preload.OFF
     options = [
         *enforcement.guard_options(),
@@ -139,6 +140,7 @@ def supervise(
         *_deadline_options(deadline_s, grace_s),
         *(["--namespace"] if held.namespace else []),
         *([] if no_box or isinstance(victim, Shot) else preload.options()),
+        *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
         page = None if no_box else box.create(memory_limited=enforcement.by != "none")
@@ -147,7 +149,8 @@ def supervise(
         trap = stack.enter_context(CoreTrap(own_folder=isinstance(victim, Shot))) if backtrace else None
         if journal:
             journal.started()
-        with Guard(argv, [*options, *(trap.options() if trap else [])], env, page, channel) as guard:
+        carried = library.page if library else page
+        with Guard(argv, [*options, *(trap.options() if trap else [])], env, carried, channel) as guard:
             report, out, err = _attend(
                 guard, stop, relay, journal, None if deadline_s is None else deadline_s + grace_s
             )
@@ -268,7 +271,7 @@ def _evidence(
         termination=decode_status(report.wait_status),
         ended_by=INTENTS[report.intent],
         witness=contents.witness if contents else None,
-        fault=_matching(contents.fault if contents else None, report),
+        faults=contents.faults if contents else (),
         memory=_memory(report, contents, enforcement),
         stdout=output[0],
         stderr=output[1],
@@ -276,12 +279,6 @@ def _evidence(
         cpu_s=report.cpu_us / 1e6,
         survivors=report.survivors,
     )
-
-
-def _matching(fault: FaultRecord | None, report: Report) -> FaultRecord | None:
-    """Keep a record only if the process died of the signal it tells of: the wait status outranks the box."""
-    died_of = box.signal_name(os.WTERMSIG(report.wait_status)) if os.WIFSIGNALED(report.wait_status) else None
-    return fault if fault and fault.signal == died_of else None
 
 
 def _checked(victim: Victim, contents: box.Contents | None, evidence: Evidence) -> Evidence:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from harness.evidence import EndedBy, Evidence, Host, Memory, Signaled, Start, Termination, Witness
+from harness.evidence import EndedBy, Evidence, Host, Memory, Start, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box
 from harness.supervisor.guard import Guard, Report
@@ -47,7 +47,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True, gc=False):
-    """One victim's end as 300 bytes; whatever it means is decoded when it is asked for."""
+    """One victim's end as some 1,200 bytes; whatever it means is decoded when it is asked for."""
 
     record: bytes
     wait_status: int
@@ -66,13 +66,13 @@ class Trial(msgspec.Struct, frozen=True, gc=False):
 def _evidence(trial: Trial) -> Evidence:
     _, status, intent, survivors, oom_kills, text_bytes, started, ended, rss, cpu_us = HEAD.unpack_from(trial.record)
     contents = box.decode(trial.record[HEAD.size : HEAD.size + BOX_BYTES])
-    end, group, fault = decode_status(status), trial.group, contents.fault
+    group = trial.group
     text = trial.record[HEAD.size + BOX_BYTES :][: min(text_bytes, TEXT_BYTES)]
     return Evidence(
-        termination=end,
+        termination=decode_status(status),
         ended_by=INTENTS[intent] if intent < len(INTENTS) else EndedBy.SELF,
         witness=contents.witness,
-        fault=fault if fault and isinstance(end, Signaled) and fault.signal == end.signal else None,
+        faults=contents.faults,
         memory=Memory(
             limit_bytes=group.enforcement.limit_bytes,
             limited_by=group.enforcement.by,

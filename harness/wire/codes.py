@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Dialect(StrEnum):
-    """A versioned pair of classification rules and retry table; upstream-v1 is the first engine's."""
-
-    UPSTREAM_4_4 = "upstream-4.4"
-    UPSTREAM_4_5 = "upstream-4.5"
-    STRICT = "strict"
-    UPSTREAM_V1 = "upstream-v1"
-
-
 class Status(StrEnum):
     """What a run that is not retried any more ends as (upstream §2)."""
 
@@ -140,21 +131,7 @@ CODES: Mapping[Code, CodeRow] = MappingProxyType(
         Code.UNSPECIFIED_ERROR: CodeRow(_NO, _NO, Status.SYSTEM_FAILURE),
     },
 )
-"""The table of `upstream-4.5`."""
-
-DIFFERENCES: Mapping[Dialect, Mapping[Code, CodeRow]] = MappingProxyType(
-    {
-        Dialect.UPSTREAM_4_4: {
-            Code.TASK_PROCESS_SIGSEGV: CodeRow(_NO, _L, Status.CRASHED),
-            Code.TASK_MIDDLEWARE_ERROR: CodeRow(_R, _NO, Status.COMPLETED_WITH_ERRORS),
-        },
-        Dialect.UPSTREAM_4_5: {},
-        Dialect.UPSTREAM_V1: {},
-        # In strict this code says "memory evidence: maybe"; without a larger machine the policy applies.
-        Dialect.STRICT: {Code.TASK_PROCESS_MAYBE_OOM_KILLED: CodeRow(_R, _L, Status.CRASHED)},
-    },
-)
-"""The rows in which a dialect departs from `CODES`."""
+"""The table of upstream 4.5.0, the first release with the fix. A dialect that differs has rows of its own."""
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,10 +13,8 @@ from harness.wire.codes import (
     CANNED,
     CODES,
     DEADLOCK_LINK,
-    DIFFERENCES,
     Code,
     CodeRow,
-    Dialect,
     Link,
     Status,
     find_code,
@@ -139,13 +137,13 @@ def parse_error(value: object) -> TaskError:
 # The table (§2).
 
 
-def is_retriable(error: TaskError, dialect: Dialect) -> bool:
-    """Say whether a retry of this enhanced error is allowed at all (upstream §2).
+def is_retriable(error: TaskError, rows: Mapping[Code, CodeRow]) -> bool:
+    """Say whether a retry of this enhanced error is allowed at all by a dialect's table (upstream §2).
 
     Raises UnexpectedError for an unknown code as for an unknown type.
     """
     if error.type == Kind.INTERNAL:
-        row = _find_row(error, dialect)
+        row = _find_row(error, rows)
         if row is None:
             raise UnexpectedError(error.code)
         return row.retriable
@@ -153,13 +151,13 @@ def is_retriable(error: TaskError, dialect: Dialect) -> bool:
     return True
 
 
-def is_looked_up(error: TaskError, dialect: Dialect) -> bool:
-    """Say whether the stored policy is read for this enhanced error (upstream §2).
+def is_looked_up(error: TaskError, rows: Mapping[Code, CodeRow]) -> bool:
+    """Say whether the stored policy is read for this enhanced error by a dialect's table (upstream §2).
 
     Raises UnexpectedError for an unknown type; an unknown code is merely not looked up.
     """
     if error.type == Kind.INTERNAL:
-        row = _find_row(error, dialect)
+        row = _find_row(error, rows)
         return row is not None and row.lookup
     _refuse_unknown_type(error)
     return False
@@ -174,15 +172,15 @@ def final_status(error: TaskError, environment: str = "PRODUCTION") -> Status:
         return Status.COMPLETED_WITH_ERRORS
     if error.code in _STALL_CODES and environment == "DEVELOPMENT":
         return Status.CANCELED
-    row = _find_row(error, Dialect.UPSTREAM_4_5)
+    row = _find_row(error, CODES)
     if row is None:
         raise UnexpectedError(error.code)
     return row.status
 
 
-def _find_row(error: TaskError, dialect: Dialect) -> CodeRow | None:
+def _find_row(error: TaskError, rows: Mapping[Code, CodeRow]) -> CodeRow | None:
     code = find_code(error.code)
-    return None if code is None else DIFFERENCES[dialect].get(code, CODES[code])
+    return None if code is None else rows[code]
 
 
 def _refuse_unknown_type(error: TaskError) -> None:
@@ -219,17 +217,18 @@ def _code_of_exit(code: int, signal: str | None, stderr: str, docker_mode: bool)
     return _NON_ZERO
 
 
-def is_oom(error: TaskError, dialect: Dialect = Dialect.UPSTREAM_4_5) -> bool:
+def is_oom(error: TaskError, *, by_text: bool) -> bool:
     """Say whether this raw, not enhanced, error takes the way to a larger machine (upstream §5).
 
-    In the strict dialect the message of an internal error is never searched: its classifier sets the code.
+    `by_text`: the message of a non-zero exit is searched for signals too, as upstream does. Otherwise only its code
+    counts.
     """
     message = error.message or ""
     if error.type == Kind.BUILT_IN:
         return FFMPEG_KILLED in message or message == MANUAL_OOM
     if error.type != Kind.INTERNAL:
         return False
-    if error.code == _NON_ZERO and dialect is not Dialect.STRICT:
+    if error.code == _NON_ZERO and by_text:
         return "-1" in message and _names_memory(message, error.stack_trace or "")
     return error.code in _OOM_CODES
 
@@ -241,17 +240,18 @@ def _names_memory(message: str, stack: str) -> bool:
 # The enhancer (§6).
 
 
-def enhance(error: TaskError, dialect: Dialect) -> TaskError:
+def enhance(error: TaskError, *, oom_by_text: bool) -> TaskError:
     """Give the error that retry tables and people see (upstream §6). The raw error is what is stored.
 
-    In the strict dialect SIGKILL and SIGABRT in a text prove nothing about memory and change nothing.
+    `oom_by_text`: SIGKILL and SIGABRT in a text make it an error about memory, as upstream has it. Otherwise they
+    change nothing.
     """
     if error.type == Kind.BUILT_IN:
-        return _enhance_built_in(error, dialect)
+        return _enhance_built_in(error, oom_by_text)
     if error.type != Kind.INTERNAL:
         return error
     if error.code == _NON_ZERO:
-        return _enhance_exit(error.message, error.stack_trace, error.message, dialect)
+        return _enhance_exit(error.message, error.stack_trace, error.message, oom_by_text)
     code = find_code(error.code)
     canned = CANNED.get(code) if code else None
     if canned is None:
@@ -260,10 +260,10 @@ def enhance(error: TaskError, dialect: Dialect) -> TaskError:
     return msgspec.structs.replace(error, message=message, link=canned.link)
 
 
-def _enhance_built_in(error: TaskError, dialect: Dialect) -> TaskError:
+def _enhance_built_in(error: TaskError, oom_by_text: bool) -> TaskError:
     message = error.message or ""
     if error.name == "UnexpectedExitError" and message.startswith("Unexpected exit with code -1"):
-        return _enhance_exit(error.message, error.stack_trace, error.stack_trace, dialect)
+        return _enhance_exit(error.message, error.stack_trace, error.stack_trace, oom_by_text)
     if message == MANUAL_OOM or (error.name == "Error" and message == FFMPEG_KILLED):
         return _canned(Code.TASK_PROCESS_OOM_KILLED)
     if error.name == "TriggerApiError" and message.startswith("Deadlock detected:"):
@@ -275,10 +275,10 @@ def _enhance_exit(
     message: str | UnsetType,
     stack_trace: str | UnsetType,
     searched: str | UnsetType,
-    dialect: Dialect,
+    oom_by_text: bool,
 ) -> TaskError:
     code = _code_of_signal(searched or "")
-    if code is None or (dialect is Dialect.STRICT and code in _OOM_CODES):
+    if code is None or (code in _OOM_CODES and not oom_by_text):
         return internal(_NON_ZERO, message, stack_trace)
     return _canned(code)
 

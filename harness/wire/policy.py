@@ -85,14 +85,6 @@ def parse_policy(value: object) -> RetryPolicy | None:
     return None if value is None or value is UNSET else parse_options(value)
 
 
-def refuse_unknown(value: object) -> None:
-    """Raise ValueError for a member that upstream would drop in silence: what a person writes is likelier a slip."""
-    known = set(RetryPolicy.__struct_encode_fields__)
-    unknown = sorted(set(value) - known) if isinstance(value, dict) else []
-    if unknown:
-        raise ValueError(f"retry policy: there is no {unknown[0]!r}; there are {', '.join(sorted(known))}")
-
-
 def parse_options(value: object) -> RetryPolicy:
     """Validate a decoded JSON value as retry options and drop unknown members (upstream §9).
 

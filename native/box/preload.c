@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "box/blackbox.h"
+#include "box/arming.h"
+#include "box/victim.h"
 #include "faults/family.h"
 #include "box/identity.h"
 
@@ -235,7 +236,7 @@ static uint32_t counts_allocations(void) {
 }
 
 /* A shell may have put a file of its own on the descriptor: then it is no box, and not ours to touch. */
-static void become_victim(void) {
+static void take_box(void) {
     if (arm(box_fd) != 0) return;
     fcntl(box_fd, F_SETFD, FD_CLOEXEC);
     armed_box()->counts_allocations = counts_allocations();
@@ -248,5 +249,5 @@ __attribute__((constructor)) static void carry(void) {
     if (!fd || !named) return;
     int is_ours = is_named(named);
     take_variables(fd, named);
-    if (is_ours) become_victim();
+    if (is_ours) take_box();
 }

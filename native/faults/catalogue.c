@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "box/blackbox.h"
+#include "box/victim.h"
 #include "faults/family.h"
 
 static const struct family *const families[] = {

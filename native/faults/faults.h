@@ -61,34 +61,6 @@ struct fault {
     enum outcome (*fire)(const struct shot *shot);
 };
 
-/* The record of the signal that ended a victim, written by its handler. */
-struct crash {
-    int32_t signal;
-    int32_t code;
-    uint64_t address;
-    uint64_t program_counter;
-    uint64_t stack_pointer;
-    int32_t thread;
-    int32_t process; /* whose handler wrote it */
-    int32_t sender;  /* si_pid where code <= 0, else 0 */
-    int32_t reserved;
-};
-
-/* The page that a supervisor shares with its victim. What the victim can write is untrusted there. */
-struct box {
-    uint32_t magic;              /* the supervisor's; arm() refuses without it */
-    uint32_t memory_limited;     /* the supervisor's: 1 when a memory limit is in force */
-    uint32_t witness;            /* enum outcome */
-    int32_t refusal;             /* enum refusal, where the witness says REFUSED */
-    uint32_t allocation_failures; /* allocations refused so far, as the faults or the preloaded library saw them */
-    uint32_t claim;              /* taken by the first thread that writes the record */
-    struct crash crash;
-    uint32_t checksum;           /* CRC-32 of the record */
-    uint32_t commit;             /* the magic again, stored last: the record is whole */
-    uint32_t armed;              /* 1 once the handlers are installed, 0 again across an exec */
-    uint32_t counts_allocations; /* 1 when refusals are counted: not where a program brings its own malloc */
-};
-
 /* Rows in [0, fault_count()); outside it fault_row() gives NULL. */
 int fault_count(void);
 const struct fault *fault_row(int index);

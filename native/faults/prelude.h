@@ -1,2 +1,3 @@
 #include <stdint.h>
 #include "faults/faults.h"
+#include "box/page.h"

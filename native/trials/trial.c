@@ -13,10 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "box/blackbox.h"
+#include "box/arming.h"
+#include "box/victim.h"
 #include "guard/survivors.h"
 
-enum { BOX_BYTES = 4096, TEXT_BYTES = 4096, BOX_FD = 4, FIRST_FREE_FD = 10, SOON_MS = 5 };
+enum { TEXT_BYTES = 4096, BOX_FD = 4, FIRST_FREE_FD = 10, SOON_MS = 5 };
 enum intent { INTENT_NONE, INTENT_DEADLINE };
 
 static const uint64_t FOREVER = UINT64_MAX;

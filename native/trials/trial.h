@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdint.h>
 
+#include "box/page.h"
 #include "trials/aim.h"
 #include "guard/cgroup.h"
 

@@ -5,11 +5,13 @@
 #include "trials/zygote.h"
 
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "faults/faults.h"
 #include "trials/trial.h"
 
 enum { REQUEST_MAGIC = 0x5a484331, WELCOME_MAGIC = 0x5a484332, TRIAL_MAGIC = 0x5a484333 };

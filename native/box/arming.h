@@ -1,17 +1,6 @@
 #pragma once
-/* The victim's side of the box. */
+/* Arms a process that carries the faults itself. */
 #include <pthread.h>
-#include <stdint.h>
-
-#include "faults/faults.h"
-
-#define BOX_MAGIC 0x58424843u /* "CHBX" */
-
-/* The mapped box, or NULL in a process that is no victim. */
-struct box *armed_box(void);
-
-/* Whether the calling process is the one that was armed: a child that it forked is not. Async-signal-safe. */
-int is_victim(void);
 
 typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 

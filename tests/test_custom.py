@@ -1,5 +1,6 @@
 """Judges of the user's own: believed when they answer, FAIL with the question when they don't, never our crash."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -12,9 +13,9 @@ import msgspec
 import psutil
 import pytest
 
-from harness.dialects.custom import Foreign, foreign
-from harness.dialects.protocol import BuiltIn
-from harness.dialects.rules import classify
+from harness.api import run
+from harness.dialects import find
+from harness.dialects.custom import Custom, opened
 from harness.evidence import Evidence, Signaled
 from harness.exceptions import InvalidInputError, JudgeError
 from harness.gate.questions import evidences, requests
@@ -22,12 +23,11 @@ from harness.scenarios.campaign import Campaign
 from harness.scenarios.schema import load, shipped
 from harness.scenarios.verdict import Verdict
 from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError
-from harness.wire.codes import Dialect
 from harness.wire.errors import UnexpectedError
 from harness.wire.request import Request, RunNotFoundError, RunSettings
 
 SEGV = Evidence(Signaled("SIGSEGV"))
-OURS = BuiltIn(Dialect.STRICT)
+OURS = find("strict")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def program(body: str) -> str:
 
 def request() -> Request:
     """A failed first attempt under strict."""
-    error = classify(SEGV, Dialect.STRICT).error
+    error = find("strict").classify(SEGV).error
     assert error is not None
     return Request(error, 1, RunSettings(3, {"maxAttempts": 3}, "micro"), random=0.5)
 
@@ -59,8 +59,7 @@ def request() -> Request:
 )
 def test_a_judge_is_believed(spec: str) -> None:
     """A function and a program answer as the dialect that they are."""
-    with foreign(spec) as judge:
-        assert judge is not None
+    with opened(spec) as judge:
         assert judge.classify(SEGV) == OURS.classify(SEGV)
         assert judge.decide(request()) == OURS.decide(request())
 
@@ -77,8 +76,7 @@ def told(ask: Callable[[], object]) -> object:
 def test_a_judge_that_is_a_dialect_answers_as_it_does() -> None:
     """All fixed questions of the gate: malformed errors, absent runs and draws, delays beyond 2^53."""
     differing = []
-    with foreign(f"cmd:sh -c 'exec {sys.executable} -m harness $0 --dialect strict'") as judge:
-        assert judge is not None
+    with opened(f"cmd:sh -c 'exec {sys.executable} -m harness $0 --dialect strict'") as judge:
         for name, request in requests().items():
             if told(partial(judge.decide, request)) != told(partial(OURS.decide, request)):
                 differing.append(name)
@@ -117,18 +115,15 @@ def test_a_judge_that_is_a_dialect_answers_as_it_does() -> None:
 )
 def test_a_judge_that_fails_says_on_what(spec: str, reason: str) -> None:
     """JudgeError, with the reason and the question."""
-    with foreign(spec) as judge:
-        assert judge is not None
-        with pytest.raises(JudgeError) as raised:
-            judge.classify(SEGV)
+    with opened(spec) as judge, pytest.raises(JudgeError) as raised:
+        judge.classify(SEGV)
     assert reason in str(raised.value)
     assert '"signal":"SIGSEGV"' in str(raised.value)
 
 
 def test_a_judge_may_raise_as_upstream_does() -> None:
     """A run that is needed and absent; anything else that it raises is its failure."""
-    with foreign("judges:no_run") as judge:
-        assert judge is not None
+    with opened("judges:no_run") as judge:
         with pytest.raises(RunNotFoundError):
             judge.decide(msgspec.structs.replace(request(), run=None))
         with pytest.raises(JudgeError, match="raises Run not found"):
@@ -149,7 +144,7 @@ def test_a_judge_may_raise_as_upstream_does() -> None:
 )
 def test_a_decision_that_nobody_could_follow_is_nonsense(answer: object) -> None:
     """No time, a time out of all bounds, no such machine, error, outcome or step."""
-    judge = Foreign("one", lambda _, __: msgspec.json.encode(answer))
+    judge = Custom("one", OURS, lambda _, __: msgspec.json.encode(answer))
     with pytest.raises(JudgeError, match="one: decide: answers nonsense"):
         judge.decide(request())
 
@@ -168,10 +163,8 @@ def test_a_judge_that_hangs_is_given_up() -> None:
 def test_a_function_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a program: it is one."""
     monkeypatch.setattr("harness.dialects.custom.PATIENCE_S", 2.0)
-    with foreign("judges:hang") as judge:
-        assert judge is not None
-        with pytest.raises(JudgeError, match="no answer within 2 s"):
-            judge.classify(SEGV)
+    with opened("judges:hang") as judge, pytest.raises(JudgeError, match="no answer within 2 s"):
+        judge.classify(SEGV)
 
 
 def test_a_judge_that_failed_is_asked_the_next_question() -> None:
@@ -220,8 +213,7 @@ def test_a_judge_does_not_outlive_us() -> None:
 
 def test_what_a_function_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
     """It goes to stderr; and there is nothing on stdin that it could take away."""
-    with foreign("judges:chat") as judge:
-        assert judge is not None
+    with opened("judges:chat") as judge:
         assert judge.classify(SEGV).cause == "nothing on stdin"
     assert "thinking" in capfd.readouterr().err
 
@@ -253,22 +245,21 @@ def test_a_program_keeps_its_state() -> None:
 def test_a_case_fails_with_its_judge() -> None:
     """The verdict is FAIL, and the reason is the judge's: no INFRA, no traceback."""
     scenario = load(shipped() / "abort.toml")
-    with foreign("judges:throw") as judge:
-        result = Campaign(Dialect.STRICT, foreign=judge).live(scenario, scenario.case[0])
+    with opened("judges:throw") as judge:
+        result = Campaign(judge).live(scenario, scenario.case[0])
     assert result.judgement.verdict is Verdict.FAIL
     assert "ZeroDivisionError" in result.judgement.reasons[0]
 
 
 @pytest.mark.slow
 def test_a_good_judge_passes_a_case() -> None:
-    """Expectations are the dialect's; answers the judge's."""
+    """Expectations are those of the dialect that it is like; answers are the judge's."""
     scenario = load(shipped() / "abort.toml")
-    with foreign("judges:ask") as judge:
-        judged = [
-            Campaign(dialect, foreign=judge).live(scenario, scenario.case[0])
-            for dialect in (Dialect.STRICT, Dialect.UPSTREAM_4_5)
-        ]
-    assert [one.judgement.verdict for one in judged] == [Verdict.PASS, Verdict.FAIL]
+    judged = []
+    for name in ("judges:ask like strict", "judges:ask"):
+        with opened(name) as judge:
+            judged.append(Campaign(judge).live(scenario, scenario.case[0]).judgement.verdict)
+    assert judged == [Verdict.PASS, Verdict.FAIL]
 
 
 @pytest.mark.parametrize(
@@ -280,11 +271,37 @@ def test_a_good_judge_passes_a_case() -> None:
 )
 def test_a_name_that_means_nothing_is_wrong_use(spec: str) -> None:
     """One line."""
-    with pytest.raises(InvalidInputError, match="--classifier"), foreign(spec):
+    with pytest.raises(InvalidInputError, match="dialect: "), opened(spec):
         pass
 
 
-def test_no_name_is_no_judge() -> None:
-    """The dialect is asked."""
-    with foreign(None) as judge:
-        assert judge is None
+def harness(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line where the judges can be imported."""
+    command = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent)
+
+
+ABORT = [sys.executable, "-c", "import os; os.abort()"]
+
+
+@pytest.mark.slow
+def test_a_judge_is_asked_wherever_a_dialect_is(tmp_path: Path) -> None:
+    """By exec, experiments, their replay and the API: an abort is no shortage of memory to a judge that is strict."""
+    judged = harness("exec", "--json", "--max-attempts", "1", "--classifier", "judges:ask", "--", *ABORT)
+    assert json.loads(judged.stdout)["attempts"][0]["rule"] == "crash-signal", judged.stderr
+    assert "after 1 attempt (judges:ask like " in judged.stderr
+    history = str(tmp_path / "h.sqlite")
+    tried = ["experiment", "--trials", "10", "--history", history, "--dialect", "judges:ask like strict"]
+    assert harness(*tried, "--", *ABORT).returncode == 0
+    assert "PASS" in harness("replay", history, "--trial", "3").stdout, "judged by the same judge, and alike"
+    other = harness("replay", history, "--trial", "3", "--dialect", "upstream-4.4")
+    assert "abort then, maybe_oom now" in other.stdout
+    assert run(ABORT, dialect="judges:ask").attempts[0].rule == "crash-signal"
+
+
+@pytest.mark.parametrize("words", [["--dialect", "nonsense"], ["--dialect", "a:b", "--classifier", "c:d"]])
+def test_a_name_that_means_nothing_is_one_line(words: list[str]) -> None:
+    """Two judges, or none."""
+    refused = harness("exec", *words, "--", "true")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert "'--dialect'" in refused.stderr

@@ -12,8 +12,10 @@ from typing import Final
 
 import msgspec
 
-from harness.wire.codes import Code, Dialect, Status
-from harness.wire.errors import Kind, TaskError, enhance, is_oom, is_retriable
+from harness.dialects import upstream_4_5
+from harness.dialects.builtin import BuiltIn
+from harness.wire.codes import Code, Status
+from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import RetryPolicy, next_delay_ms, parse_policy
 from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings
 
@@ -22,20 +24,22 @@ MAX_ATTEMPTS: Final = 250
 
 QUEUE_FROM_MS: Final = 30_000
 MIDDLE: Final = 0.5
-_NAMES: Final = Dialect.UPSTREAM_4_5
 
 
-def decide(request: Request) -> Decision:
-    """Answer a request as the first engine did. Raises UnexpectedError for an error of unknown type or code."""
-    error, enhanced = request.error, enhance(request.error, _NAMES)
+def decide(request: Request, dialect: BuiltIn) -> Decision:
+    """Answer a request as the first engine did, by a dialect's table of codes.
+
+    Raises UnexpectedError for an error of unknown type or code.
+    """
+    error, enhanced = request.error, dialect.enhance(request.error)
     if error.type == Kind.INTERNAL and error.code == Code.TASK_RUN_CANCELLED:
         return Decision(outcome=Outcome.CANCEL_RUN, reason=error.message, branch=Branch.CANCELLED)
-    if is_oom(error, _NAMES) and (moved := _larger_machine(request)):
+    if dialect.is_oom(error) and (moved := _larger_machine(request)):
         return _move(request, moved, _inferred(request))
     settings = request.retry_settings
     if settings is None and request.reported_by_platform:
         settings = _inferred(request)
-    branch = _refusal(request, enhanced, settings)
+    branch = _refusal(request, enhanced, settings, dialect)
     if branch or settings is None:
         return Decision(outcome=Outcome.FAIL_RUN, enhanced=enhanced, branch=branch or Branch.NO_LOOKUP)
     inferred = request.retry_settings is None
@@ -44,8 +48,8 @@ def decide(request: Request) -> Decision:
     return Decision(outcome=Outcome.RETRY, method=method, settings=settings, enhanced=enhanced, branch=found)
 
 
-def _refusal(request: Request, enhanced: TaskError, settings: Settings | None) -> Branch | None:
-    if not is_retriable(enhanced, _NAMES):
+def _refusal(request: Request, enhanced: TaskError, settings: Settings | None, dialect: BuiltIn) -> Branch | None:
+    if not dialect.is_retriable(enhanced):
         return Branch.NOT_RETRIABLE
     if (request.attempt or 0) >= MAX_ATTEMPTS:
         return Branch.ATTEMPT_CAP
@@ -111,3 +115,25 @@ def final_status(error: TaskError, *, reported_by_platform: bool = False) -> Sta
     if error.code == Code.TASK_RUN_CANCELLED:
         return Status.CANCELED
     return Status.CRASHED
+
+
+class FirstEngine(BuiltIn, frozen=True, kw_only=True):
+    """Classifies as 4.5 does, and decides and ends runs by the steps above."""
+
+    def decide(self, request: Request) -> Decision:
+        """Answer a request as the first engine did."""
+        return decide(request, self)
+
+    def final_status(self, error: TaskError, environment: str) -> Status:  # noqa: ARG002 -- the same in all
+        """Give the status that the first engine gave."""
+        return final_status(error)
+
+
+DIALECT: Final = FirstEngine(
+    name="upstream-v1",
+    stands_for="trigger.dev's first engine, gone since 4.5.4",
+    like=None,
+    may_be_left_out=True,
+    rules=upstream_4_5.RULES,
+    waiting="RETRYING_AFTER_FAILURE",
+)

@@ -1,0 +1,67 @@
+"""The options that say how often a job is tried: the words of harness.Policy, on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+from msgspec import UNSET
+
+from harness.engine.policy import Policy, check_retry
+from harness.exceptions import InvalidInputError
+from harness.wire.policy import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+def policy_options(command: Function) -> Function:
+    """Add --max-attempts, --retry-config and --machine."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def policy_of(max_attempts: Any, retry_config: Any, machine: str) -> Policy:
+    """Make the policy of what was said; an option that was left out is UNSET, and Policy fills it in."""
+    return Policy(max_attempts, retry_config, machine)
+
+
+def _attempts(_: click.Context, parameter: click.Parameter, value: int | None) -> object:
+    if value is None:
+        return UNSET
+    try:
+        return Policy(value).max_attempts
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+
+
+def _config(_: click.Context, parameter: click.Parameter, value: str | None) -> object:
+    """Read JSON; null is said on purpose: no locked config."""
+    if value is None:
+        return UNSET
+    try:
+        config = msgspec.json.decode(value)
+        if config is not None:
+            check_retry(config)
+    except (ValueError, RecursionError, InvalidInputError) as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return config
+
+
+OPTIONS = (
+    click.option("--max-attempts", type=int, callback=_attempts, help="Alone, it is a policy with the default delays."),
+    click.option(
+        "--retry-config", callback=_config, metavar="JSON", help='Upstream\'s: {"maxAttempts": 3, "factor": 2, …}.'
+    ),
+    click.option(
+        "--machine",
+        type=click.Choice(list(PRESETS)),
+        default="small-1x",
+        show_default=True,
+        help="Upstream's machine that --memory is meant for; a retry may ask for a larger one.",
+    ),
+)

@@ -1,0 +1,126 @@
+"""What is decided between cells: causes that must differ or agree, and one crash in several guises."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from harness.conformance.protocol import Cap
+from harness.conformance.record import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.conformance.properties import View
+    from harness.conformance.protocol import Claim
+
+    Views = Mapping[str, View]
+
+TOLD_APART: Final = ("exc", "segv", "abrt", "kill", "term", "exit139", "exit0")
+GUISES: Final = ("segv", "handled", "sh139")
+SHOWN: Final = 80
+NOISE: Final = re.compile(r"/\S+|0x[0-9a-fA-F]+|\bj[0-9a-f]{8}\b|\d{4,}")
+DECIDED_BY: Final = {
+    "P9": (*(f"{kind}/none" for kind in TOLD_APART), "hang/max3", "hang/none", "mixed"),
+    "P10": ("oom/none", "kill/none"),
+    "P14": ("hang/max3", "nhang/max3", "hang/none", "nhang/none"),
+    "P20": (*(f"{guise}/max3" for guise in GUISES), "abrt/max3"),
+}
+"""The cells that each needs."""
+
+
+def stripped(view: View, text: str) -> str:
+    """A cause without what differs from run to run: paths, addresses, job ids, long numbers, the pids of the run."""
+    text = NOISE.sub("", text)
+    pids = "|".join({str(line.pid) for line in view.record.lines}) or "-"
+    return " ".join(re.sub(rf"\b(?:{pids})\b", "", text).split())
+
+
+def _failed(views: Views, name: str) -> tuple[View, Claim] | None:
+    view = views.get(name)
+    last = view.record.last("X") if view else None
+    return (view, last) if view and last and last.state == "failed" else None
+
+
+def _cause(views: Views, name: str) -> str | None:
+    found = _failed(views, name)
+    return stripped(found[0], found[1].cause) if found else None
+
+
+def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    told = {kind: _cause(views, f"{kind}/none") for kind in TOLD_APART}
+    told["timeout"] = _cause(views, "hang/max3") or _cause(views, "hang/none")
+    kinds = defaultdict(list)
+    for kind, cause in told.items():
+        if cause is not None:
+            kinds[cause].append(kind)
+    for cause, alike in kinds.items():
+        text = f"one cause for {' and '.join(alike)}: {cause[:SHOWN]!r}"
+        yield (
+            f"{alike[0]}/none" if alike[0] != "timeout" else "hang/max3",
+            Reason("P9", text) if len(alike) > 1 else None,
+        )
+
+
+def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    """In a job that fails in three ways each attempt is told as it is alone."""
+    mixed = _failed(views, "mixed")
+    alone = [_failed(views, f"{fault}/none") for fault in mixed[0].cell.faults] if mixed else []
+    if mixed is None or None in alone:
+        return
+    view, last = mixed
+    wanted = [stripped(one, (claim.history or (claim.cause,))[0]) for one, claim in filter(None, alone)]
+    history = [stripped(view, cause) for cause in last.history or ()]
+    if history and history != wanted:
+        yield "mixed", Reason("P9", f"causes {history}, alone {wanted}")
+    elif stripped(view, last.cause) != _cause(views, f"{view.cell.faults[-1]}/none"):
+        yield "mixed", Reason("P9", f"the last cause is {last.cause[:SHOWN]!r}, alone {wanted[-1]!r}")
+    else:
+        yield "mixed", None
+
+
+def _told_from_kill(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    oom, kill = _cause(views, "oom/none"), _cause(views, "kill/none")
+    if oom is not None and kill is not None:
+        yield "oom/none", Reason("P10", f"an OOM is told as kill -9 is: {kill[:SHOWN]!r}") if oom == kill else None
+
+
+def _one_timeout(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    for policy in ("max3", "none"):
+        one, other = _cause(views, f"hang/{policy}"), _cause(views, f"nhang/{policy}")
+        if one is not None and other is not None:
+            text = f"two causes for one time limit: {one[:SHOWN]!r} and {other[:SHOWN]!r}"
+            yield f"nhang/{policy}", Reason("P14", text) if one != other else None
+
+
+def _guises(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    table = next(iter(views.values())).declared.table if views else {}
+    kinds = [*GUISES, *(["abrt"] if table.get("abrt") == table.get("segv") else [])]
+    starts = {kind: len(views[f"{kind}/max3"].starts("X")) for kind in kinds if f"{kind}/max3" in views}
+    if len(starts) > 1:
+        differ = len(set(starts.values())) > 1
+        yield "segv/max3", Reason("P20", f"starts {starts}") if differ else None
+
+
+ACROSS: Final = {
+    "P9": (Cap.CAUSE, (_told_apart, _mixed)),
+    "P10": (Cap.CAUSE, (_told_from_kill,)),
+    "P14": (Cap.TIMEOUT, (_one_timeout,)),
+    "P20": (Cap.RETRY, (_guises,)),
+}
+
+
+def judge(views: Views) -> dict[str, list[tuple[str, Reason | None]]]:
+    """By property: the cell that decided, and the reason against it or None. Cells that prove nothing are left out."""
+    found: dict[str, list[tuple[str, Reason | None]]] = {}
+    if not views:
+        return found
+    declared = next(iter(views.values())).declared
+    for name, (need, rules) in ACROSS.items():
+        if not declared.can(need) or (name == "P14" and not declared.can(Cap.CAUSE)):
+            continue
+        decided = [one for rule in rules for one in rule(views)]
+        if decided:
+            found[name] = decided
+    return found

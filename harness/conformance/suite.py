@@ -1,0 +1,190 @@
+"""The suite's own side: starts the conductor below a guard, hears its news, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from harness.conformance import check, stage
+from harness.conformance.cells import Cell
+from harness.conformance.conductor import DIGITS, Engine, News, Orders
+from harness.evidence import Exited
+from harness.exceptions import InfraError, InvalidInputError
+from harness.faults.catalogue import find
+from harness.supervisor import Command, memory_cgroup, supervise
+from harness.supervisor.launch import runner_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from harness.conformance.check import Asked, Check
+    from harness.conformance.protocol import Declaration
+    from harness.conformance.settle import Settled
+    from harness.supervisor import Stop
+
+HERE: Final = Path(__file__).parent
+KIT: Final = {
+    "chpayload.py": HERE / "payload" / "chpayload.py",
+    "chpayload.cjs": HERE / "payload" / "chpayload.cjs",
+    "chadapter.py": HERE / "adapter.py",
+}
+SHOTS: Final = {
+    "segv": "null_write",
+    "abrt": "abort",
+    "kill": "killed",
+    "term": "terminated",
+    "exit139": "shell_status",
+}
+"""The payload's faults that the native host fires in its place."""
+A_CPU: Final = 4
+"""Cells at once for each processor: they sleep most of the time."""
+TAG_LETTERS: Final = 5
+UNMET: Final = ("memory_cgroup", "namespace", "empty_hugetlb")
+GROUP: Final = "crash-harness-engine-"
+
+
+def jobs() -> int:
+    """How many cells are lived at once."""
+    return A_CPU * len(os.sched_getaffinity(0))
+
+
+def kind_of(fault: str) -> str:
+    """How a fault of the catalogue ends, as a class of the table. Raises InvalidInputError where that is no end.
+
+    ABRT is abrt, KILL kill, TERM term, any other signal segv, and status n exitN.
+    """
+    row = find(fault, "--fault")
+    unmet = [need for need in row.needs if need in UNMET]
+    if unmet:
+        raise InvalidInputError(f"--fault: {fault} needs {unmet[0]}, which an engine's worker does not give")
+    kinds = {_kind(words) for words in row.expects}
+    if row.kind in ("hang", "silent", "control") or None in kinds:
+        raise InvalidInputError(f"--fault: {fault} does not end its process ({row.kind}): expected one that does")
+    if len(kinds) > 1:
+        raise InvalidInputError(f"--fault: {fault} ends in more than one way: {', '.join(row.expects)}")
+    return str(kinds.pop())
+
+
+def _kind(expected: str) -> str | None:
+    words = expected.split()
+    if words[0] == "exited":
+        return f"exit{words[1]}"
+    if not words[0].startswith("SIG"):
+        return None
+    return {"SIGABRT": "abrt", "SIGKILL": "kill", "SIGTERM": "term"}.get(words[0], "segv")
+
+
+def base(asked: Iterable[Asked], kit: str) -> stage.Order:
+    """What every cell needs. Raises InfraError where the native host was not built."""
+    place = memory_cgroup()
+    by_name = {fault: fault for one in asked for fault in one.shots}
+    shots: dict[str, tuple[str, ...]] = {fault: (name, "forced") for fault, name in {**SHOTS, **by_name}.items()}
+    return stage.Order(
+        command=(),
+        cell=Cell("", ("ok",)),
+        kit=kit,
+        python=stage.interpreter(),
+        runner=runner_path(),
+        shots=shots,
+        cgroup_version=place.version,
+        cgroup_parent=place.parent,
+        cgroup_why=place.reason if not place.version else "",
+    )
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder of our own with a short name, as sockets need; gone afterwards."""
+    made = Path(tempfile.mkdtemp(prefix="ch", dir=None if len(tempfile.gettempdir()) < 20 else "/tmp"))  # noqa: PLR2004, S108 -- a path of 60 bytes must hold it all
+    try:
+        kit = made / "kit"
+        kit.mkdir()
+        for name, target in KIT.items():
+            (kit / name).symlink_to(target)
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _tag() -> str:
+    return "".join(DIGITS[byte % len(DIGITS)] for byte in os.urandom(TAG_LETTERS))
+
+
+def _remove_groups(tag: str) -> None:
+    """Cgroups that a conductor which was ended could not remove."""
+    place = memory_cgroup()
+    for left in Path(place.parent).glob(f"{GROUP}{tag}*") if place.version else ():
+        with suppress(OSError):
+            left.rmdir()
+
+
+class Heard:
+    """What the conductor has told of each engine."""
+
+    def __init__(self, observe: Callable[[News], object] | None) -> None:
+        self._observe, self._rest = observe, b""
+        self.declared: dict[str, Declaration] = {}
+        self.settled: dict[str, list[Settled]] = {}
+        self.infra: dict[str, str] = {}
+
+    def take(self, number: int, chunk: bytes) -> None:
+        """Read whole lines of its stdout; its stderr is kept by the supervisor."""
+        if number != 1:
+            return
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._note(msgspec.json.decode(line, type=News))
+
+    def _note(self, news: News) -> None:
+        if news.declared:
+            self.declared[news.engine] = news.declared
+        if news.settled:
+            self.settled.setdefault(news.engine, []).append(news.settled)
+        if news.infra:
+            self.infra[news.engine] = news.infra
+        if self._observe:
+            self._observe(news)
+
+
+def check_all(
+    engines: Iterable[Engine],
+    *,
+    known: Mapping[str, str] | None = None,
+    observe: Callable[[News], object] | None = None,
+    stop: Stop | None = None,
+    at_once: int | None = None,
+) -> dict[str, Check]:
+    """Check engines, all their cells side by side; `observe` hears of each cell as it is settled.
+
+    Raises InfraError where the conductor itself could not do its work. An engine that can't be started is no such
+    case: its check is INFRA.
+    """
+    given, tag, heard = tuple(engines), _tag(), Heard(observe)
+    with _folder() as folder:
+        made = base([one.asked for one in given], str(folder / "kit"))
+        orders = Orders(given, made, str(folder), tag, at_once or jobs())
+        (folder / "orders").write_bytes(msgspec.json.encode(orders))
+        words = (sys.executable, "-P", "-m", "harness.conformance.conductor", str(folder / "orders"))
+        try:
+            evidence = supervise(Command(words), relay=heard.take, stop=stop, black_box=False)
+        finally:
+            _remove_groups(tag)
+    if evidence.termination != Exited(0):
+        last = evidence.stderr.strip().splitlines()[-1:] or ["no last words"]
+        raise InfraError(f"the conductor {evidence.termination}: {last[0]}")
+    return {one.name: _conclude(one, heard, known or {}, made.cgroup_why) for one in given}
+
+
+def _conclude(engine: Engine, heard: Heard, known: Mapping[str, str], why_no_oom: str) -> Check:
+    name = engine.name
+    if name in heard.infra or name not in heard.declared:
+        return check.failed(name, heard.infra.get(name, "it was not heard of"))
+    settled = heard.settled.get(name, [])
+    return check.conclude(name, heard.declared[name], settled, engine.asked, known=dict(known), why_no_oom=why_no_oom)

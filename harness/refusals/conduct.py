@@ -1,0 +1,169 @@
+"""A sweep from its recording to its last trial: one host a job, sites dealt as they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.exceptions import InfraError
+from harness.refusals import symbols
+from harness.refusals.aim import Marksman
+from harness.refusals.preparation import Ready, prepare
+from harness.refusals.stacks import file_name
+from harness.refusals.targets import Plan, Target, choose, each_way
+from harness.refusals.verdicts import UNPROVED
+
+if TYPE_CHECKING:
+    from harness.refusals.refusal import Refusal
+    from harness.refusals.trial import Host
+
+
+class Swept(NamedTuple):
+    """All that a sweep has shown.
+
+    `sites` of the recording, and `missed`: what was not refused there, or not in each way. `doubts` are reasons why
+    nothing bad proves nothing. `builds` identifies the modules that are named, by file name.
+    """
+
+    refusals: list[Refusal]
+    sites: int
+    missed: list[Target]
+    calls: int
+    notes: list[str]
+    doubts: list[str]
+    builds: dict[str, str]
+    interrupted: bool = False
+
+
+MakeHost = Callable[[], "Host"]
+
+
+class Tell:
+    """Who wants to know of a sweep under way. This one does not."""
+
+    def begins(self, ready: Ready) -> None:
+        """The recording is there."""
+
+    def before(self, target: Target) -> list[Refusal] | None:  # noqa: ARG002 -- for those that know
+        """What an earlier session has shown of a target, if there was one."""
+        return None
+
+    def refused(self, refusal: Refusal, done: int, total: int) -> None:
+        """One more refusal, of how many targets."""
+
+
+def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
+    """Refuse what the plan asks for.
+
+    Ctrl-C ends it early, with what was seen so far. Raises InfraError where there is nothing to sweep.
+    """
+    with closing(make_host()) as host:
+        ready = prepare(host, plan)
+        every = ready.targets(plan)
+        chosen = choose(every, plan)
+        if not chosen:
+            raise InfraError(f"no call of the recording is {plan.site or plan.at}")
+        targets = each_way(chosen, plan, lambda n: ready.recording.calls[n - 1].size)
+        tell.begins(ready)
+        course = _Course(make_host, plan, ready, targets, tell)
+        course.run()
+        return Swept(
+            course.refusals(),
+            len({(one.site, one.operation) for one in chosen}),
+            course.missed(),
+            len(every),
+            list(dict.fromkeys([*host.notes, *ready.notes])),
+            list(ready.doubts),
+            _builds(course.refusals(), host.page.modules()),
+            course.interrupted,
+        )
+
+
+def _builds(refusals: list[Refusal], modules: list[str]) -> dict[str, str]:
+    named = {
+        text.partition("!")[0].rpartition("+0x")[0] or text.partition("!")[0]
+        for one in refusals
+        for text in one.refused + one.crash
+    }
+    return {file_name(path): symbols.build_id(path) for path in modules if file_name(path) in named}
+
+
+class _Course:
+    """The trials of a sweep, by as many workers as there are jobs."""
+
+    def __init__(self, make_host: MakeHost, plan: Plan, ready: Ready, targets: list[Target], tell: Tell) -> None:
+        self._make_host, self._plan, self._ready, self._targets = make_host, plan, ready, targets
+        self._tell = tell
+        self._left = deque(targets)
+        self._found: dict[Target, list[Refusal]] = {}
+        self._lock = threading.Lock()
+        self._end_s = None if plan.time_s is None else time.monotonic() + plan.time_s
+        self._failed: list[BaseException] = []
+        self.interrupted = False
+
+    def run(self) -> None:
+        """Until nothing is left, the time is over, or somebody interrupts."""
+        others = [
+            threading.Thread(target=self._work_apart) for _ in range(min(self._plan.jobs, len(self._targets)) - 1)
+        ]
+        for thread in others:
+            thread.start()
+        try:
+            self._work(self._ready)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self._left.clear()
+            for thread in others:
+                thread.join()
+        if self._failed:
+            raise self._failed[0]
+
+    def _work_apart(self) -> None:
+        """A worker with a host of its own."""
+        try:
+            with closing(self._make_host()) as host:
+                self._work(prepare(host, self._plan))
+        except BaseException as error:  # noqa: BLE001 -- raised again where the sweep ends
+            self._failed.append(error)
+            self._left.clear()
+
+    def _work(self, ready: Ready) -> None:
+        marksman = Marksman(self._make_host, self._plan, ready, self._ready)
+        try:
+            while (target := self._next()) is not None:
+                seen = self._tell.before(target)
+                for refusal in marksman.hit(target) if seen is None else seen:
+                    self._keep(target, refusal, is_new=seen is None)
+        finally:
+            marksman.close()
+
+    def _next(self) -> Target | None:
+        if self._end_s is not None and time.monotonic() >= self._end_s:
+            return None
+        with suppress(IndexError):
+            return self._left.popleft()
+        return None
+
+    def _keep(self, target: Target, refusal: Refusal, *, is_new: bool) -> None:
+        with self._lock:
+            self._found.setdefault(target, []).append(refusal)
+            if is_new:
+                self._tell.refused(refusal, len(self._found), len(self._targets))
+
+    def refusals(self) -> list[Refusal]:
+        """In the order of the targets, whoever lived them when."""
+        return [refusal for target in self._targets for refusal in self._found.get(target, ())]
+
+    def missed(self) -> list[Target]:
+        """The first target of each way of each site in which nothing was refused as it should be."""
+        hit = {_way(one) for one, found in self._found.items() if any(each.verdict not in UNPROVED for each in found)}
+        return list({_way(one): one for one in reversed(self._targets) if _way(one) not in hit}.values())[::-1]
+
+
+def _way(target: Target) -> tuple[str, str, str, str]:
+    return target.site, target.operation, target.mode, target.error

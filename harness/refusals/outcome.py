@@ -1,0 +1,91 @@
+"""A sweep as a whole: its verdict, and everything that a report shows."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from harness.refusals.findings import Finding, find, tally
+from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.refusals.verdicts import GOOD, NOTED, UNPROVED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from harness.exceptions import InfraError
+    from harness.refusals.conduct import Swept
+
+SYSTEM_ERROR: Final = "SystemError"  # CPython's word for an extension that broke its contract
+PASS, FAIL, UNKNOWN, INFRA = "PASS", "FAIL", "UNKNOWN", "INFRA"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a sweep has shown. `trials` were lived at `sites`; `missed` of these were not refused in every way.
+
+    `reasons` say why the verdict is no PASS, `notes` what else is to be known. `builds` are the build-ids of the
+    modules that findings name.
+    """
+
+    subject: str
+    verdict: str
+    tally: dict[str, int]
+    sites: int
+    trials: int
+    findings: tuple[Finding, ...]
+    missed: int = 0
+    calls: int = 0
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    builds: dict[str, str] = {}
+    duration_s: float = 0.0
+    interrupted: bool = False
+    refusals: tuple[Refusal, ...] = ()
+
+
+def report(subject: str, swept: Swept, command: list[str], *, strict: bool, accepted: Collection[str] = ()) -> Report:
+    """Judge a sweep. `command` is what replays it; findings whose key is `accepted` don't fail it."""
+    found = tuple(msgspec.structs.replace(one, replay=replay(command, one.first)) for one in find(swept.refusals))
+    bad = [one for one in found if one.key not in accepted and fails(one, strict=strict)]
+    doubts = list(swept.doubts)
+    if swept.missed:
+        doubts.append(f"{len(swept.missed)} of {swept.sites} sites were not refused in every way")
+    verdict = FAIL if bad else UNKNOWN if doubts or swept.interrupted else PASS
+    failed = [f"{len(bad)} of {len(found)} findings fail"] if bad else []
+    return Report(
+        subject,
+        verdict,
+        tally(swept.refusals),
+        swept.sites,
+        len(swept.refusals),
+        found,
+        len(swept.missed),
+        swept.calls,
+        (*failed, *doubts),
+        tuple(swept.notes),
+        swept.builds,
+        interrupted=swept.interrupted,
+        refusals=tuple(swept.refusals),
+    )
+
+
+def fails(finding: Finding, *, strict: bool) -> bool:
+    """Whether a finding makes the sweep a FAIL. Another exception than MemoryError fails only where it is strict."""
+    if finding.verdict in UNPROVED | GOOD:
+        return False
+    if finding.verdict not in NOTED:
+        return True
+    return strict or bool(finding.first.thrown and finding.first.thrown[0] == SYSTEM_ERROR)
+
+
+def infra(subject: str, error: InfraError) -> Report:
+    """A sweep that could not be made."""
+    return Report(subject, INFRA, {}, 0, 0, (), reasons=(str(error),))
+
+
+def replay(command: list[str], refusal: Refusal) -> str:
+    """The one line that lives a refusal again."""
+    target = refusal.target
+    words = ["crash-harness", "sweep", "--mode", target.mode, "--site", target.name]
+    return shlex.join([*words, *(["--errors", target.error] if target.error else []), *command])

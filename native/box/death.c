@@ -1,0 +1,47 @@
+#include "box/death.h"
+
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "box/machine.h"
+#include "box/victim.h"
+
+/* A trap stands behind its instruction, and would be over. Single steps and watchpoints can't be done again. */
+static int do_again(int signal_number, const siginfo_t *info, ucontext_t *context) {
+    int is_breakpoint = signal_number == SIGTRAP && info->si_code != TRAP_TRACE && info->si_code != TRAP_HWBKPT;
+    if (signal_number == SIGTRAP && !is_breakpoint) return 0;
+    if (signal_number == SIGTRAP) PROGRAM_COUNTER(context) -= BREAKPOINT_BYTES;
+    if (signal_number == SIGSYS) PROGRAM_COUNTER(context) -= CALL_BYTES;
+    return 1;
+}
+
+/* The original siginfo, since raise() would rewrite it; where that is refused, or may be deadly, what raise() itself used. */
+static int send_again(int signal_number, siginfo_t *info, struct writer writer) {
+    long process = writer.process ? writer.process : raw_call(SYS_getpid, 0, 0, 0, 0);
+    long thread = writer.thread ? writer.thread : raw_call(SYS_gettid, 0, 0, 0, 0);
+    if (writer.may_call && raw_call(SYS_rt_tgsigqueueinfo, process, thread, signal_number, (long)info) == 0) return 0;
+    return raw_call(SYS_tgkill, process, thread, signal_number, 0) == 0 ? 0 : -1;
+}
+
+/* To return and fault again would not do: another thread may have healed the fault by then. So the kernel's own signal is
+ * sent once more, or, under a filter that may answer a system call by death, a fault follows that nothing can heal. */
+void die_of(int signal_number, siginfo_t *info, void *context) {
+    struct writer writer = writer_here();
+    int is_kernels = info->si_code > 0, is_trap = signal_number == SIGTRAP || signal_number == SIGSYS;
+    if (is_kernels && is_trap && do_again(signal_number, info, context)) return;
+    if ((writer.may_call || !is_kernels) && send_again(signal_number, info, writer) == 0) return;
+    if (signal_number == SIGSEGV) fault_for_sure();
+}
+
+/* SA_RESETHAND has put the default back already. */
+static void on_crash(int signal_number, siginfo_t *info, void *context) {
+    allow_misalignment();
+    if (is_victim()) chain_record(armed_box(), info, context, writer_here());
+    die_of(signal_number, info, context);
+}
+
+struct sigaction deadly_action(void) {
+    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND};
+    sigfillset(&action.sa_mask);
+    return action;
+}

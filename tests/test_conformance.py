@@ -1,0 +1,148 @@
+"""Engines under test: the reference engine passes, its mutants fail as named beforehand, and adapters can't lie."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from reference_mutants import BAD, ENGINES, MUTANTS
+
+from harness.conformance import suite
+from harness.conformance.check import Asked, Check
+from harness.conformance.conductor import Engine
+from harness.conformance.properties import ORDER
+from harness.conformance.protocol import Cap
+from harness.machine import why_not
+from harness.supervisor import memory_cgroup
+from harness.supervisor.launch import runner_path
+
+pytestmark = pytest.mark.slow
+PROGRAM = str(Path(__file__).parent / "reference_mutants.py")
+NAMES = sorted(MUTANTS)
+PATIENCE_S = 10.0
+
+
+def command(*words: str) -> tuple[str, ...]:
+    """The adapter's command: an interpreter without site packages starts fast."""
+    return sys.executable, "-S", *words
+
+
+def needs_machine(name: str) -> bool:
+    """Whether a mutant shows only where the engine can limit memory."""
+    return any("oom" in cell for cell in MUTANTS[name].cells) or MUTANTS[name].breaks == "P11"
+
+
+def test_the_reference_engine_passes_every_property() -> None:
+    """The reference engine passes all that it declares, and it declares all that this machine allows."""
+    found = suite.check_all([Engine("reference", command(str(ENGINES / "reference.py")))])["reference"]
+    assert found.verdict == "PASS", found.properties
+    assert list(found.properties) == list(ORDER)
+    skipped = {name for name, one in found.properties.items() if one.verdict == "SKIP"}
+    assert skipped <= ({"P10", "P11"} if why_not(["memory_cgroup"]) else set())
+    assert found.declared is not None
+    assert set(Cap) - set(found.declared.caps) <= {Cap.MACHINE}
+
+
+@pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2]], ids=["one half", "the other"])
+def test_every_mutant_is_killed_by_the_property_named_beforehand(names: list[str]) -> None:
+    """Each mutant fails the property that it was made to break, in that property's own cells."""
+    given = [name for name in names if memory_cgroup().version or not needs_machine(name)]
+    engines = [Engine(name, command(PROGRAM, name), Asked(cells=MUTANTS[name].cells)) for name in given]
+    found = suite.check_all(engines)
+    assert {name: one.fails for name, one in found.items() if MUTANTS[name].breaks not in one.fails} == {}
+
+
+def test_an_adapter_that_does_wrong_ends_its_cell_with_what_is_wrong() -> None:
+    """Garbage, silence, lies, errors and deaths of adapters get the verdict that the protocol names, and its reason."""
+    engines = [Engine(name, command(PROGRAM, name), Asked(cells=("segv/none",))) for name in BAD]
+    found = suite.check_all(engines)
+    assert {name: one.verdict for name, one in found.items()} == {name: one.verdict for name, one in BAD.items()}
+    assert [name for name, one in found.items() if BAD[name].reason not in reasons(one)] == []
+
+
+def reasons(found: Check) -> str:
+    """Everything that a check says."""
+    return "; ".join([found.infra, *(one.reason for one in found.settled)])
+
+
+NOISE = """
+import json, os, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    os.write(1, b'{"id": 0, "error": "an old one"}\\nnot JSON at all\\n' + b"x" * %d + b"\\n")
+    os.write(1, json.dumps({"id": asked["id"], "error": "after the noise"}).encode() + b"\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(100, "hello: after the noise"), (1 << 20, "bytes on its stdout that are no reply")]
+)
+def test_noise_on_stdout_is_passed_over_up_to_a_mebibyte(tmp_path: Path, size: int, said: str) -> None:
+    """Lines that are no awaited reply are noise: they are skipped, and a mebibyte of them ends the cell."""
+    (tmp_path / "noisy.py").write_text(NOISE % size)
+    found = suite.check_all([Engine("noisy", command(str(tmp_path / "noisy.py")))])["noisy"]
+    assert found.verdict == "INFRA"
+    assert said in found.infra
+
+
+def test_a_command_that_is_not_there_is_said_in_one_line() -> None:
+    """An adapter that can't be started is INFRA with its name."""
+    found = suite.check_all([Engine("none", ("/nowhere/adapter",))])["none"]
+    assert found.infra == "/nowhere/adapter: can't be started: No such file or directory"
+
+
+KILLED = """
+import os, signal, sys
+from harness.conformance import suite
+from harness.conformance.conductor import Engine
+heard = []
+def observe(news):
+    heard.append(news)
+    if len(heard) == 3:
+        print(flush=True)
+        os.kill(os.getpid(), %d)
+suite.check_all([Engine("reference", (sys.executable, "-S", %r))], observe=observe)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_the_suite(number: signal.Signals) -> None:
+    """SIGKILL or Ctrl-C of the suite leaves no adapter, no engine and no payload."""
+    env = {**os.environ, "CH_TEST_MARK": f"{os.getpid()}-{number}"}
+    program = KILLED % (number, str(ENGINES / "reference.py"))
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as started:
+        assert started.stdout is not None
+        assert started.stdout.read() == b"\n"  # to its end: whoever holds the pipe is gone
+    end = time.monotonic() + PATIENCE_S
+    while marked(env["CH_TEST_MARK"]) and time.monotonic() < end:
+        continue  # the guards notice by themselves, at once
+    assert marked(env["CH_TEST_MARK"]) == []
+
+
+def marked(mark: str) -> list[str]:
+    """Command lines of processes that carry a variable of the test's."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"CH_TEST_MARK={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "lives"),
+    [("null_write", -signal.SIGSEGV, False), ("double_free", -signal.SIGABRT, False), ("never", 3, True)],
+)
+def test_the_native_host_fires_alone(tmp_path: Path, fault: str, status: int, lives: bool) -> None:
+    """Without a supervisor the native host makes its own box and fires; who survives the shot leaves a mark."""
+    mark = tmp_path / "unfired"
+    words = ["sh", "-c", 'ulimit -c 0; exec "$@"', "sh", runner_path(), "--alone", str(mark), fault, "forced"]
+    done = subprocess.run(words, check=False, stderr=subprocess.DEVNULL)
+    assert (done.returncode, mark.exists()) == (status, lives)

@@ -1,0 +1,280 @@
+"""The sweep, on a library and a program of known truth: every verdict, every reason why nothing was swept."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.exceptions import InfraError, InvalidInputError
+from harness.refusals import conduct, subject
+from harness.refusals.conduct import Tell
+from harness.refusals.outcome import Report, report
+from harness.refusals.server import Call
+from harness.refusals.stacks import Rules
+from harness.refusals.targets import Plan
+
+pytestmark = pytest.mark.slow
+
+TRUTH = """
+import ctypes, os, random, time
+_library = ctypes.CDLL({path!r})
+def _reporting(name):
+    def call():
+        answer = getattr(_library, name)()
+        if not answer:
+            raise MemoryError(name)
+        return answer
+    return call
+for _name in {names!r}:
+    globals()[_name] = _reporting(_name)
+def disguised():
+    if not _library.careful():
+        raise KeyError("no idea")
+def broken(): raise ValueError("always")
+def unsteady(): return careful(), random.random()
+def endless():
+    while True: pass
+def forking():
+    if os.fork() == 0: os._exit(0)
+    os.wait()
+    return careful()
+def wandering():
+    for _ in range(random.SystemRandom().randrange(40)): _library.frugal()
+    return careful()
+def python_alone(): return sum([1, 2])
+def leaving():
+    if not _library.careful(): os._exit(3)
+"""
+VERDICTS = {
+    "careful": {"handled"},
+    "frugal": {"absorbed"},
+    "leaky": {"handled"},
+    "crashing": {"crash"},
+    "keeping": {"hang-after"},
+    "wrong": {"wrong", "handled"},
+    "damaging": {"damaged"},
+    "trailing": {"aftershock"},
+    "aborting": {"abort"},
+    "hanging": {"hang"},
+    "jumping": {"crash"},
+    "disguised": {"disguised"},
+    "leaving": {"abort"},
+}
+PASSES = {"careful", "frugal", "leaky", "disguised"}
+HANGS = {"keeping", "hanging"}
+
+
+@pytest.fixture(scope="session")
+def truth(compile_program: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the module, which loads the library."""
+    library = compile_program("truth.c", "libtruth.so", "-shared", "-fPIC")
+    names = [name for name in VERDICTS if name not in ("disguised", "leaving")]
+    folder = tmp_path_factory.mktemp("truth")
+    (folder / "truth.py").write_text(TRUTH.format(path=library, names=names))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def refuser(compile_program: Callable[..., str]) -> str:
+    """The program."""
+    return compile_program("refuser.c", "refuser")
+
+
+def sweep(name: str, plan: Plan = Plan(), call: Call = Call("")) -> Report:  # noqa: B008 -- frozen
+    """Sweep a function of the module."""
+    one = subject.function(f"truth:{name}", call)
+    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), [one.name], strict=False)
+
+
+@pytest.fixture(autouse=True)
+def _path(truth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(truth))
+
+
+def told(*words: str, cwd: Path | None = None) -> tuple[int, dict[str, Any]]:
+    """Exit code and object of the command line."""
+    command = [sys.executable, "-m", "harness", "sweep", "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_every_verdict_is_right(name: str) -> None:
+    """What each function of the library does with a refusal is what is said of it, and nothing is missed."""
+    seen = sweep(name, Plan(deadline_s=1.5 if name in HANGS else None))
+    assert set(seen.tally) == VERDICTS[name]
+    assert seen.verdict == ("PASS" if name in PASSES else "FAIL")
+    assert (seen.missed, sum(seen.tally.values())) == (0, seen.trials)
+
+
+def test_many_refusals_of_one_cause_are_one_finding() -> None:
+    """Twenty places in two modes crash in one function: one finding, with both stacks."""
+    (found,) = sweep("crashing").findings
+    assert (found.count, found.sites, found.modes) == (40, 20, ("once", "from-then-on"))
+    assert (found.first.signal, found.first.address_class) == ("SIGSEGV", "null")
+    assert found.first.crash[0] == found.first.refused[0] == "libtruth.so!crashing"
+
+
+def test_a_call_of_what_is_no_code_has_the_stack_of_its_caller() -> None:
+    """A jump through NULL is told by who jumped."""
+    (found,) = sweep("jumping").findings
+    assert found.first.crash[0] == "libtruth.so!jumping"
+
+
+def test_a_hang_says_where() -> None:
+    """The stack of a call that waits for ever names the function that keeps the lock."""
+    (found,) = sweep("keeping", Plan(deadline_s=1.5)).findings
+    assert "libtruth.so!keeping" in found.first.crash
+    assert found.first.signal is None
+
+
+def test_a_leak_is_what_a_call_without_a_refusal_does_not_leave_behind() -> None:
+    """Only the refusal that forgets a block is a leak; the careful function has none."""
+    plan = Plan(modes=("once",), leak=8)
+    assert sweep("leaky", plan).tally == {"leak": 1, "handled": 1}
+    assert sweep("careful", plan).tally == {"handled": 1}
+
+
+def test_dialects_take_a_refusal_for_what_it_is() -> None:
+    """A crash after a refusal moves to a larger machine in the strict dialect, and follows the policy in 4.5."""
+    (found,) = sweep("crashing").findings
+    assert found.dialects["strict"].code == "TASK_PROCESS_MAYBE_OOM_KILLED"
+    assert "medium-1x" in found.dialects["strict"].decision
+    assert found.dialects["upstream-4.5"].code == "TASK_PROCESS_SIGSEGV"
+
+
+def test_a_replay_line_lives_the_same_again(truth: Path) -> None:
+    """One site by its hash: one trial, the same finding."""
+    found = sweep("trailing", Plan(modes=("once",))).findings[0]
+    words = found.replay.split()[2:]
+    code, again = told(*words, cwd=truth)
+    assert (code, again["trials"], again["tally"]) == (1, 1, {"aftershock": 1})
+    assert again["findings"][0]["key"] == found.key
+
+
+def test_jobs_change_nothing() -> None:
+    """Two servers find what one finds, in the same order."""
+    one, two = (sweep("crashing", Plan(dense=True, jobs=jobs)) for jobs in (1, 2))
+    assert [(r.target, r.verdict, r.crash) for r in one.refusals] == [
+        (r.target, r.verdict, r.crash) for r in two.refusals
+    ]
+
+
+def test_another_thread_may_make_the_next_call() -> None:
+    """The probe after a refusal can come from a thread of its own."""
+    assert sweep("careful", call=Call("", then="call-in-thread")).tally == {"handled": 2}
+
+
+def test_what_counts_as_handled_can_be_said() -> None:
+    """An expression over the error makes a disguise a report."""
+    assert sweep("disguised", call=Call("", ok="isinstance(error, KeyError)")).tally == {"handled": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("broken", "fails without a refusal: ValueError: always"),
+        ("endless", "did not end within"),
+        ("python_alone", "none of its|asked for nothing"),
+    ],
+)
+def test_what_can_not_be_swept_says_why(name: str, reason: str) -> None:
+    """Each is INFRA, with a line."""
+    with pytest.raises(InfraError, match=reason):
+        sweep(name, Plan(deadline_s=0.4))
+
+
+def test_a_function_that_is_not_there_is_wrong_use() -> None:
+    """The name is at fault, not the harness."""
+    with pytest.raises(InvalidInputError, match="AttributeError"):
+        sweep("no_such_function")
+
+
+def test_a_library_that_is_not_there_is_named() -> None:
+    """The nearest name is offered."""
+    with pytest.raises(InfraError, match=r"did you mean libtruth\.so"):
+        sweep("careful", Plan(rules=Rules(libraries=("libtruht",))))
+
+
+def test_a_result_that_changes_can_not_be_wrong() -> None:
+    """The verdict is UNKNOWN, and says why."""
+    seen = sweep("unsteady")
+    assert seen.verdict == "UNKNOWN"
+    assert "not deterministic" in seen.reasons[0]
+
+
+def test_calls_that_move_are_aimed_at_by_their_stack() -> None:
+    """Where the nth call is another each time, its stack is refused, or it is said that it was not."""
+    seen = sweep("wandering")
+    assert any("aimed at by its stack" in note for note in seen.notes)
+    assert seen.tally["handled"] >= 2
+    assert seen.verdict in ("PASS", "UNKNOWN")
+
+
+def test_processes_that_the_call_starts_are_told() -> None:
+    """They are not swept, and the report says so."""
+    assert any("starts 1 processes" in note for note in sweep("forking").notes)
+
+
+COMMANDS = {
+    "careful": ("PASS", {"handled"}),
+    "silent": ("PASS", {"disguised"}),
+    "abort": ("FAIL", {"abort"}),
+    "hang": ("FAIL", {"hang"}),
+    "wrong": ("FAIL", {"wrong"}),
+    "crash": ("FAIL", {"crash"}),
+    "mark": ("FAIL", {"crash"}),
+    "127": ("FAIL", {"exit127"}),
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
+    """Fresh processes: exit status, signal, output, deadline; with a mark the window is what it marks."""
+    plan = Plan(deadline_s=1.5 if what == "hang" else None)
+    one = subject.command([refuser, what], plan)
+    seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), [], strict=False)
+    verdict, tally = COMMANDS[what]
+    assert (seen.verdict, set(seen.tally), seen.sites) == (verdict, tally, 1)
+
+
+def test_what_is_executed_in_place_of_a_command_is_swept(refuser: str) -> None:
+    """A shell or env in front does not hide the program."""
+    code, seen = told("--", "env", "A=1", refuser, "crash")
+    assert (code, seen["tally"]) == (1, {"crash": 2})
+    assert seen["findings"][0]["refused"][0] == "refuser!main"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("false",), "fails without a refusal: exited 1"),
+        (("--window", "mark", "--", "true"), "the mark never came"),
+    ],
+)
+def test_a_command_that_can_not_be_swept_says_why(words: tuple[str, ...], reason: str) -> None:
+    """Exit code 3, and one object of the usual shape."""
+    code, seen = told(*(words if "--" in words else ("--", *words)))
+    assert (code, seen["verdict"], seen["findings"], seen["trials"]) == (3, "INFRA", [], 0)
+    assert reason in seen["reasons"][0]
+
+
+def test_a_static_program_says_so(compile_program: Callable[..., str]) -> None:
+    """Nothing can be preloaded there."""
+    code, seen = told("--", compile_program("refuser.c", "static-refuser", "-static"))
+    assert code == 3
+    assert "static" in seen["reasons"][0]
+
+
+def test_the_object_has_its_members(truth: Path) -> None:
+    """The names that other tools read, and none of another type."""
+    code, seen = told("truth:crashing", cwd=truth)
+    assert (code, seen["verdict"], seen["sites"], seen["trials"]) == (1, "FAIL", 20, 40)
+    (found,) = seen["findings"]
+    asked = ("verdict", "signal", "address_class", "crash", "refused", "count", "dialects", "replay")
+    assert [type(found[name]).__name__ for name in asked] == ["str", "str", "str", "list", "list", "int", "dict", "str"]
+    assert all(set(one) == {"code", "decision"} for one in found["dialects"].values())
