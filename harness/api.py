@@ -17,13 +17,16 @@ from harness.dialects import DEFAULT
 from harness.dialects.custom import opened
 from harness.engine.call import Call, call, refuse_unguarded
 from harness.engine.draw import draw
+from harness.engine.durable import PYTHON, Durable
 from harness.engine.executor import Bounds, Executor, OfCall, OfVictim
 from harness.engine.loop import Attempt, Clock, Engine, Life, Run, VirtualClock
 from harness.engine.policy import Policy
 from harness.exceptions import InvalidInputError, expected
 from harness.faults.shot import Fault, check_limits
-from harness.journal import History
+from harness.journal import job_of
+from harness.machine import environment
 from harness.supervisor import Command, Journal, Limits, Stop, supervise
+from harness.supervisor.interrupt import terminable
 
 if TYPE_CHECKING:
     from harness.dialects.protocol import Dialect
@@ -63,10 +66,12 @@ def run(
 
     With a `history`, each step is committed to that file before anything follows from it. Called again after the
     process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then has ended
-    without a word, which to the engine is a stall. A run that had ended is returned as it was.
+    without a word, which to the engine is a stall. After Ctrl-C, SIGTERM or a `stop` that attempt does not count, and
+    is begun anew. A run that had ended is returned as it was, and nothing is run. The file belongs to this job with
+    these options, and to one process at a time.
 
-    Raises InvalidInputError for what the caller did wrong, a result that can't travel included; InfraError when the
-    harness could not do its part. A crash raises nothing: it is in the run.
+    Raises InvalidInputError for what the caller did wrong, a result that can't travel or another job's history
+    included; InfraError when the harness could not do its part. A crash raises nothing: it is in the run.
     """
     refuse_unguarded()
     if not isinstance(policy, Policy):
@@ -77,12 +82,15 @@ def run(
         raise expected("seed", "a whole number", seed)
     title, executor = executor_of(job, limits)
     bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop))
+    kept = None
     with ExitStack() as stack:
-        book = None
         if history is not None:
-            book = Book(stack.enter_context(History(_path(history))), title)
+            options = {"policy": policy, "limits": limits, "timeout_s": timeout_s, "dialect": dialect, "seed": seed}
+            asked = job_of(PYTHON, (title,), job=_asked(job), **options)
+            stack.enter_context(terminable())
+            kept = stack.enter_context(Durable.open(_path(history), asked, environment()))
         chosen = stack.enter_context(opened(dialect))
-        finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, book=book)
+        finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, kept=kept)
     if finished.mistake is not None:
         raise InvalidInputError(finished.mistake)
     return finished
@@ -103,13 +111,6 @@ async def run_async(job: Job, policy: Policy = Policy(), **options: Any) -> Run:
             raise
 
 
-class Book(msgspec.Struct, frozen=True):
-    """The pages of one run in a history."""
-
-    history: History
-    title: str
-
-
 def live(
     executor: Executor,
     policy: Task,
@@ -119,16 +120,16 @@ def live(
     *,
     clock: Clock | None = None,
     observe: Callable[[Attempt], object] | None = None,
-    book: Book | None = None,
+    kept: Durable | None = None,
     journal: Callable[[int], Journal] | None = None,
 ) -> Run:
     """Live a run: run(), `exec`, scenarios, fixtures and the gate all come here, each with an executor of its own.
 
-    The bounds are scaled to the machine of each attempt. `journal(number)` is told before attempt `number` starts and
-    before it is killed.
+    The bounds are scaled to the machine of each attempt. `kept` is what a history has of the run, and keeps what
+    follows; without one, `journal(number)` is told before attempt `number` starts and before it is killed.
     """
-    steps = book.history.steps(book.title) if book else []
-    draws = count(1 + len(steps))
+    draws = count(1 + (kept.decisions if kept else 0))
+    journal = kept.attempt if kept else journal
     engine = Engine(policy, dialect, lambda: draw(seed, next(draws), "delay"), clock or VirtualClock())
 
     def execute(number: int, machine: str) -> Life:
@@ -137,8 +138,7 @@ def live(
             own = msgspec.structs.replace(own, supervise=partial(own.supervise, journal=journal(number)))
         return executor.live(number, own)
 
-    save = partial(book.history.save, book.title) if book else None
-    return engine.run(execute, observe, save=save, saved=steps)
+    return engine.run(execute, observe, **kept.options()) if kept else engine.run(execute, observe)
 
 
 def executor_of(job: Job, limits: Limits) -> tuple[str, Executor]:
@@ -153,6 +153,16 @@ def executor_of(job: Job, limits: Limits) -> tuple[str, Executor]:
     if not words or not all(isinstance(word, str) for word in words):
         raise expected("job", "a fault, a list of words, a function or a harness.call", job)
     return shlex.join(words), OfVictim(Command(tuple(words)))
+
+
+def _asked(job: Job) -> object:
+    """What a history keeps of a job: a function with its arguments, a command with its folder, or a fault."""
+    if isinstance(job, Fault):
+        return job
+    if isinstance(job, Call) or callable(job):
+        called = job if isinstance(job, Call) else call(job)
+        return {"function": called.title, "arguments": called.arguments}
+    return {"command": job, "folder": str(Path.cwd())}
 
 
 def _path(history: object) -> Path:

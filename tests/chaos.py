@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.journal import History
+from harness.journal import History, Kind, read
 from harness.supervisor import Command, Limits, memory_cgroup, process, supervise
 from harness.supervisor.guard import Guard
 
@@ -68,7 +68,7 @@ def drive(folder: Path, seed: int, leaks: bool) -> None:
             journal = history.attempt("chaos", number)
             limits = Limits(memory_bytes=64 << 20) if number % 2 else Limits()
             evidence = supervise(Command(argv), limits, deadline_s, grace_s=0.05, journal=journal)
-            history.write("finished", "chaos", number, evidence)
+            history.write(Kind.FINISHED, "chaos", number, evidence)
             os.write(1, f"{number}\n".encode())
 
     threading.Thread(target=live, daemon=True).start()
@@ -167,9 +167,9 @@ def _let_go(folder: Path, mark: str) -> None:
 
 
 def _counts(folder: Path, orphans: int, left: int) -> Counts:
-    with History(folder / "history") as history:
-        started = {event.attempt for event in history.events("started")}
-        finished = {event.attempt for event in history.events("finished")}
+    with read(folder / "history") as history:
+        started = {event.number for event in history.events(Kind.STARTED)}
+        finished = {event.number for event in history.events(Kind.FINISHED)}
     acknowledged, lived = numbers_in(folder / "acknowledged"), numbers_in(folder / "marks")
     return Counts(len(started), len(acknowledged), orphans, left, len(acknowledged - finished), len(lived - started))
 

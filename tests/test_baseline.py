@@ -13,7 +13,7 @@ from harness.dialects import find
 from harness.engine.loop import Engine, Life, Run
 from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InvalidInputError
 from harness.gate.baseline import AttemptKind, Baseline, Entry, Provenance
 from harness.gate.comparing import changed_conditions, changed_tables, conclude, deviations
 from harness.gate.file import load, save, text
@@ -245,12 +245,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_file_that_can_not_be_written_is_left_alone(tmp_path: Path) -> None:
     """The old one stays, nothing lies about."""
-    with pytest.raises(InfraError):
+    with pytest.raises(InvalidInputError, match=r"b\.toml: "):
         save(tmp_path / "none" / "b.toml", baseline())
     blocked = tmp_path / "b.toml"
     blocked.mkdir()
     (blocked / "kept").touch()
-    with pytest.raises(InfraError):
+    with pytest.raises(InvalidInputError, match=r"b\.toml: "):
         save(blocked, baseline())
     assert sorted(one.name for one in tmp_path.iterdir()) == ["b.toml"]
 

@@ -10,8 +10,9 @@ import pytest
 
 import harness
 from harness import Policy
+from harness.engine.durable import steps as saved_steps
 from harness.engine.lifecycle import Execution
-from harness.journal import History
+from harness.journal import read
 
 PROGRAM = [sys.executable, "-m", "harness"]
 MAX_ATTEMPTS = 3
@@ -23,6 +24,8 @@ from pathlib import Path
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
 from harness.evidence import Evidence, Signaled
+from harness.dialects import find
+from harness.engine.durable import Durable
 from harness.journal import History
 
 folder, fatal, when = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -37,16 +40,18 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 with History(folder / "history") as book:
+    kept = Durable(book, "run")
+
     def save(saved):
         global saves
         saves += 1
         if saves == fatal and when == "before":
             die()
-        book.save("run", saved)
+        kept.save(saved)
         if saves == fatal and when == "after":
             die()
     policy = Policy(3, {"maxAttempts": 3, "randomize": False})
-    run = Engine(policy, find("upstream-4.5"), lambda: 0.5).run(execute, save=save, saved=book.steps("run"))
+    run = Engine(policy, find("upstream-4.5"), lambda: 0.5).run(execute, save=save, saved=kept.saved)
 print(run.status, len(run.attempts), run.events[-1].name)
 """
 
@@ -63,8 +68,8 @@ def check(folder: Path, last: subprocess.CompletedProcess[str]) -> None:
     numbers = [int(line.split()[0]) for line in (folder / "lived").read_text().splitlines()]
     assert len(set(numbers)) == len(numbers)
     assert max(numbers) <= MAX_ATTEMPTS
-    with History(folder / "history") as book:
-        steps = book.steps("run")
+    with read(folder / "history") as book:
+        steps = list(saved_steps(book, "run"))
     events = [event for step in steps for event in step.events]
     started = [event.attempt for event in events if event.name == "runAttemptStarted"]
     assert started == list(range(1, len(started) + 1))
@@ -100,8 +105,8 @@ def test_killed_again_and_again_it_ends(tmp_path: Path, when: str) -> None:
         if last.returncode == 0:
             break
     (tmp_path / "lived").touch()
-    with History(tmp_path / "history") as book:
-        steps = book.steps("run")
+    with read(tmp_path / "history") as book:
+        steps = list(saved_steps(book, "run"))
     assert steps[-1].state.is_final
     counts = Counter(line.split()[0] for line in (tmp_path / "lived").read_text().splitlines())
     assert set(counts.values()) <= {1}

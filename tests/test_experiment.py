@@ -12,14 +12,16 @@ import msgspec
 import pytest
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.conduct import BLOCK_TRIALS, INTERRUPTED, Progress, conduct, resume
+from harness.experiments.conduct import INTERRUPTED, Progress, conduct, recount
 from harness.experiments.findings import differ, find
+from harness.experiments.firing import BLOCK_TRIALS
+from harness.experiments.kept import experiment_job, experiments_of, groups, save
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.statistics import clopper_pearson
 from harness.experiments.stopping import Stopping
 from harness.experiments.tally import GROUP, Tally, Trial
 from harness.experiments.variant import Experiment, Variant
-from harness.journal import History
+from harness.journal import History, read
 from harness.scenarios.schema import load, shipped
 from harness.wire.request import MAX_ATTEMPTS
 
@@ -177,10 +179,10 @@ def test_a_history_goes_on_where_it_ended(tmp_path: Path) -> None:
     with History(tmp_path / "h") as book:
         conduct(part, Progress.begin(part), book)
     with History(tmp_path / "h") as book:
-        progress = resume(whole, book.groups(), book.elapsed_s())
+        progress = recount(book, [whole])["test"]
         assert {tally.trials for tally in progress.tallies.values()} == {30}
         conduct(whole, progress, book)
-        numbers = [(trial.variant, trial.number) for group in book.groups() for trial in group]
+        numbers = [(trial.variant, trial.number) for group in groups(book) for trial in group.trials]
     straight = Progress.begin(whole)
     conduct(whole, straight)
     assert sorted(numbers) == sorted((name, n + 1) for name in ("dosed", "more") for n in range(100))
@@ -192,10 +194,10 @@ def test_a_trial_is_journalled_once(tmp_path: Path) -> None:
     """The file refuses a number that it has."""
     (group,) = trials_of([True] * GROUP)
     with History(tmp_path / "h") as book:
-        book.write_trials(group)
+        save(book, group)
         with pytest.raises(InfraError, match="can't be journalled"):
-            book.write_trials(group)
-        assert sum(len(one) for one in book.groups()) == GROUP
+            save(book, group)
+        assert sum(len(one.trials) for one in groups(book)) == GROUP
 
 
 @pytest.mark.slow
@@ -229,21 +231,20 @@ def trials_in(path: Path) -> int:
     if not path.exists():
         return 0
     try:
-        with History(path) as book:
-            return sum(len(group) for group in book.groups())
+        with read(path) as book:
+            return sum(len(group.trials) for group in groups(book))
     except (InvalidInputError, InfraError):
         return 0
 
 
 def test_ctrl_c_does_not_come_between_journal_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group in the history is in the answer too, wherever the signal falls."""
-    write_trials = History.write_trials
 
     def write_and_interrupt(book: History, group: list[Trial]) -> None:
-        write_trials(book, group)
+        save(book, group)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(History, "write_trials", write_and_interrupt)
+    monkeypatch.setattr("harness.experiments.conduct.save", write_and_interrupt)
     experiment = Experiment("test", (dosed(),), Stopping(trials=10 * GROUP))
     progress = Progress.begin(experiment)
     with History(tmp_path / "h") as book:
@@ -279,12 +280,11 @@ def test_a_trial_is_replayed(tmp_path: Path) -> None:
     assert command("experiment", case, "--trials", "20", "--history", str(history)).returncode == 0
     agreed = command("replay", str(history), "--trial", "3")
     assert (agreed.returncode, agreed.stdout.split()[0]) == (0, "PASS")
-    with History(history) as book:
-        then = book.trial(case, 3)
-        assert then is not None
-        lie = msgspec.structs.replace(then, ended="SIGILL")
-        book._connection.execute("UPDATE trials SET body = ? WHERE number = 3", (msgspec.json.encode(lie).decode(),))
-    denied = command("replay", str(history), "--trial", "3")
+    lying = tmp_path / "lie"
+    with read(history) as told, History.begin(lying, experiment_job(experiments_of(told)), {}) as book:
+        for group in groups(told):
+            save(book, [msgspec.structs.replace(one, ended="SIGILL") for one in group.trials])
+    denied = command("replay", str(lying), "--trial", "3")
     assert (denied.returncode, "ended: SIGILL then" in denied.stdout) == (1, True)
     assert command("replay", str(history), "--trial", "99").returncode == 2
 

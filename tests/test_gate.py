@@ -1,5 +1,6 @@
 """Expectation against observation: values in, verdict out."""
 
+import msgspec
 import pytest
 
 from harness.dialects import BUILT_IN, find
@@ -81,6 +82,14 @@ def test_a_wild_run_is_judged_attempt_by_attempt() -> None:
     """How many crash is not judged; an attempt that is none of those listed is."""
     assert judge(expecting(DONE, CRASH, status=None), FLAKY, exact=False).verdict is Verdict.PASS
     judgement = judge(expecting(DONE, status=None), FLAKY, exact=False)
+    assert judgement.reasons == ("attempt 1: SIGSEGV is none of those expected",)
+
+
+def test_of_a_wild_run_what_depends_on_one_life_is_judged() -> None:
+    """Its cause is; branch, machine and host are not, since they depend on the attempts before."""
+    other = {"branch": Branch.NO_POLICY, "machine": "micro", "host": "a"}
+    assert judge(expecting(DONE, msgspec.structs.replace(CRASH, **other)), FLAKY, exact=False).verdict is Verdict.PASS
+    judgement = judge(expecting(DONE, msgspec.structs.replace(CRASH, cause="x")), FLAKY, exact=False)
     assert judgement.reasons == ("attempt 1: SIGSEGV is none of those expected",)
 
 

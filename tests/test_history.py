@@ -9,18 +9,20 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import chaos
 import pytest
 
-from harness.cli.order import Order, open_history
 from harness.dialects import DEFAULT, find
 from harness.evidence import EndedBy
 from harness.exceptions import InfraError, InvalidInputError
-from harness.journal import APPLICATION, VERSION, History
+from harness.journal import History, Kind, Reading, read
+from harness.journal.file import APPLICATION, VERSION
 from harness.scenarios.campaign import Campaign, decided
+from harness.scenarios.order import Order, open_history
 from harness.scenarios.schema import Scenario, load, shipped
 from harness.scenarios.verdict import Verdict
 
@@ -33,9 +35,9 @@ def live(scenario: Scenario, history: History, index: int = 0) -> Verdict:
     return Campaign(find("upstream-4.5"), history=history).live(scenario, scenario.case[index]).judgement.verdict
 
 
-def kinds(history: History) -> list[tuple[str, int]]:
-    """The journal in short."""
-    return [(event.kind, event.attempt) for event in history.events()]
+def kinds(history: Reading) -> list[tuple[str, int]]:
+    """The journal in short, without what tells of the sessions."""
+    return [(event.kind, event.number) for event in history.events() if event.kind not in ("opened", "closed")]
 
 
 def test_a_run_is_journalled_in_order(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_what_is_read_back_is_what_was_lived(tmp_path: Path) -> None:
     """A result survives its journal to the last member."""
     result = Campaign(find("strict")).live(FLAKY, FLAKY.case[0])
     with History(tmp_path / "h") as history:
-        history.write("decided", result.title, body=result)
+        history.write(Kind.DECIDED, result.title, body=result)
         assert decided(history) == [result]
 
 
@@ -58,13 +60,12 @@ def test_intents_are_journalled(tmp_path: Path) -> None:
     """Why and with what a victim is to be killed."""
     with History(tmp_path / "h") as history:
         history.attempt("x", 1).kill_intent(EndedBy.DEADLINE, "SIGTERM")
-        assert [event.body for event in history.events("kill_intent")] == [
-            {"ended_by": "deadline", "signal": "SIGTERM"}
-        ]
+        told = [body for _, body in history.bodies(Kind.KILL_INTENT, dict[str, str])]
+        assert told == [{"ended_by": "deadline", "signal": "SIGTERM"}]
 
 
-@pytest.mark.parametrize("kind", ["started", "finished", "decided"])
-def test_once_is_once(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", [Kind.STARTED, Kind.FINISHED, Kind.DECIDED, Kind.STEP, Kind.TRIALS, Kind.JOB])
+def test_once_is_once(tmp_path: Path, kind: Kind) -> None:
     """The second of each is refused by the file itself."""
     with History(tmp_path / "h") as history:
         history.write(kind, "x", 1)
@@ -76,9 +77,9 @@ def test_a_second_session_may_start_an_attempt_again(tmp_path: Path) -> None:
     """What was begun and not decided is lived again by who resumes."""
     for _ in range(2):
         with History(tmp_path / "h") as history:
-            history.write("started", "x", 1)
-    with History(tmp_path / "h") as history:
-        assert [event.session for event in history.events("started")] == [1, 2]
+            history.write(Kind.STARTED, "x", 1)
+    with read(tmp_path / "h") as history:
+        assert [event.session for event in history.events(Kind.STARTED)] == [1, 2]
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -103,17 +104,25 @@ class Failing:
         self._connection, self._nth, self._error, self._for_good = connection, nth, error, for_good
         self.inserts = 0
 
-    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+    def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
         """Fail or pass on."""
-        if statement.startswith("INSERT"):
-            self.inserts += 1
-            if self.inserts == self._nth or (self._for_good and self.inserts > self._nth):
-                raise sqlite3.OperationalError(self._error)
-        return self._connection.execute(statement, *values)
+        self.inserts += 1
+        if self.inserts == self._nth or (self._for_good and self.inserts > self._nth):
+            raise sqlite3.OperationalError(self._error)
+        return self._connection.executemany(statement, rows)
 
-    def close(self) -> None:
+    def __getattr__(self, name: str) -> Any:
         """Pass on."""
-        self._connection.close()
+        return getattr(self._connection, name)
+
+    def __enter__(self) -> object:
+        """Pass on."""
+        return self._connection.__enter__()
+
+    def __exit__(self, *raised: object) -> Any:
+        """Pass on."""
+        leave: Any = self._connection.__exit__
+        return leave(*raised)
 
 
 @pytest.mark.slow
@@ -134,51 +143,73 @@ def test_no_failing_write_gives_a_wrong_verdict(tmp_path: Path, error: str, *, f
     pytest.fail("the sweep never ran clean")
 
 
-def test_the_first_full_disk_costs_the_ballast_only(tmp_path: Path) -> None:
-    """The ballast is released, and the write goes through."""
+def files_in(folder: Path) -> set[str]:
+    """Names in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_full_disk_costs_the_ballast_only(tmp_path: Path) -> None:
+    """The ballast has no name; it is released for the first write that finds no room, and the last part at the end."""
     with History(tmp_path / "h") as history:
-        history.write("header")
-        assert (tmp_path / "h.ballast").exists()
-        with History(tmp_path / "h") as reader:  # who only reads leaves it alone
-            assert kinds(reader) == [("header", 0)]
-        assert (tmp_path / "h.ballast").exists()
+        history.write(Kind.KILL_INTENT)
+        assert files_in(tmp_path) == {"h", "h-wal", "h-shm"}
         history._connection = Failing(  # type: ignore[assignment]  # quacks like one
             history._connection, 1, "database or disk is full", for_good=False
         )
-        history.write("started", "x", 1)
-        assert not (tmp_path / "h.ballast").exists()
-        assert kinds(history) == [("header", 0), ("started", 1)]
+        history.write(Kind.STARTED, "x", 1)
+        assert [ballast.release() for ballast in history._ballasts] == [False, True]
+        assert kinds(history) == [("kill_intent", 0), ("started", 1)]
+    assert files_in(tmp_path) == {"h"}
 
 
-def test_two_that_open_a_new_file_at_once_share_it(tmp_path: Path) -> None:
-    """One makes the tables, the others find them; a hundred times, on four threads."""
-    for n in range(100):
-        path, start = tmp_path / str(n), threading.Barrier(4)
+def test_a_ballast_is_nobody_elses_file(tmp_path: Path) -> None:
+    """Files that lie there under likely names stay as they are, links too, and so does what they point to."""
+    (tmp_path / "h.ballast").write_text("mine")
+    (tmp_path / "precious").write_text("mine too")
+    for name in ("h-ballast", ".h.ballast"):
+        (tmp_path / name).symlink_to("precious")
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    with History(tmp_path / "h") as history:
+        history.write(Kind.KILL_INTENT)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.name != "h"} == before
 
-        def write(path: Path = path, start: threading.Barrier = start) -> None:
+
+def test_of_four_that_open_a_new_file_at_once_one_writes_it(tmp_path: Path) -> None:
+    """The others are told that somebody does; thirty times, on four threads."""
+    for n in range(30):
+        path, start, done = tmp_path / str(n), threading.Barrier(4), threading.Barrier(4)
+
+        def write(path: Path = path, start: threading.Barrier = start, done: threading.Barrier = done) -> str:
             start.wait()
-            with History(path) as history:
-                history.write("kill_intent")
+            said = ""
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(History(path)).write(Kind.KILL_INTENT)
+                except InvalidInputError as error:
+                    said = str(error)
+                done.wait()
+            return said
 
         with ThreadPoolExecutor(4) as pool:
-            for future in [pool.submit(write) for _ in range(4)]:
-                future.result()
-        with History(path) as history:
-            assert kinds(history) == [("kill_intent", 0)] * 4
+            told = sorted(future.result() for future in [pool.submit(write) for _ in range(4)])
+        assert [bool(one) for one in told] == [False, True, True, True]
+        assert all("is writing it: start again when it has ended" in one for one in told[1:])
+        with read(path) as history:
+            assert kinds(history) == [("kill_intent", 0)]
 
 
 FULL = """
 import resource, signal, sys
 from pathlib import Path
 from harness.exceptions import InfraError
-from harness.journal import History
+from harness.journal import History, Kind
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 history = History(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
 written = 0
 try:
     for number in range(1, 1000):
-        history.write("finished", "x", number, "y" * 5000)
+        history.write(Kind.FINISHED, "x", number, "y" * 5000)
         written = number
 except InfraError as error:
     print(written, "can't be journalled" in str(error))
@@ -194,8 +225,8 @@ def test_a_file_that_can_not_grow_keeps_what_it_has(tmp_path: Path) -> None:
     )
     written, said = done.stdout.split()
     assert (int(written) > 10, said) == (True, "True")
-    with History(path) as history:
-        assert [event.attempt for event in history.events("finished")] == list(range(1, int(written) + 1))
+    with read(path) as history:
+        assert [event.number for event in history.events(Kind.FINISHED)] == list(range(1, int(written) + 1))
 
 
 def crash_harness(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -226,9 +257,9 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "--resume", "{h}", "--seed", "3"], "are those of the history"),
-        (["run", "--resume", "{h}", "--dialect", "strict"], "are those of the history"),
-        (["run", "--resume", "{h}", "--classifier", "json:dumps"], "are those of the history"),
+        (["run", "--resume", "{h}", "--seed", "3"], "is that of the history"),
+        (["run", "--resume", "{h}", "--dialect", "strict"], "is that of the history"),
+        (["run", "--resume", "{h}", "--classifier", "json:dumps"], "is that of the history"),
         (["run", "controls", "--history", "{h}"], "there is a file already"),
         (["run", "--resume", "{h}.no"], "there is no such history"),
         (["run", "--history", "{h}", "--resume", "{h}"], "expected one of them"),
@@ -266,7 +297,7 @@ def test_without_the_lifeline_the_chaos_finds_orphans() -> None:
 
 def test_who_judged_goes_on_judging(tmp_path: Path) -> None:
     """A run that a judge of the user's began is not finished by a dialect."""
-    path, asked = tmp_path / "h.sqlite", Order((), None, "judges:ask like strict", None)
+    path, asked = tmp_path / "h.sqlite", Order(("controls",), None, "judges:ask like strict", None)
     with open_history(path, None, asked):
         pass
     with open_history(None, path, Order((), None, DEFAULT, None)) as (_, resumed):

@@ -1,6 +1,7 @@
 """Reports: self-contained, escaped, well-formed, and true to the history."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,13 +10,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import click
 import msgspec
 import pytest
 
+from harness.cli.report import of_formats
 from harness.dialects import BUILT_IN
-from harness.journal import History
-from harness.report import html, junit, markdown
-from harness.report.reader import MOST_POINTS, Confusion, Curve, Dossier, read
+from harness.journal import Standing, read
+from harness.report.counts import MOST_POINTS, Confusion, Curve
+from harness.report.formats import FORMATS, Format, render
+from harness.report.reader import Report
+from harness.report.reader import read as read_report
 
 PROGRAM = [sys.executable, "-m", "harness"]
 EVIL = "</pre><script>alert(1)</script>\x07|`'\""
@@ -41,10 +46,10 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def dossier(path: Path) -> Dossier:
+def report_of(path: Path) -> Report:
     """Read a history."""
-    with History(path) as book:
-        return read(book, path.name)
+    with read(path) as reading:
+        return read_report(reading, path.name)
 
 
 class Balance(HTMLParser):
@@ -81,7 +86,7 @@ class Balance(HTMLParser):
 @pytest.mark.parametrize("name", ["runs", "trials", "evil"])
 def test_a_page_is_whole_and_needs_nothing(histories: dict[str, Path], name: str) -> None:
     """Balanced elements, no script, no address to load anything from, a language and a title."""
-    text = html.page(dossier(histories[name]))
+    text = render("html", report_of(histories[name]))
     page = Balance()
     page.feed(text)
     assert (page.broken, page.open) == ([], [])
@@ -95,29 +100,30 @@ def test_a_page_is_whole_and_needs_nothing(histories: dict[str, Path], name: str
 @pytest.mark.slow
 def test_every_plot_has_words(histories: dict[str, Path]) -> None:
     """A label for who can't see it, and a caption with the figures for everybody."""
-    text = html.page(dossier(histories["trials"]))
+    text = render("html", report_of(histories["trials"]))
     assert text.count("<svg ") == text.count('<svg role="img" aria-label="') == text.count("<figcaption>") == 4
     assert "of 60 trials failed, 95 % interval" in text
 
 
 @pytest.mark.slow
 def test_what_a_victim_says_is_text(histories: dict[str, Path]) -> None:
-    """Markup from a command reaches no format as markup; control characters are shown."""
-    told = dossier(histories["evil"])
-    page, report, summary = html.page(told), junit.document(told), markdown.document(told)
+    """Markup from a command reaches no format as markup; control characters are shown, and split no row."""
+    told = report_of(histories["evil"])
+    page, report, summary = render("html", told), render("junit", told), render("markdown", told)
     assert "<script>" not in page
     assert "\\x07" in page
     assert "\x07" not in page
     assert "alert(1)" in (ET.fromstring(report).find("testcase") or ET.Element("")).get("name", "")  # noqa: S314 -- our own
     assert "<script>" not in summary.replace("\\<script\\>", "")
     assert not [line for line in summary.splitlines() if line.startswith(("<", "|"))]
+    assert not {"\x07", "\x1b"} & set(page + report + summary + render("terminal", told))
 
 
 @pytest.mark.slow
 def test_a_page_tells_what_the_history_has(histories: dict[str, Path]) -> None:
     """Verdicts, where the dialects differ, the place; for experiments the outcomes, the advice, the comparison."""
-    runs, trials = (html.page(dossier(histories[name])) for name in ("runs", "trials"))
-    assert runs.count('class="PASS"') == len(dossier(histories["runs"]).results) > 3
+    runs, trials = (render("html", report_of(histories[name])) for name in ("runs", "trials"))
+    assert runs.count('class="PASS"') == len(report_of(histories["runs"]).results) > 3
     assert "The dialects differ on" in runs
     assert "kernel" in runs
     assert "max attempts" in trials
@@ -128,7 +134,7 @@ def test_a_page_tells_what_the_history_has(histories: dict[str, Path]) -> None:
 @pytest.mark.slow
 def test_the_confusion_matrix_counts_every_death(histories: dict[str, Path]) -> None:
     """In each dialect each truth has as many codes as there were attempts; strict decodes an exit of 139."""
-    told = dossier(histories["runs"])
+    told = report_of(histories["runs"])
     attempts = sum(len(result.run.attempts) for result in told.results if result.run)
     per_dialect: dict[str, int] = {}
     for (_, dialect, _), count in told.confusion.counts.items():
@@ -141,19 +147,35 @@ def test_the_confusion_matrix_counts_every_death(histories: dict[str, Path]) -> 
 @pytest.mark.slow
 def test_junit_counts_what_it_has(histories: dict[str, Path]) -> None:
     """The suite's counts are those of its cases; a FAIL is a failure with its reason."""
-    told = dossier(histories["runs"])
-    suite = ET.fromstring(junit.document(told))  # noqa: S314 -- our own
+    told = report_of(histories["runs"])
+    suite = ET.fromstring(render("junit", told))  # noqa: S314 -- our own
     assert (suite.get("tests"), suite.get("failures")) == (str(len(told.results)), "0")
     failed = msgspec.structs.replace(told, results=(msgspec.convert(_failed(told), type(told.results[0])),))
-    suite = ET.fromstring(junit.document(failed))  # noqa: S314 -- our own
+    suite = ET.fromstring(render("junit", failed))  # noqa: S314 -- our own
     failure = suite.find("testcase/failure")
     assert suite.get("failures") == "1"
     assert failure is not None
     assert failure.get("message") == "it broke"
-    assert "**FAIL** it broke" in markdown.document(failed)
+    assert "**FAIL** it broke" in render("markdown", failed)
 
 
-def _failed(told: Dossier) -> object:
+@pytest.mark.slow
+def test_a_name_splits_no_row(histories: dict[str, Path]) -> None:
+    """A bar in a scenario's name is a bar in its cell, an escape sequence is words, in every format."""
+    told = report_of(histories["runs"])
+    first = told.results[0]
+    evil = msgspec.structs.replace(first, scenario=msgspec.structs.replace(first.scenario, name="a|b\x1b[31m\x9bc"))
+    told = msgspec.structs.replace(told, results=(evil,))
+    rows = [line for line in render("markdown", told).splitlines() if line.startswith("| a")]
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 5
+    assert rows[0].startswith(r"| a\|b\\x1b\[31m\\x9bc\[")
+    for name in ("html", "junit", "markdown", "terminal"):
+        assert "x1b" in render(name, told)
+        assert not {"\x1b", "\x9b"} & set(render(name, told))
+    ET.fromstring(render("junit", told))  # noqa: S314 -- our own
+
+
+def _failed(told: Report) -> object:
     made = json.loads(msgspec.json.encode(told.results[0]))
     return made | {"judgement": {"verdict": "FAIL", "reasons": ["it broke"]}}
 
@@ -171,10 +193,31 @@ def test_the_command_writes_files_and_json(histories: dict[str, Path], tmp_path:
     assert ran.returncode == 0, ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     assert [len(one["findings"]) for one in json.loads(ran.stdout)["experiments"]] == [2]
+    assert {(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {0o666 & ~umask()}
     refused = command("report", histories["trials"], "--html", tmp_path / "no" / "page.html")
     assert (refused.returncode, "No such file" in refused.stderr) == (2, True)
     assert command("report", tmp_path / "nothing").returncode == 2
     assert "max attempts" in command("report", histories["trials"]).stdout
+
+
+def umask() -> int:
+    """Bits that this process takes from the mode of new files."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
+
+
+def test_a_format_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever is in the registry has an option in `report`; a new one touches nothing else."""
+    (tmp_path / "shouting.py").write_text("def render(report):\n    return report.name.upper()\n")
+    monkeypatch.setattr("harness.report.__path__", [str(tmp_path)])
+    monkeypatch.setitem(FORMATS, "shouting", Format("shouting", "Write it large."))
+    told = Report("name", None, Standing("empty"), {}, ())
+    assert render("shouting", told) == "NAME"
+    made = click.Command("x")
+    of_formats(made)
+    options = {name for one in made.params for name in one.opts}
+    assert options == {"--html", "--junit", "--markdown", "--shouting"}
 
 
 def test_a_curve_does_not_grow_for_ever() -> None:
@@ -203,7 +246,7 @@ def test_rows_that_differ_come_first() -> None:
 def test_a_browser_shows_it_without_complaint(histories: dict[str, Path], tmp_path: Path) -> None:
     """Headless Chromium renders the page and has nothing to say on its console."""
     page, picture = tmp_path / "page.html", tmp_path / "page.png"
-    page.write_text(html.page(dossier(histories["trials"])))
+    page.write_text(render("html", report_of(histories["trials"])))
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     options = [*quiet, f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--screenshot={picture}"]
     assert BROWSER is not None

@@ -1,6 +1,7 @@
 """Runs killed at every step and taken up again, in one process: the journal is a list, the kill an exception."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +10,14 @@ import msgspec
 import pytest
 
 from harness.dialects import find
-from harness.engine.lifecycle import Execution
-from harness.engine.loop import Engine, Life, Run, Saved
+from harness.engine.durable import Durable
+from harness.engine.durable import steps as saved_steps
+from harness.engine.lifecycle import REQUEUE_LIMIT, Execution
+from harness.engine.loop import Engine, Life, Run, Saved, told
 from harness.engine.policy import Policy
-from harness.evidence import Evidence, Exited, Memory, Signaled
-from harness.exceptions import InfraError
-from harness.journal import History
+from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled
+from harness.exceptions import InfraError, InvalidInputError
+from harness.journal import History, Kind, read
 from harness.wire.errors import TaskError
 
 SEGV, DONE = Life(Evidence(Signaled("SIGSEGV"))), Life(Evidence(Exited(0)))
@@ -66,7 +69,7 @@ SCRIPTS = {
 }
 
 
-def go_on(script: Script, world: World, kill: Kill = NEVER) -> Run:
+def go_on(script: Script, world: World, kill: Kill = NEVER, *, interrupted: bool = False) -> Run:
     """Let a process take the run up, and die as planned. Raises Killed."""
     saves = 0
 
@@ -84,7 +87,7 @@ def go_on(script: Script, world: World, kill: Kill = NEVER) -> Run:
             raise Killed
 
     engine = Engine(script.policy, find("upstream-4.5"), lambda: 0.5)
-    return engine.run(execute, save=save, saved=steps(world))
+    return engine.run(execute, save=save, saved=steps(world), interrupted=interrupted)
 
 
 def steps(world: World) -> list[Saved]:
@@ -181,43 +184,98 @@ def test_a_run_that_ended_is_read_and_not_lived() -> None:
     assert (go_on(SCRIPTS["flaky"], world), world) == (run, before)
 
 
-def keep(book: History) -> Callable[[Saved], None]:
-    """Save in a real history."""
-    return lambda saved: book.save("run", saved)
+def test_a_dequeue_that_was_under_way_goes_back_to_the_queue() -> None:
+    """A worker that took the run and never began used no attempt; the queue counts it, and gives up at its limit."""
+    script, world = SCRIPTS["flaky"], World([], [])
+    for times in range(1, REQUEUE_LIMIT):
+        with pytest.raises(Killed):
+            go_on(script, world, Kill(1 if times == 1 else 2, committed=True))  # the last save is of a dequeue
+        assert steps(world)[-1].state.execution is Execution.PENDING_EXECUTING
+        assert (steps(world)[-1].state.requeues, world.lived) == (times - 1, [])
+    patient = World(list(world.journal), [])
+    run = go_on(script, patient)
+    assert [attempt.number for attempt in run.attempts] == [1, 2, 3]
+    with pytest.raises(Killed):
+        go_on(script, world, Kill(2, committed=True))
+    run = go_on(script, world)
+    assert (run.status, world.lived, run.attempts) == ("SYSTEM_FAILURE", [], ())
 
 
-def test_two_processes_do_not_live_one_run_twice(tmp_path: Path) -> None:
-    """Both have read the same journal: the first to save has the run, the other stops before it executes anything."""
-    lived: list[int] = []
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_an_interruption_ended_does_not_count(name: str) -> None:
+    """Ctrl-C at every step: taken up again, the run is as if nobody had touched it, but for attempts begun anew."""
+    script = SCRIPTS[name]
+    expected, _ = whole(script)
+    for kill in kills(script):
+        world = World([], [])
+        with pytest.raises(Killed):
+            go_on(script, world, kill)
+        run = go_on(script, world, interrupted=True)
+        assert (run.status, run.attempts) == (expected.status, expected.attempts)
+        assert [one.state.snapshot for one in steps(world)] == list(range(2, len(world.journal) + 2))
+
+
+def test_however_often_it_is_interrupted_it_has_all_its_attempts() -> None:
+    """Ctrl-C in attempt 1, more often than the queue has patience; then it ends as it would have."""
+    script, world = SCRIPTS["crashes"], World([], [])
+    for times in range(2 * REQUEUE_LIMIT):
+        with pytest.raises(Killed):
+            go_on(script, world, Kill(3 if times else 2, committed=True), interrupted=True)
+        assert steps(world)[-1].state.execution is Execution.EXECUTING
+    run = go_on(script, world, interrupted=True)
+    assert [one.state.requeues for one in steps(world)] == [0] * len(world.journal)
+    assert (run.status, [attempt.number for attempt in run.attempts]) == ("CRASHED", [1, 2, 3])
+    assert {number for number, _ in world.lived} == {1, 2, 3}
+
+
+def test_two_processes_do_not_live_one_run(tmp_path: Path) -> None:
+    """Whoever comes second is refused before anything is executed, in another thread of the process too."""
+    with History(tmp_path / "h") as book:
+        book.write(Kind.STARTED, "run", 1)
+        with pytest.raises(InvalidInputError, match=f"process {os.getpid()}, since .* is writing it"):
+            History(tmp_path / "h")
+
+
+def test_a_step_is_saved_once(tmp_path: Path) -> None:
+    """Where the lock does not hold, as on some network's disk, the file refuses the second step of a number."""
+    engine, lived = Engine(THREE, find("upstream-4.5"), lambda: 0.5), []
 
     def execute(number: int, _: str) -> Life:
         lived.append(number)
         return SEGV
 
-    engine = Engine(THREE, find("upstream-4.5"), lambda: 0.5)
-    with History(tmp_path / "h") as one, History(tmp_path / "h") as other:
-        read = other.steps("run")
-        engine.run(execute, save=keep(one), saved=one.steps("run"))
-        with pytest.raises(InfraError, match="another process goes on with 'run'"):
-            engine.run(execute, save=keep(other), saved=read)
+    with History(tmp_path / "h") as book:
+        engine.run(execute, save=Durable(book, "run").save)
+        with pytest.raises(InfraError, match="UNIQUE"):
+            engine.run(execute, save=Durable(book, "run").save)
     assert lived == [1, 2, 3]
 
 
-def test_a_process_that_was_given_up_can_not_report(tmp_path: Path) -> None:
-    """It lives on, but another took its run up: what it says of its attempt is refused, as a stale snapshot is."""
-    engine, lived = Engine(THREE, find("upstream-4.5"), lambda: 0.5), []
-    with History(tmp_path / "h") as one, History(tmp_path / "h") as other:
+def test_a_run_is_read_back_as_it_was_lived(tmp_path: Path) -> None:
+    """Attempts, events and status, to the last member."""
+    engine = Engine(MOVING, find("upstream-4.5"), lambda: 0.5)
+    with History(tmp_path / "h") as book:
+        run = engine.run(lambda number, _: OOM if number == 1 else THROWN, save=Durable(book, "run").save)
+    with read(tmp_path / "h") as reading:
+        assert told(list(saved_steps(reading, "run"))) == run
+        assert reading.standing().how == "ended"
 
-        def succeed(number: int, _: str) -> Life:
-            lived.append(number)
-            return DONE
 
-        def overtaken(number: int, _: str) -> Life:
-            lived.append(number)
-            engine.run(succeed, save=keep(other), saved=other.steps("run"))
-            return SEGV
+def test_a_cancel_of_ours_is_not_the_end_of_the_run(tmp_path: Path) -> None:
+    """A supervisor that is told to stop cancels the attempt; the run is CANCELED for now, and goes on later."""
+    cancelled = Life(Evidence(Signaled("SIGTERM"), ended_by=EndedBy.CANCEL))
+    engine = Engine(THREE, find("upstream-4.5"), lambda: 0.5)
+    for _ in range(5):
+        with History(tmp_path / "h") as book:
+            kept = Durable(book, "run")
+            run = engine.run(lambda _, __: cancelled, **kept.options())
+            assert (run.status, book.undecided()) == ("CANCELED", [])
+    with History(tmp_path / "h") as book:
+        run = engine.run(lambda number, _: (SEGV, SEGV, DONE)[number - 1], **Durable(book, "run").options())
+    assert (run.status, [attempt.number for attempt in run.attempts]) == ("COMPLETED_SUCCESSFULLY", [1, 2, 3])
 
-        with pytest.raises(InfraError, match="another process"):
-            engine.run(overtaken, save=keep(one))
-        assert one.steps("run")[-1].state.status == "COMPLETED_SUCCESSFULLY"
-    assert lived == [1, 2]
+
+def test_a_first_attempt_that_succeeds_is_not_flaky() -> None:
+    """It takes a failed one before it."""
+    assert (whole(SCRIPTS["succeeds"])[0].is_flaky, whole(SCRIPTS["flaky"])[0].is_flaky) == (False, True)
+    assert not whole(SCRIPTS["crashes"])[0].is_flaky

@@ -25,7 +25,11 @@ status = "CRASHED"
 """
 
 BAD = {
-    "unknown key": ('cause = "test"', 'cause = "test"\ncolour = "red"', "colour: there is no such key; expected one of claim, cause"),
+    "unknown key": (
+        'cause = "test"',
+        'cause = "test"\ncolour = "red"',
+        "colour: there is no such key; expected one of claim, cause",
+    ),
     "misspelt key": ('name = "one"', 'nam = "one"', r"case\[0\].nam: there is no such key; did you mean 'name'"),
     "misspelt evidence": ('evidence = "', 'evidence = "un', r"evidence: expected one of real, simulated, not 'un"),
     "far too many digits": ('cause = "test"', f"cause = {'9' * 5000}", "more digits than any number here"),
@@ -107,10 +111,22 @@ BAD = {
         'name = "one"\npolicy = { max_attempts = -1 }',
         r"case\[0\].policy.max_attempts: expected a whole number of attempts, 1 or more, not -1",
     ),
-    "unknown status": ('status = "CRASHED"', 'status = "DONE"', r"case\[0\].expect\[0\].status: expected .*TIMED_OUT, not 'DONE'"),
-    "unknown end": ('ended = "SIGSEGV"', 'ended = "exit 0"', r"attempts\[0\].ended: expected SIGSEGV .*exited N.*, not 'exit 0'"),
+    "unknown status": (
+        'status = "CRASHED"',
+        'status = "DONE"',
+        r"case\[0\].expect\[0\].status: expected .*TIMED_OUT, not 'DONE'",
+    ),
+    "unknown end": (
+        'ended = "SIGSEGV"',
+        'ended = "exit 0"',
+        r"attempts\[0\].ended: expected SIGSEGV .*exited N.*, not 'exit 0'",
+    ),
     "unknown signal": ('ended = "SIGSEGV"', 'ended = "SIGFOO"', r"attempts\[0\].ended: there is no signal 'SIGFOO'"),
-    "unknown branch": ('ended = "SIGSEGV"', 'ended = "SIGSEGV", branch = "polity"', "not 'polity'; did you mean 'policy'"),
+    "unknown branch": (
+        'ended = "SIGSEGV"',
+        'ended = "SIGSEGV", branch = "polity"',
+        "not 'polity'; did you mean 'policy'",
+    ),
     "unknown host": ('ended = "SIGSEGV"', 'ended = "SIGSEGV", host = "z"', r"attempts\[0\].host: 'z' is none"),
     "not TOML": ('cause = "test"', "cause = test", "Invalid value"),
 }
@@ -152,7 +168,7 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="No such file"):
         load(tmp_path / "missing.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidInputError, match="binary.toml: no TOML: it is not UTF-8"):
+    with pytest.raises(InvalidInputError, match=r"binary.toml: no TOML: it is not UTF-8"):
         load(tmp_path / "binary.toml")
 
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 import click
 
-from harness.cli.options import emit_pretty, host_option, json_option, say
+from harness.cli.options import emit_pretty, host_option, json_option, write
 from harness.evidence import Host, Start
 from harness.experiments.calibration import DIAL, Tried, calibrate, check
 from harness.faults.catalogue import find
@@ -35,12 +35,12 @@ def calibrate_race(race: str, target: float, start: Start, host: Host, as_json: 
 
     def observe(found: Tried) -> None:
         word = {-1: "too rare", 0: "taken", 1: "too often"}[found.side(target)]
-        say(f"{DIAL} {found.setting:>9}: {found.failures} of {found.trials}, {found.rate:.0%}: {word}", err=True)
+        write(f"{DIAL} {found.setting:>9}: {found.failures} of {found.trials}, {found.rate:.0%}: {word}", err=True)
 
     found = calibrate(fault, target, host, start, observe)
     if as_json:
         emit_pretty(found)
         return
-    say(f"{race}: {DIAL} = {found.setting}   ({host}, {start})")
+    write(f"{race}: {DIAL} = {found.setting}   ({host}, {start})")
     for line in fact_lines(found.finding):
-        say(f"  {line}")
+        write(f"  {line}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from harness.cli.options import say
+from harness.cli.options import write
 from harness.cli.program import COMPLETE, NAME, program
 
 SHELLS = ("bash", "zsh", "fish")
@@ -17,4 +17,4 @@ def completion(shell: str) -> None:
     """Print the lines that make SHELL complete crash-harness; put them into the file that SHELL reads at its start."""
     kind = get_completion_class(shell)
     if kind is not None:
-        say(kind(program, {}, NAME, COMPLETE).source())
+        write(kind(program, {}, NAME, COMPLETE).source())

@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import dialect_option, emit_pretty, json_option, say
+from harness.cli.options import dialect_option, emit_pretty, json_option, write
 from harness.dialects import BUILT_IN, parted
 from harness.dialects.compare import argued, compare
 from harness.dialects.custom import opened_all
@@ -35,7 +35,7 @@ def dialects(other: str | None, markdown: bool, as_json: bool, dialect: str) -> 
     if markdown:
         if other not in PAGES:
             raise InvalidInputError(f"--markdown: there are pages about {' and '.join(PAGES)}")
-        say(PAGES[other](), end=False)
+        write(PAGES[other](), end=False)
     elif other is None:
         _list(as_json)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import emit_pretty, json_option, say
+from harness.cli.options import emit_pretty, json_option, write
 from harness.exceptions import InfraError
 from harness.machine import Capability, capabilities, surroundings, why_not
 from harness.report.words import counted, evidence_line
@@ -46,8 +46,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
         emit_pretty({"capabilities": found, "skips": skips})
     else:
         for one in found:
-            say(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
-        say(f"{'will be skipped':24} {counted(len(skips), 'case')}")
+            write(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
+        write(f"{'will be skipped':24} {counted(len(skips), 'case')}")
         for title, reason in skips.items():
-            say(f"  {title}: {reason}")
+            write(f"  {title}: {reason}")
     context.exit(InfraError.exit_code if proof.missing else 0)

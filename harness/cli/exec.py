@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.api import Book, live
-from harness.cli.options import common, emit, limit_options, say
+from harness.api import live
+from harness.cli.options import common, emit, limit_options
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
 from harness.dialects.custom import opened
+from harness.engine.durable import EXEC, Durable
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
+from harness.engine.loop import told
 from harness.engine.wallclock import WallClock
-from harness.journal import History
-from harness.report.run import attempt_lines, run_record
-from harness.report.words import counted
+from harness.journal import as_text, job_of
+from harness.machine import environment
+from harness.report.shapes import attempts_shape
+from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
 from harness.supervisor import Command, Limits, supervise
 
 if TYPE_CHECKING:
@@ -78,15 +81,40 @@ def exec_command(
     watched = partial(supervise, relay=relay, black_box=black_box == "on", backtrace=backtrace)
     bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
 
-    def observe(attempt: Attempt) -> None:
-        relay.say("\n".join(attempt_lines(attempt)))
-
+    job = job_of(
+        EXEC,
+        (as_text(shlex.join(command)),),
+        command=command,
+        folder=str(Path.cwd()),
+        policy=policy,
+        limits=bounds.limits,
+        timeout_s=timeout,
+        dialect=dialect,
+        seed=seed or 0,
+        black_box=black_box,
+        backtrace=backtrace,
+        wait=wait,
+    )
     with ExitStack() as stack:
-        book = Book(stack.enter_context(History(history)), shlex.join(command)) if history else None
+        kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
+        attempts = list(told(kept.saved).attempts) if kept else []
+        for line in taken_up_lines(kept) if kept else ():
+            relay.say(line)
+
+        def observe(attempt: Attempt) -> None:
+            attempts.append(attempt)
+            relay.say("\n".join(attempt_lines(attempt)))
+
         chosen = stack.enter_context(opened(dialect))
         clock, executor = WallClock(waits=wait), OfVictim(Command(command))
-        finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, book=book)
+        try:
+            finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
+        except KeyboardInterrupt:
+            if as_json:
+                emit(attempts_shape(attempts, None, interrupted=True))
+            relay.say(interrupted_line(attempts, is_kept=kept is not None))
+            raise
     if as_json:
-        emit(run_record(finished))
-    say(f"{finished.status} after {counted(len(finished.attempts), 'attempt')} ({dialect})", err=True)
+        emit(attempts_shape(finished.attempts, finished.status))
+    relay.say(f"{ending(finished)} ({dialect})")
     context.exit(0 if finished.status == SUCCEEDED else 1)

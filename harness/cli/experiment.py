@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
-import msgspec
-from rich.markup import escape
 
-from harness.cli.options import COUNT, JOBS, common, emit_pretty, host_option, limit_options
-from harness.cli.order import NO_HISTORY, OLD_HISTORY
-from harness.dialects.custom import opened_all
+from harness.cli.options import COUNT, JOBS, common, emit_pretty, host_option, limit_options, refuse_beside
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
-from harness.experiments.conduct import INTERRUPTED, Progress, conduct, resume
-from harness.experiments.findings import differ, find
+from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
+from harness.experiments.kept import open_history
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
-from harness.experiments.variant import Asked, Experiment, plan
-from harness.journal import History
-from harness.machine import environment
-from harness.report.experiment import finding_lines, progress_line
-from harness.report.terminal import console, progress
+from harness.experiments.variant import Asked, plan
+from harness.report.experiment import Shown, conclusion_lines
+from harness.report.shapes import conclusions_shape
+from harness.report.terminal import console, progress, say, tell_history
 from harness.scenarios.select import select
 from harness.supervisor import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.evidence import Host, Start
+    from harness.experiments.variant import Experiment
+    from harness.journal import History
     from harness.supervisor.limits import MemoryBy
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
+OF_HISTORY = "is that of the history"
 COMMAND = "harness.command"
 PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
 
@@ -127,106 +126,39 @@ def experiment(
     first success: only a run does.
     """
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
-    path: Path | None
     if old:
-        experiments, path = _resumed(old, scenario, command), old
-    else:
-        if bool(scenario) == bool(command):
-            raise InvalidInputError("expected SCENARIO, or a command after --")
-        test = SequentialTest(*sprt, alpha, beta) if sprt else None
-        if test:
-            test.check()
-        if not any((trials, width, test, time_s)):
-            trials = DEFAULT_TRIALS
-        asked = Asked(dialect, seed, host, _start(start), Limits(memory, memory_by, processes=processes), timeout, jobs)
-        chosen = select(scenario, None) if scenario else []
-        experiments, path = plan(chosen, command, asked, vs, Stopping(trials, width, test, time_s)), history
-    context.exit(_conduct_all(experiments, path, target, new=old is None, as_json=as_json))
+        refuse_beside(context, "--resume", set(context.params) - {"old", "as_json"}, OF_HISTORY)
+        if command:
+            raise InvalidInputError(f"--resume: the command {OF_HISTORY}: leave it out")
+    elif bool(scenario) == bool(command):
+        raise InvalidInputError("expected SCENARIO, or a command after --")
+    test = SequentialTest(*sprt, alpha, beta) if sprt else None
+    if test:
+        test.check()
+    if not any((trials, width, test, time_s)):
+        trials = DEFAULT_TRIALS
+    chosen_start: Start | None = None if start == "auto" else cast("Start", start)
+    asked = Asked(
+        dialect, seed, host, chosen_start, Limits(memory, memory_by, processes=processes), timeout, jobs, target
+    )
+    stopping = Stopping(trials, width, test, time_s)
+    planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
+    with open_history(history, old, planned) as (book, experiments):
+        code = _conduct(experiments, book, as_json=as_json)
+    context.exit(code)
 
 
-def _start(word: str) -> Start | None:
-    return "warm" if word == "warm" else "fresh" if word == "fresh" else None
-
-
-def _resumed(path: Path, *others: tuple[str, ...]) -> list[Experiment]:
-    if any(others):
-        raise InvalidInputError("--resume: what is tried, and when it stops, is the history's")
-    if not path.exists():
-        raise InvalidInputError(f"{path}: {NO_HISTORY}")
-    with History(path) as book:
-        found = [msgspec.convert(event.body, Experiment) for event in book.events("experiment")]
-    if not found:
-        raise InvalidInputError(f"{path}: no history of an experiment")
-    return found
-
-
-def _conduct_all(experiments: list[Experiment], path: Path | None, target: float, *, new: bool, as_json: bool) -> int:
-    if path is None:
-        return _conduct_each(experiments, None, target, as_json=as_json)
-    if new and path.exists():
-        raise InvalidInputError(f"{path}: {OLD_HISTORY}")
-    with History(path) as book:
-        if new:
-            book.write("header", body={"environment": environment()})
-            for one in experiments:
-                book.write("experiment", one.title, body=one)
-        return _conduct_each(experiments, book, target, as_json=as_json)
-
-
-def _conduct_each(experiments: list[Experiment], book: History | None, target: float, *, as_json: bool) -> int:
-    out, answers, interrupted = console(stderr=as_json), [], False
-    for one in experiments:
-        reached = _conduct(one, book)
-        interrupted = reached.ended == INTERRUPTED
-        findings = [find(name, tally, target) for name, tally in reached.tallies.items() if tally.trials]
-        difference = differ([(findings[0], findings[1], reached.pairing)])[0] if len(findings) > 1 else None
-        answers.append(
-            {
-                "title": one.title,
-                "ended": reached.ended,
-                "elapsed_s": reached.elapsed_s,
-                "findings": findings,
-                "difference": difference,
-            }
-        )
-        for line in finding_lines(one, reached, findings, difference):
-            out.print(escape(line), soft_wrap=True)
-        if interrupted:
-            break
-    if as_json:
-        emit_pretty({"interrupted": interrupted, "experiments": answers})
-    return EXIT_INTERRUPTED if interrupted else 0
-
-
-def _conduct(one: Experiment, book: History | None) -> Progress:
-    """Begin, or go on where the history ends; an experiment that had ended is only told again."""
-    names = {variant.name for variant in one.variants}
-    reached = Progress.begin(one)
-    if book:
-        groups = (group for group in book.groups() if group[0].variant in names)
-        reached = resume(one, groups, book.elapsed_s())
-    leading = reached.tallies[one.variants[0].name]
-    reached.ended = (reached.is_level and one.stopping.reason(leading, reached.elapsed_s)) or ""
-    if not reached.ended:
-        _fire(one, reached, book)
-    for tally in reached.tallies.values():
-        tally.close()
-    return reached
-
-
-def _fire(one: Experiment, reached: Progress, book: History | None) -> None:
+def _conduct(experiments: Sequence[Experiment], book: History | None, *, as_json: bool) -> int:
+    """Tell each answer as it comes; an experiment of a history that had ended is only told again."""
+    out, told = console(stderr=as_json), list[Conclusion]()
     with progress(console(stderr=True)) as bar:
-        most = one.stopping.most_trials()
-        task = bar.add_task(escape(one.title), total=most)
-        leading, shown_s = reached.tallies[one.variants[0].name], 0.0
-
-        def observe(now: Progress) -> None:
-            nonlocal shown_s
-            if time.monotonic() - shown_s > 0.2:  # noqa: PLR2004 -- seconds; a person reads no faster
-                shown_s = time.monotonic()
-                bar.update(task, completed=leading.trials, description=progress_line(one, now))
-
-        with opened_all(variant.dialect for variant in one.variants) as dialects:
-            conduct(one, reached, book, observe, dialects)
-    if book and reached.ended:
-        book.write("concluded" if reached.ended != INTERRUPTED else "interrupted", one.title, body=reached.ended)
+        for one in conduct_all(experiments, book, Shown(bar)):
+            told.append(one)
+            for line in conclusion_lines(one):
+                say(out, line)
+    interrupted = bool(told) and told[-1].ended == INTERRUPTED
+    if as_json:
+        emit_pretty(conclusions_shape(told, interrupted=interrupted))
+    if book:
+        tell_history(out, book)
+    return EXIT_INTERRUPTED if interrupted else 0

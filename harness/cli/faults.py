@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import emit_pretty, json_option, say
+from harness.cli.options import emit_pretty, json_option, write
 from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
@@ -21,7 +21,7 @@ def faults(name: str | None, markdown: bool, as_json: bool) -> None:
     """List the native faults, or tell all about one."""
     chosen = [find(name)] if name else list(catalogue().values())
     if markdown:
-        say(page(chosen), end=False)
+        write(page(chosen), end=False)
     elif as_json:
         emit_pretty(chosen[0] if name else chosen)
     elif name:
@@ -48,11 +48,11 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _describe(fault: Row) -> None:
-    say(f"{fault.name}: {fault.mechanism}")
-    say(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
-    say(f"expected evidence: {' or '.join(fault.expects)}")
-    say(f"needs: {', '.join(fault.needs) or 'nothing'}")
+    write(f"{fault.name}: {fault.mechanism}")
+    write(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
+    write(f"expected evidence: {' or '.join(fault.expects)}")
+    write(f"needs: {', '.join(fault.needs) or 'nothing'}")
     for dial in fault.parameters:
-        say(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
+        write(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
     if reason := why_not(fault.needs):
-        say(f"not on this machine: {reason}")
+        write(f"not on this machine: {reason}")

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
-from rich.markup import escape
 
-from harness.cli.options import COUNT, JOBS, common, dialect_or, emit_pretty, say
+from harness.cli.options import COUNT, JOBS, common, dialect_or, emit_pretty, write
 from harness.dialects import lineage
 from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
@@ -22,7 +20,8 @@ from harness.gate.live import CaseRunner, Pair, pairs_of
 from harness.gate.record import SEEDS, Wanted
 from harness.gate.record import record as record_baseline
 from harness.report.gate import finding_lines, summary
-from harness.report.terminal import console, progress
+from harness.report.shapes import finding_shape
+from harness.report.terminal import console, progress, shown
 from harness.scenarios.campaign import processors
 from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
@@ -81,7 +80,7 @@ def record(
         save(output, made.baseline)
     _report(made.findings, as_json, written=made.baseline is not None)
     if made.baseline is None:
-        say(f"crash-harness: {output}: not written", err=True)
+        write(f"crash-harness: {output}: not written", err=True)
     context.exit(exit_code(one.judgement.verdict for one in made.findings))
 
 
@@ -151,7 +150,7 @@ def _night(
         pair = pairs.get(entry.id)
         if pair is None or entry.tier != "dosed" or pair[1].victim.tier != "dosed":
             continue
-        task = bar.add_task(escape(f"fresh seeds: {entry.id}"), total=entry.cap)
+        task = bar.add_task(shown(f"fresh seeds: {entry.id}"), total=entry.cap)
         night = FreshSeeds(runner, base, partial(_show, bar, task))
         findings.append(night.check(entry, pair))
     return findings
@@ -166,22 +165,16 @@ def _step(bar: Progress, what: str) -> Callable[[Unit], None]:
     task = bar.add_task(what, total=None)
 
     def advance(unit: Unit) -> None:
-        bar.update(task, advance=1, description=escape(f"{what} {unit.title}"))
+        bar.update(task, advance=1, description=shown(f"{what} {unit.title}"))
 
     return advance
 
 
 def _report(findings: list[Finding], as_json: bool, **more: object) -> None:
     if as_json:
-        emit_pretty({**more, "findings": [_plain(one) for one in findings]})
+        emit_pretty({**more, "findings": [finding_shape(one) for one in findings]})
     out = console(stderr=as_json)
     for one in findings:
         for line in finding_lines(one):
-            out.print(escape(line), soft_wrap=True)
+            say(out, line)
     out.print(f"\n{summary(findings)}")
-
-
-def _plain(finding: Finding) -> dict[str, object]:
-    members = msgspec.structs.asdict(finding)
-    judgement = members.pop("judgement")
-    return {"id": finding.id, "verdict": judgement.verdict, **members, "reasons": judgement.reasons}

@@ -9,14 +9,16 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from harness.cli.word import Word
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
-from harness.report.words import printable
-from harness.supervisor import parse_bytes
+from harness.report.words import lines_of
+from harness.supervisor import check_timeout, parse_bytes
+from harness.supervisor.limits import MemoryBy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -82,6 +84,13 @@ def dialect_or(context: click.Context, dialect: str, kept: str) -> str:
     return spelled(judge, next(lineage(kept))) if judge else kept
 
 
+def refuse_beside(context: click.Context, what: str, names: Iterable[str], why: str) -> None:
+    """Raise InvalidInputError, which says why, where one of these was given on the command line."""
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInputError(f"{what}: {name} {why}: leave it out")
+
+
 def host_option(command: Function) -> Function:
     """Add --host."""
     return click.option(
@@ -108,8 +117,17 @@ def _size(_: click.Context, parameter: click.Parameter, value: str | None) -> in
         raise click.BadParameter(str(error), param=parameter) from error
 
 
+def _seconds(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Read an option as a time in seconds."""
+    try:
+        check_timeout(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return value
+
+
 LIMITS = (
-    click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds an attempt may take."),
+    click.option("--timeout", type=float, callback=_seconds, help="Seconds an attempt may take."),
     click.option(
         "--memory",
         callback=_size,
@@ -117,7 +135,7 @@ LIMITS = (
     ),
     click.option(
         "--memory-by",
-        type=click.Choice(["rlimit", "cgroup", "auto"]),
+        type=Word(get_args(MemoryBy), "limits.memory_by"),
         default="auto",
         show_default=True,
         help="What enforces it: malloc is refused, or the kernel kills; auto is the cgroup where there is one.",
@@ -126,9 +144,9 @@ LIMITS = (
 )
 
 
-def say(text: str, *, err: bool = False, end: bool = True) -> None:
+def write(text: str, *, err: bool = False, end: bool = True) -> None:
     """Write lines for a person to stdout or stderr; control characters in them are shown and not obeyed."""
-    click.echo(printable(text), err=err, nl=end)  # noqa: TID251 -- here, where they are made harmless
+    click.echo(lines_of(text), err=err, nl=end)  # noqa: TID251 -- here, where they are made harmless
 
 
 def emit(value: object) -> None:

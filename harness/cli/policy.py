@@ -8,6 +8,7 @@ import click
 import msgspec
 from msgspec import UNSET
 
+from harness.cli.word import Word
 from harness.engine.policy import Policy, check_retry
 from harness.exceptions import InvalidInputError
 from harness.wire.policy import PRESETS
@@ -59,7 +60,7 @@ OPTIONS = (
     ),
     click.option(
         "--machine",
-        type=click.Choice(list(PRESETS)),
+        type=Word(list(PRESETS), "policy.machine"),
         default="small-1x",
         show_default=True,
         help="Upstream's machine that --memory is meant for; a retry may ask for a larger one.",

@@ -16,10 +16,10 @@ from click.exceptions import Exit
 from click.shell_completion import shell_complete
 
 from harness.cli.commands import COMMANDS, help_text
-from harness.cli.options import say
+from harness.cli.options import write
 from harness.cli.version import version_text
 from harness.exceptions import HarnessError, InvalidInputError
-from harness.report.words import printable
+from harness.supervisor.interrupt import terminable
 
 NAME = "crash-harness"
 COMPLETE = "_CRASH_HARNESS_COMPLETE"
@@ -63,7 +63,7 @@ class Program(click.Group):
 
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        say(version_text(), end=False)
+        write(version_text(), end=False)
         context.exit()
 
 
@@ -81,7 +81,7 @@ def run(words: list[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
-        with program.make_context(NAME, words) as context:
+        with terminable(), program.make_context(NAME, words) as context:
             code = program.invoke(context)
     except Exit as error:
         return error.exit_code
@@ -89,12 +89,12 @@ def run(words: list[str]) -> int:
         _show(error)
         return error.exit_code
     except HarnessError as error:
-        say(f"{NAME}: {error}".replace("\n", "\\n"), err=True)
+        write(f"{NAME}: {error}".replace("\n", "\\n"), err=True)
         return error.exit_code
     except OSError as error:
         if error.errno not in MISTAKES:
             raise
-        say(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"), err=True)
+        write(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"), err=True)
         return InvalidInputError.exit_code
     return code if isinstance(code, int) else 0
 
@@ -103,4 +103,4 @@ def _show(error: click.ClickException) -> None:
     """Show usage and mistake, as click does; what the user wrote must not command the terminal."""
     text = StringIO()
     error.show(text)
-    say("\n".join(printable(line) for line in text.getvalue().split("\n")), end=False, err=True)
+    write(text.getvalue(), end=False, err=True)

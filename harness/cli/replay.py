@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import dialect_option, dialect_or, emit_pretty, json_option, say
-from harness.cli.order import NO_HISTORY
+from harness.cli.options import dialect_option, dialect_or, emit_pretty, json_option, write
 from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import Gunner
-from harness.experiments.variant import Experiment, Variant
-from harness.journal import History
+from harness.experiments.firing import GroupRunner
+from harness.experiments.kept import experiments_of
+from harness.experiments.kept import trial as find_trial
+from harness.journal import read
 from harness.scenarios.verdict import Verdict, exit_code
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Trial
+    from harness.experiments.variant import Variant
+    from harness.journal import Reading
 
 COMPARED = ("injected", "ended", "code", "cause", "branch", "si_code")
 
 
-def _variant(book: History, name: str | None) -> Variant:
-    found = [msgspec.convert(event.body, Experiment) for event in book.events("experiment")]
-    variants = {variant.name: variant for one in found for variant in one.variants}
+def _variant(reading: Reading, name: str | None) -> Variant:
+    variants = {variant.name: variant for one in experiments_of(reading) for variant in one.variants}
     if name is None and len(variants) == 1:
         return next(iter(variants.values()))
     if name not in variants:
-        known = ", ".join(map(repr, variants)) or "none: it is no history of an experiment"
-        raise InvalidInputError(f"--variant: expected one of {known}")
+        raise InvalidInputError(f"--variant: expected one of {', '.join(map(repr, variants))}")
     return variants[name]
 
 
@@ -62,11 +62,9 @@ def replay(
 
     Exit code 0 when it does; 1 when it does not and the outcome is decided by the seed; 4 when it is left to chance.
     """
-    if not history.exists():
-        raise InvalidInputError(f"{history}: {NO_HISTORY}")
-    with History(history) as book:
-        chosen = _variant(book, variant)
-        then = book.trial(chosen.name, trial)
+    with read(history) as reading:
+        chosen = _variant(reading, variant)
+        then = find_trial(reading, chosen.name, trial)
     if then is None:
         raise InvalidInputError(f"{history}: {chosen.name} has no trial {trial}")
     asked = msgspec.structs.replace(chosen, dialect=dialect_or(context, dialect, chosen.dialect))
@@ -76,13 +74,13 @@ def replay(
     if as_json:
         emit_pretty({"verdict": verdict, "differences": changed, "then": then, "now": now})
     seen = ", ".join(filter(None, (now.ended, now.cause, now.code)))
-    say(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
+    write(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
     for line in changed:
-        say(f"  {line}", err=as_json)
+        write(f"  {line}", err=as_json)
     context.exit(exit_code([verdict]))
 
 
 def _again(variant: Variant, number: int) -> Trial:
-    with opened_all([variant.dialect]) as dialects, closing(Gunner(None, dialects)) as gunner:
-        (again,) = gunner.fire(variant, [number])
+    with opened_all([variant.dialect]) as dialects, closing(GroupRunner(None, dialects)) as runner:
+        (again,) = runner.fire(variant, [number])
     return again

@@ -7,8 +7,9 @@ from collections import Counter
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import emit_pretty, say
+from harness.cli.options import emit_pretty, write
 from harness.faults.catalogue import catalogue
+from harness.report.shapes import answers_shape
 from harness.report.terminal import STYLES, console, progress
 from harness.report.words import counted
 from harness.scenarios.rollcall import Answer, call_all
@@ -24,7 +25,7 @@ def list_calls(as_json: bool) -> int:
         emit_pretty([{"fault": fault.name, "tier": tier, "expected": fault.expects} for fault, tier in shots])
         return 0
     for fault, tier in shots:
-        say(f"{fault.name} {tier}: {' or '.join(fault.expects)}")
+        write(f"{fault.name} {tier}: {' or '.join(fault.expects)}")
     return 0
 
 
@@ -41,22 +42,13 @@ def roll_call(jobs: int, as_json: bool) -> int:
 
         finished = call_all(jobs, on_answer)
     if as_json:
-        emit_pretty({"interrupted": not finished, "results": [record(answer) for answer in answers]})
+        emit_pretty(answers_shape(answers, interrupted=not finished))
     out.print(table(answers))
     counts = Counter(answer.judgement.verdict for answer in answers)
     words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     left = f"; {total - len(answers)} of {total} not called" if not finished else ""
     out.print(f"\n{counted(len(answers), 'shot')}: {words}{left}")
     return exit_code(answer.judgement.verdict for answer in answers) if finished else INTERRUPTED
-
-
-def record(answer: Answer) -> dict[str, object]:
-    """Return an answer for JSON."""
-    names = ("fault", "family", "tier", "expected", "observed")
-    return {name: getattr(answer, name) for name in names} | {
-        "verdict": answer.judgement.verdict,
-        "reasons": answer.judgement.reasons,
-    }
 
 
 def table(answers: list[Answer]) -> Table:

@@ -6,44 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
-from rich.markup import escape
 
-from harness.cli.options import JOBS, common, emit_pretty, say
-from harness.cli.order import Order, open_history
+from harness.cli.options import JOBS, common, emit_pretty, refuse_beside, write
 from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import opened
-from harness.exceptions import InvalidInputError
 from harness.report import words
-from harness.report.terminal import console, plain_line, progress, reasons, summary, table
+from harness.report.shapes import results_shape
+from harness.report.terminal import console, plain_line, progress, say, tell_history, tell_results
 from harness.scenarios.campaign import Campaign, Result, decided, processors, run_all, title_of
+from harness.scenarios.order import Order, open_history
 from harness.scenarios.select import select
-from harness.scenarios.verdict import exit_code, observed
+from harness.scenarios.verdict import exit_code
 
 if TYPE_CHECKING:
+    from harness.report.terminal import Terminal
     from harness.scenarios.schema import Scenario
 
 INTERRUPTED = 130
-
-
-def record(result: Result) -> dict[str, object]:
-    """Return a result for JSON: snake_case, with the whole run."""
-    expectation = result.case.expectation(result.dialect)
-    return {
-        "scenario": result.scenario.name,
-        "case": result.case.name,
-        "cause": result.scenario.cause,
-        "evidence": result.scenario.evidence,
-        "fault": result.case.victim.fault,
-        "tier": result.case.victim.tier,
-        "dialect": result.dialect,
-        "seed": result.seed,
-        "verdict": result.judgement.verdict,
-        "reasons": result.judgement.reasons,
-        "expected": expectation,
-        "observed": [observed(attempt) for attempt in result.run.attempts] if result.run else None,
-        "run": result.run,
-    }
 
 
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
@@ -74,11 +53,16 @@ def run(
     SCENARIO is a file, a folder, or the name of a shipped scenario; without any, all that ship are run.
     """
     if whole:
-        _refuse_beside_catalogue(context)
+        names = ("scenario", "case", "history", "resume", "seed", "dialect", "classifier")
+        refuse_beside(context, "--catalogue", names, "has no part in it")
         context.exit(list_calls(as_json) if only_list else roll_call(jobs or processors(), as_json))
     if only_list:
         _list(select(scenario, case), as_json)
         return
+    if resume:
+        refuse_beside(
+            context, "--resume", ("scenario", "case", "seed", "dialect", "classifier"), "is that of the history"
+        )
     order = Order(scenario, case, dialect, seed)
     with open_history(history, resume, order) as (book, asked), opened(asked.dialect) as chosen:
         campaign = Campaign(chosen, asked.seed, history=book)
@@ -86,53 +70,41 @@ def run(
     context.exit(code)
 
 
-def _refuse_beside_catalogue(context: click.Context) -> None:
-    """A shot of the roll call is held against its own row: no scenario, dialect, seed or history has a part in it."""
-    for name in ("scenario", "case", "history", "resume", "classifier", "dialect", "seed"):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise InvalidInputError(f"--catalogue: expected no {name} beside it")
-
-
 def _list(scenarios: list[Scenario], as_json: bool) -> None:
     if as_json:
-        emit_pretty(
-            [{"scenario": one.name, "claim": one.claim, "cases": [c.name for c in one.case]} for one in scenarios]
-        )
+        found = [(one, [case.name for case in one.case]) for one in scenarios]
+        emit_pretty([{"scenario": one.name, "claim": one.claim, "cases": cases} for one, cases in found])
         return
     for scenario in scenarios:
-        say(f"{scenario.name}: {scenario.claim}")
+        write(f"{scenario.name}: {scenario.claim}")
         for case in scenario.case:
-            say(f"  {title_of(scenario, case)}")
+            write(f"  {title_of(scenario, case)}")
 
 
 def _run(asked: Order, campaign: Campaign, jobs: int, as_json: bool) -> int:
-    scenarios = select(asked.scenarios, asked.case)
-    total = sum(len(one.case) for one in scenarios)
-    book = campaign.history
+    scenarios, book = asked.select(), campaign.history
+    titles = [title_of(one, case) for one in scenarios for case in one.case]
     out, results = console(stderr=as_json), decided(book) if book else []
     if results:
-        out.print(f"{words.counted(len(results), 'case')} decided already, {total - len(results)} to go")
+        out.print(f"{words.counted(len(results), 'case')} decided already, {len(titles) - len(results)} to go")
+    finished = _live(scenarios, campaign, jobs, out, results) if len(results) < len(titles) else True
+    if as_json:
+        emit_pretty(results_shape(results, interrupted=not finished))
+    out.print()
+    tell_results(out, results, len(titles))
+    if book:
+        tell_history(out, book)
+    return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
+
+
+def _live(scenarios: list[Scenario], campaign: Campaign, jobs: int, out: Terminal, results: list[Result]) -> bool:
+    done = {result.title for result in results}
     with progress(out) as bar:
-        task = bar.add_task("running", total=total, completed=len(results))
-        done = {result.title for result in results}
+        task = bar.add_task("running", total=sum(len(one.case) for one in scenarios), completed=len(results))
 
         def on_result(result: Result) -> None:
             results.append(result)
             bar.advance(task)
-            out.print(escape(plain_line(result)), soft_wrap=True)
+            say(out, plain_line(result))
 
-        finished = run_all(scenarios, campaign, jobs, on_result, done)
-    _report(results, total, finished, as_json)
-    return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
-
-
-def _report(results: list[Result], total: int, finished: bool, as_json: bool) -> None:
-    if as_json:
-        ordered = sorted(results, key=lambda one: one.title)
-        emit_pretty({"interrupted": not finished, "results": [record(one) for one in ordered]})
-    out = console(stderr=as_json)
-    out.print()
-    out.print(table(results))
-    for reason in reasons(results):
-        out.print(f"\n{escape(reason)}", soft_wrap=True)
-    out.print(f"\n{summary(results, total)}")
+        return run_all(scenarios, campaign, jobs, on_result, done)

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from harness.cli import refusing
-from harness.cli.options import emit, json_option, say
+from harness.cli.options import emit, json_option, write
 from harness.exceptions import InfraError, InvalidInputError
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
@@ -48,7 +48,7 @@ class Teller(Tell):
         if refusal.verdict in GOOD or what in self._told:
             return
         self._told.add(what)
-        say(f"{done} of {total}: {finding_line(refusal)}", err=True)
+        write(f"{done} of {total}: {finding_line(refusal)}", err=True)
 
 
 @click.command(
@@ -74,7 +74,7 @@ def sweep(context: click.Context, /, words: tuple[str, ...], as_json: bool, stri
     told = msgspec.structs.replace(told, duration_s=time.monotonic() - began)
     if as_json:
         emit(record(told))
-    say("\n".join(lines(told)), err=as_json)
+    write("\n".join(lines(told)), err=as_json)
     context.exit(INTERRUPTED if told.interrupted else CODES[told.verdict])
 
 

@@ -10,8 +10,7 @@ import msgspec
 from harness.engine.call import Call  # noqa: TC001 -- as above
 from harness.engine.loop import Life
 from harness.evidence import Evidence, Exited
-from harness.supervisor import Command, Limits, Shot, channel, supervise
-from harness.supervisor.limits import check_timeout
+from harness.supervisor import Command, Limits, Shot, channel, check_timeout, supervise
 from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET, memory_bytes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable  # noqa: TC003 -- msgspec reads the annotations of Engine
+from collections.abc import Callable, Iterable, Sequence  # noqa: TC003 -- msgspec reads the annotations of Engine
 from typing import Final, Protocol
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from harness.dialects.protocol import Classification, Dialect
 from harness.dialects.retry import worker_settings
 from harness.engine.lifecycle import (
+    PENDING,
     SUCCEEDED,
     Completion,
     Event,
@@ -180,15 +181,19 @@ class Engine(msgspec.Struct, frozen=True):
         *,
         save: Callable[[Saved], object] | None = None,
         saved: Iterable[Saved] = (),
+        interrupted: bool = False,
     ) -> Run:
         """Execute attempts 1, 2, … until there is a final status.
 
         `execute(number, machine)` lives one process life; `observe` sees each attempt as it ends. `save` gets each
         step before anything follows from it; given back as `saved`, they let another process go on. An attempt that
-        was under way then has ended without a word: to the engine it has stalled.
+        was under way then has ended without a word: to the engine it has stalled. Where the process before was
+        `interrupted`, its attempt is taken back instead, and begun anew.
         """
         rules = msgspec.structs.replace(self.rules or Rules(), dialect=self.dialect)
         course = _Course(rules, save, list(saved))
+        if interrupted:
+            course.take_back()
         course.recover(round(self.clock.now_ms), self.random)
         while not course.state.is_final:
             self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
@@ -246,29 +251,56 @@ def _decided(attempt: Attempt, decision: Decision) -> Attempt:
     return msgspec.structs.replace(attempt, decision=decision, enhanced=decision.enhanced or attempt.enhanced)
 
 
+def told(saved: Sequence[Saved]) -> Run:
+    """Return the run that these steps are, as far as it came.
+
+    One whose fault did not fire has proved nothing, whatever its exit status.
+    """
+    attempts = tuple(one.attempt for one in saved if one.attempt)
+    status = saved[-1].state.status if saved else PENDING
+    unfired = bool(attempts) and attempts[-1].rule == "did-not-fire" and status == SUCCEEDED
+    return Run(DID_NOT_FIRE if unfired else status, attempts, tuple(event for one in saved for event in one.events))
+
+
+UNDER_WAY: Final = {Execution.EXECUTING, Execution.PENDING_EXECUTING}
+
+
 class _Course:
     """A run under way: its state, and all that led to it."""
 
     def __init__(self, rules: Rules, save: Callable[[Saved], object] | None, saved: list[Saved]) -> None:
-        self._rules, self._save = rules, save
-        self.state = saved[-1].state if saved else create()
-        self._events = [event for one in saved for event in one.events]
-        self._attempts = [one.attempt for one in saved if one.attempt]
+        self._rules, self._save, self._kept = rules, save, saved
+
+    @property
+    def state(self) -> State:
+        """The state after the last step."""
+        return self._kept[-1].state if self._kept else create()
+
+    def _keep(self, saved: Saved) -> None:
+        """Nothing follows from a step that is not saved."""
+        if self._save:
+            self._save(saved)
+        self._kept.append(saved)
 
     def _step(self, given: Input, attempt: Attempt | None = None) -> Attempt | None:
-        """Nothing follows from a step that is not saved."""
         taken = step(self.state, given, self._rules)
         if attempt and taken.decision:
             attempt = _decided(attempt, taken.decision)
-        if self._save:
-            self._save(Saved(taken.state, taken.events, attempt))
-        self.state = taken.state
-        self._events += taken.events
+        self._keep(Saved(taken.state, taken.events, attempt))
         return attempt
+
+    def take_back(self) -> None:
+        """What was under way when the process was interrupted counts as never begun, its dequeue included."""
+        if self.state.execution in UNDER_WAY:
+            at_rest = (one.state for one in reversed(self._kept) if one.state.execution not in UNDER_WAY)
+            before = next(at_rest, create())
+            text = "The supervisor was interrupted; the attempt does not count"
+            state = msgspec.structs.replace(before, snapshot=self.state.snapshot + 1, description=text)
+            self._keep(Saved(state, (Event("runAttemptTakenBack", self.state.attempt),)))
 
     def recover(self, now_ms: float, random: Callable[[], float]) -> None:
         """An attempt or a dequeue that was under way when the journal ends has stalled; a cancel was not confirmed."""
-        if self.state.execution in {Execution.EXECUTING, Execution.PENDING_EXECUTING, Execution.PENDING_CANCEL}:
+        if self.state.execution in {*UNDER_WAY, Execution.PENDING_CANCEL}:
             self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
 
     def start(self, task: Task) -> tuple[int, str]:
@@ -286,17 +318,13 @@ class _Course:
     def complete(self, attempt: Attempt, completion: Completion, now_ms: float, random: float | None) -> Attempt:
         """Report an attempt, and keep it with its decision."""
         given = Input("complete", self.state.snapshot, completion=completion, now_ms=now_ms, random=random)
-        attempt = self._step(given, attempt) or attempt
-        self._attempts.append(attempt)
-        return attempt
+        return self._step(given, attempt) or attempt
 
     def withdraw(self, attempt: Attempt, reason: str) -> None:
         """Cancel the run with the attempt that showed why: no dialect is asked, so there is no other."""
         self._step(Input("cancel", self.state.snapshot, reason=reason), attempt)
-        self._attempts.append(attempt)
         self._step(Input("complete", self.state.snapshot))
 
     def result(self) -> Run:
-        """Return the run; one whose fault did not fire has proved nothing, whatever its exit status."""
-        unfired = bool(self._attempts) and self._attempts[-1].rule == "did-not-fire" and self.state.status == SUCCEEDED
-        return Run(DID_NOT_FIRE if unfired else self.state.status, tuple(self._attempts), tuple(self._events))
+        """Return the run."""
+        return told(self._kept)

@@ -13,8 +13,8 @@ import msgspec
 
 from harness.dialects import BUILT_IN, DEFAULT
 from harness.exceptions import InvalidInputError
-from harness.experiments.conduct import Gunner
 from harness.experiments.findings import Finding, find
+from harness.experiments.firing import GroupRunner
 from harness.experiments.statistics import clopper_pearson
 from harness.experiments.tally import GROUP, Tally
 from harness.experiments.variant import Variant
@@ -89,17 +89,17 @@ def calibrate(
     """
     check(fault, target)
     tried: list[Tried] = []
-    with closing(Gunner(None)) as gunner:
+    with closing(GroupRunner(None)) as runner:
 
         def ask(setting: int) -> int:
-            found = _try(gunner, variant(fault.name, setting, host, start), setting, target)
+            found = _try(runner, variant(fault.name, setting, host, start), setting, target)
             tried.append(found)
             if observe:
                 observe(found)
             return found.side(target)
 
         setting = _search(ask, fault.name, target)
-        tally = _measure(gunner, variant(fault.name, setting, host, start))
+        tally = _measure(runner, variant(fault.name, setting, host, start))
     return Calibration(fault.name, target, setting, find(f"{fault.name} at {setting}", tally), tuple(tried))
 
 
@@ -119,20 +119,20 @@ def _search(ask: Callable[[int], int], race: str, target: float) -> int:
     raise InvalidInputError(f"{race}: the rate does not hold still here; try again while the machine is less busy")
 
 
-def _try(gunner: Gunner, one: Variant, setting: int, target: float) -> Tried:
+def _try(runner: GroupRunner, one: Variant, setting: int, target: float) -> Tried:
     """Fire until the target is outside the interval, or it is not worth more."""
     found = Tried(setting, 0, 0)
     while found.trials < MOST_TRIALS:
-        group = gunner.fire(one, range(found.trials + 1, found.trials + GROUP + 1))
+        group = runner.fire(one, range(found.trials + 1, found.trials + GROUP + 1))
         found = Tried(setting, found.trials + GROUP, found.failures + sum(trial.failed for trial in group))
         if found.side(target):
             break
     return found
 
 
-def _measure(gunner: Gunner, one: Variant) -> Tally:
+def _measure(runner: GroupRunner, one: Variant) -> Tally:
     tally = Tally()
     for first in range(1, FINAL_TRIALS + 1, GROUP):
-        tally.add(gunner.fire(one, range(first, first + GROUP)))
+        tally.add(runner.fire(one, range(first, first + GROUP)))
     tally.close()
     return tally

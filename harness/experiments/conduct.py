@@ -1,165 +1,35 @@
-"""n trials of one case or command, in groups, under a stopping rule; two variants interleaved to be compared."""
+"""Conducts experiments: groups under a stopping rule, journalled and taken up again, and two variants interleaved."""
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
-from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.dialects import BUILT_IN
-from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life
-from harness.engine.policy import Policy
-from harness.evidence import spelling
+from harness.dialects.custom import opened_all
+from harness.experiments.findings import Difference, Finding, differ, find
+from harness.experiments.firing import GroupRunners
+from harness.experiments.kept import Ended, endings, groups, save
 from harness.experiments.paired import Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
-from harness.scenarios.live import host_of, limits_of, mode_of
-from harness.supervisor import Command, Shot, Stop, Zygote, supervise
+from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.journal import Kind
+from harness.supervisor import Stop
 from harness.supervisor.interrupt import uninterrupted
-from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
-    from harness.evidence import Evidence
-    from harness.experiments.variant import Experiment, Variant
-    from harness.journal import History
-    from harness.wire.errors import TaskError
+    from harness.journal import History, Reading
 
-BLOCK_TRIALS = GROUP * BLOCK
 AHEAD = 2  # groups a job
 INTERRUPTED = "interrupted"
-
-
-class Gunner:
-    """Fires groups of trials, on one thread, and keeps its zygotes between them. `dialects` has those of variants."""
-
-    def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
-        self._stop, self._dialects = stop, dialects
-        self._zygotes: dict[str, Zygote] = {}
-
-    def fire(self, variant: Variant, numbers: Sequence[int]) -> list[Trial]:
-        """Return the trials of these numbers. Raises InfraError when the harness could not do its part."""
-        load = os.getloadavg()[0]
-        delays = partial(draw, variant.seed, numbers[0], "delay")
-        engine = Engine(_policy(variant), self._dialects[variant.dialect], delays)
-        lives = self._lives(variant, numbers)
-        return [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=True)]
-
-    def _lives(self, variant: Variant, numbers: Iterable[int]) -> Iterator[Life]:
-        if variant.case is None:
-            yield from (Life(self._run(variant)) for _ in numbers)
-            return
-        shot = Shot(variant.case.victim.fault, "", variant.case.victim.values(), variant.host)
-        plans = [(mode_of(variant.case, n, variant.seed), host_of(variant.case, n)) for n in numbers]
-        for mode, alike in groupby(plans, key=lambda plan: plan[0]):
-            aimed, hosts = msgspec.structs.replace(shot, mode=mode), [host for _, host in alike]
-            fired = self._zygote(variant).fire(aimed, len(hosts), variant.case.limits.timeout_s)
-            for host, one in zip(hosts, fired, strict=True):
-                yield Life(one.evidence(), host, mode)
-
-    def _run(self, variant: Variant) -> Evidence:
-        return supervise(Command(variant.command), variant.limits, variant.timeout_s, stop=self._stop)
-
-    def _zygote(self, variant: Variant) -> Zygote:
-        """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
-        if variant.name not in self._zygotes and variant.case:
-            limits = limits_of(variant.case)
-            self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
-        return self._zygotes[variant.name]
-
-    def cancel(self) -> None:
-        """From another thread: end what is running."""
-        for zygote in list(self._zygotes.values()):
-            zygote.cancel()
-
-    def close(self) -> None:
-        """End the zygotes."""
-        for zygote in self._zygotes.values():
-            zygote.close()
-
-
-def _policy(variant: Variant) -> Policy:
-    return variant.case.policy.checked() if variant.case else Policy()
-
-
-def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
-    """Classify a life as a first attempt, and keep what an experiment needs of it."""
-    attempt = engine.judge(life, 1, engine.policy.machine or DEFAULT_PRESET)
-    evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
-    code = _code(attempt.enhanced) if attempt.enhanced else None
-    return Trial(
-        variant=variant.name,
-        number=number,
-        group=group,
-        block=group // BLOCK,
-        seed=variant.seed,
-        injected=life.injected,
-        ended=spelling(evidence),
-        failed=attempt.error is not None,
-        code=code,
-        rule=attempt.rule,
-        cause=attempt.cause,
-        branch=str(attempt.decision.branch) if attempt.decision else None,
-        si_code=fault.code if fault else None,
-        address=fault.address if fault else None,
-        peak_rss_bytes=evidence.memory.peak_rss_bytes,
-        oom_kills=evidence.memory.oom_kills,
-        allocation_failures=evidence.memory.allocation_failures,
-        duration_s=evidence.duration_s,
-        load=load,
-        layout=evidence.group,
-        host=life.host,
-        victim_host=evidence.host,
-        start=evidence.start,
-        elsewhere={name: other for name, other in codes_of(evidence).items() if other != code},
-    )
-
-
-def codes_of(evidence: Evidence) -> dict[str, str | None]:
-    """Return the error code that each built-in dialect gives an attempt; None where it finds no error."""
-    found = {name: (dialect, dialect.classify(evidence).error) for name, dialect in BUILT_IN.items()}
-    return {name: _code(dialect.enhance(error)) if error else None for name, (dialect, error) in found.items()}
-
-
-def _code(error: TaskError) -> str | None:
-    return error.code if isinstance(error.code, str) else None
-
-
-class Gunnery:
-    """Gunners on as many threads as there are jobs."""
-
-    def __init__(self, jobs: int, stop: Stop, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
-        self._stop, self._local, self._gunners = stop, threading.local(), list[Gunner]()
-        self._dialects = dialects
-        self._pool = ThreadPoolExecutor(jobs)
-        self.submit = self._pool.submit
-
-    def fire(self, variant: Variant, index: int) -> list[Trial]:
-        """Fire a group on this thread."""
-        if not hasattr(self._local, "gunner"):
-            self._local.gunner = Gunner(self._stop, self._dialects)
-            self._gunners.append(self._local.gunner)
-        return self._local.gunner.fire(variant, range(index * GROUP + 1, (index + 1) * GROUP + 1))  # type: ignore[no-any-return]  # thread-local members have no type
-
-    def close(self) -> None:
-        """Give up what is not begun, let what is running end, and end the zygotes."""
-        self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for gunner in self._gunners:
-            gunner.cancel()
-        self._pool.shutdown()
-        for gunner in self._gunners:
-            gunner.close()
 
 
 class Progress(msgspec.Struct):
@@ -188,13 +58,81 @@ class Progress(msgspec.Struct):
         return len({tally.trials for tally in self.tallies.values()}) == 1
 
 
-def resume(experiment: Experiment, groups: Iterable[list[Trial]], elapsed_s: float) -> Progress:
-    """Count what a history has."""
-    progress = Progress.begin(experiment)
-    progress.elapsed_s = elapsed_s
-    for group in groups:
-        progress.add(group)
-    return progress
+class Conclusion(msgspec.Struct, frozen=True):
+    """The answer of one experiment, or what can be said of it so far: then `ended` is "interrupted", or empty."""
+
+    experiment: Experiment
+    ended: str
+    elapsed_s: float
+    findings: tuple[Finding, ...]
+    difference: Difference | None
+
+
+def conclude(experiment: Experiment, progress: Progress) -> Conclusion:
+    """Draw the conclusions from what was counted."""
+    for tally in progress.tallies.values():
+        tally.close()
+    findings = tuple(find(name, tally, experiment.target) for name, tally in progress.tallies.items() if tally.trials)
+    difference = differ([(findings[0], findings[1], progress.pairing)])[0] if len(findings) > 1 else None
+    return Conclusion(experiment, progress.ended, progress.elapsed_s, findings, difference)
+
+
+def recount(
+    reading: Reading,
+    experiments: Iterable[Experiment],
+    observe: Callable[[Experiment, Progress, list[Trial]], object] | None = None,
+) -> dict[str, Progress]:
+    """Count what a history has of each experiment, by its title; `observe` sees each group once it counts."""
+    counted = {one.title: Progress.begin(one) for one in experiments}
+    whose = {variant.name: one for one in experiments for variant in one.variants}
+    spans = dict[tuple[str, int], tuple[int, int]]()
+    for group in groups(reading):
+        one = whose[group.trials[0].variant]
+        counted[one.title].add(group.trials)
+        began, _ = spans.setdefault((one.title, group.session), (group.at_ms, 0))
+        spans[one.title, group.session] = began, group.at_ms
+        if observe:
+            observe(one, counted[one.title], group.trials)
+    for (title, _), (began, last) in spans.items():
+        counted[title].elapsed_s += (last - began) / 1000
+    for title, ended in endings(reading).items():
+        counted[title].ended, counted[title].elapsed_s = ended.reason, ended.elapsed_s
+    return counted
+
+
+def conduct_all(
+    experiments: Sequence[Experiment],
+    history: History | None = None,
+    observe: Callable[[Experiment, Progress], object] | None = None,
+) -> Iterator[Conclusion]:
+    """Conduct experiments one after the other, and yield what each says; an interrupted one is the last.
+
+    One that a history has is gone on with, and one that ended there is only told again.
+    """
+    before = recount(history, experiments) if history else {one.title: Progress.begin(one) for one in experiments}
+    for one in experiments:
+        progress = before[one.title]
+        if not progress.ended:
+            _go_on(one, progress, history, observe)
+        yield conclude(one, progress)
+        if progress.ended == INTERRUPTED:
+            return
+
+
+def _go_on(
+    one: Experiment,
+    progress: Progress,
+    history: History | None,
+    observe: Callable[[Experiment, Progress], object] | None,
+) -> None:
+    """A process may have been killed after the last group, and before it said that it was the last."""
+    leading = progress.tallies[one.variants[0].name]
+    progress.ended = (progress.is_level and one.stopping.reason(leading, progress.elapsed_s)) or ""
+    if not progress.ended:
+        with opened_all(variant.dialect for variant in one.variants) as dialects:
+            conduct(one, progress, history, (lambda now: observe(one, now)) if observe else None, dialects)
+    if history and progress.ended != INTERRUPTED:
+        history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s))
 
 
 def conduct(
@@ -211,12 +149,12 @@ def conduct(
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
-    with Stop() as stop, closing(Gunnery(experiment.jobs, stop, dialects)) as gunnery:
+    with Stop() as stop, closing(GroupRunners(experiment.jobs, stop, dialects)) as runners:
         try:
-            for group in _groups(experiment, gunnery, progress, history):
+            for group in _groups(experiment, runners, progress, history):
                 with uninterrupted():
                     if history:
-                        history.write_trials(group)
+                        save(history, group)
                     progress.add(group)
                 progress.elapsed_s = before + time.monotonic() - began
                 if observe:
@@ -227,10 +165,12 @@ def conduct(
                     return
         except KeyboardInterrupt:
             progress.ended = INTERRUPTED
+            if history:
+                history.interrupted()
 
 
 def _groups(
-    experiment: Experiment, gunnery: Gunnery, progress: Progress, history: History | None
+    experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None
 ) -> Iterator[list[Trial]]:
     """Groups in their order, with some of the next on their way already."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
@@ -239,6 +179,6 @@ def _groups(
         while len(waiting) < AHEAD * experiment.jobs:
             variant, index = next(order)
             if history and (index % BLOCK == 0 or index == done[variant.name]):
-                history.write("started", f"{variant.name}, from group {index}")
-            waiting.append(gunnery.submit(gunnery.fire, variant, index))
+                history.write(Kind.STARTED, variant.name, index + 1)
+            waiting.append(runners.submit(runners.fire, variant, index))
         yield waiting.popleft().result()

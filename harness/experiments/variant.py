@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import msgspec
 from harness.dialects import parted, spelled
 from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
+from harness.experiments.advice import TARGET
 from harness.experiments.stopping import Stopping  # noqa: TC001 -- as above
+from harness.journal import as_text
 from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, Scenario, check_victim
@@ -42,12 +45,13 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """One or two variants and when to stop."""
+    """One or two variants and when to stop. `target` is what may be left of P(all attempts fail) in the advice."""
 
     title: str
     variants: tuple[Variant, ...]
     stopping: Stopping
     jobs: int = 1
+    target: float = TARGET
 
     def order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, int]]:
         """Groups without end that are not done yet: one of each variant, the first of them in turn."""
@@ -68,6 +72,7 @@ class Asked(msgspec.Struct, frozen=True):
     limits: Limits
     timeout_s: float | None
     jobs: int | None
+    target: float = TARGET
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
@@ -128,10 +133,13 @@ def plan(
     pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]
     firsts = [_case_variant(title_of(*pair), *pair, asked) for pair in pairs]
     if command:
-        firsts = [_command_variant(shlex.join(command), command, asked)]
+        firsts = [_command_variant(as_text(shlex.join(command)), command, asked)]
     made = []
     for first in firsts:
         variants = (first, _second(first, vs)) if vs else (first,)
         quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
-        made.append(Experiment(first.name, variants, stopping, asked.jobs or (1 if quiet else processors())))
+        jobs = asked.jobs or (1 if quiet else processors())
+        made.append(Experiment(first.name, variants, stopping, jobs, asked.target))
+    if twice := [name for name, count in Counter(one.title for one in made).items() if count > 1]:
+        raise InvalidInputError(f"{twice[0]}: it is asked for twice")
     return made

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InvalidInputError
 from harness.gate.baseline import Baseline, contradiction
 from harness.gate.tomlwriter import document
+from harness.journal import replace_file
 from harness.reading import read_toml
 
 if TYPE_CHECKING:
@@ -33,17 +33,5 @@ def text(baseline: Baseline) -> str:
 
 
 def save(path: Path, baseline: Baseline) -> None:
-    """Replace the file in one step: a reader sees the old one or the new one. Raises InfraError when it can't."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text(baseline))
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            scratch.chmod(path.stat().st_mode & 0o777)
-        scratch.replace(path)
-    except OSError as error:
-        raise InfraError(f"{path}: {error.strerror}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    """Replace the file in one step. Raises InvalidInputError or InfraError, and leaves the old one, when it can't."""
+    replace_file(path, text(baseline))

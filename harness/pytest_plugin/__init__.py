@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from harness.engine.loop import Run
     from harness.evidence import Evidence
     from harness.scenarios.campaign import Result
 
@@ -99,3 +100,15 @@ def run_scenario(request: pytest.FixtureRequest) -> Callable[..., Result]:
     from harness.pytest_plugin import fixtures  # noqa: PLC0415 -- as above
 
     return fixtures.scenario_runner(request.config)
+
+
+@pytest.fixture
+def run_job(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """`run_job(["./job"], Policy(3)) -> Run`: harness.run, under the dialect and seed of pytest's command line.
+
+    The job is a command, a function, a harness.call or a Fault. An attempt may take 30 seconds; all options of
+    harness.run are there.
+    """
+    from harness.pytest_plugin import fixtures  # noqa: PLC0415 -- as above
+
+    return fixtures.job_runner(request.config)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.experiments.findings import Wait
-    from harness.report.reader import Curve
+    from harness.report.counts import Curve
 
 BLUE, ORANGE, GREY = "#1f4e79", "#b35806", "#b8c7d9"
 LEAST_EXPECTED = 0.5

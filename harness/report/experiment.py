@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+from rich.progress import TaskID
+
 from harness.experiments.groups import grouped_interval
+from harness.report.words import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from harness.experiments.conduct import Progress
-    from harness.experiments.findings import Difference, Finding
+    from rich.progress import Progress as Bar
+
+    from harness.experiments.conduct import Conclusion, Progress
+    from harness.experiments.findings import Finding
     from harness.experiments.groups import Overdispersion
     from harness.experiments.series import Slope
     from harness.experiments.statistics import Interval
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 NOTEWORTHY = 0.05
 LOW_RATE = 0.1
 SHOWN_WAITS = 5
+READING_S = 0.2
 
 
 def _percent(interval: Interval) -> str:
@@ -33,18 +41,35 @@ def progress_line(one: Experiment, now: Progress) -> str:
     return f"{leading.trials} trials, {rate}" + (f", about {left:.0f} s left" if left is not None else "")
 
 
-def finding_lines(
-    one: Experiment, reached: Progress, findings: Sequence[Finding], difference: Difference | None
-) -> Iterator[str]:
-    """The whole answer, for people."""
-    for variant, finding in zip(one.variants, findings, strict=False):
+class Shown:
+    """Shows experiments under way on a progress bar, no faster than a person reads."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar, self._tasks, self._last_s = bar, dict[str, TaskID](), 0.0
+
+    def __call__(self, one: Experiment, now: Progress) -> None:
+        """Show where an experiment is."""
+        if time.monotonic() - self._last_s < READING_S:
+            return
+        self._last_s = time.monotonic()
+        if one.title not in self._tasks:
+            self._tasks[one.title] = self._bar.add_task("", total=one.stopping.most_trials())
+        done = now.tallies[one.variants[0].name].trials
+        line = f"{one.title}: {progress_line(one, now)}"
+        self._bar.update(self._tasks[one.title], completed=done, description=escape(printable(line)))
+
+
+def conclusion_lines(told: Conclusion) -> Iterator[str]:
+    """The whole answer of an experiment, for people."""
+    one = told.experiment
+    for variant, finding in zip(one.variants, told.findings, strict=False):
         how = f"{variant.host}, {variant.start}" if variant.case else "fresh"
         yield f"{finding.variant}   ({variant.dialect}, {how}, seed {variant.seed}, {one.jobs} at a time)"
         yield from (f"  {line}" for line in finding_lines_of(finding))
-    if difference:
-        yield f"{difference.first} and {difference.second}, side by side"
-        yield f"  {difference.text}"
-    yield f"stopped: {reached.ended}; {reached.elapsed_s:.1f} s"
+    if told.difference:
+        yield f"{told.difference.first} and {told.difference.second}, side by side"
+        yield f"  {told.difference.text}"
+    yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"
     yield ""
 
 

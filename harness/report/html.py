@@ -1,4 +1,4 @@
-"""A dossier as one HTML file: no network, no script; readable in print and by a screen reader.
+"""A report as one HTML file: no network, no script; readable in print and by a screen reader.
 
 Whatever may come from a victim or a user goes through `_text`.
 """
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from harness.experiments.findings import Finding
-    from harness.report.reader import Confusion, Curve, Dossier
+    from harness.report.counts import Confusion, Curve
+    from harness.report.reader import Report
     from harness.scenarios.campaign import Result
 
 STYLE = """
@@ -36,7 +37,7 @@ tr.differ th { border-left: .3rem solid #8b0000; padding-left: .5rem; }
 
 def _text(value: object) -> str:
     """Escape, and show control characters instead of passing them on."""
-    return escape("".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in str(value)))
+    return escape(words.lines_of(str(value)))
 
 
 def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -51,12 +52,12 @@ def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object
     yield "</tbody></table>"
 
 
-def page(dossier: Dossier) -> str:
+def render(report: Report) -> str:
     """Write the whole file."""
-    title = _text(f"Crash Harness: {dossier.name}")
+    title = _text(f"Crash Harness: {report.name}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    parts = [*_headline(dossier), *_verdicts(dossier.results), *_experiments(dossier), *_confusion(dossier.confusion)]
-    parts += [*_environment(dossier)]
+    parts = [*_headline(report), *_open(report), *_verdicts(report.results), *_runs(report), *_experiments(report)]
+    parts += [*_confusion(report.confusion), *_environment(report)]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n'
@@ -64,15 +65,34 @@ def page(dossier: Dossier) -> str:
     )
 
 
-def _headline(dossier: Dossier) -> Iterator[str]:
-    counts = dossier.verdicts()
+def _headline(report: Report) -> Iterator[str]:
+    counts = report.verdicts()
     told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
-    differing = [truth for truth, _, differ in dossier.confusion.rows() if differ]
-    cases = f"{words.counted(len(dossier.results), 'case')}: {told}" if told else "no case"
-    yield f"<p>{_text(cases)}; {words.counted(len(dossier.experiments), 'experiment')}.</p>"
+    differing = [truth for truth, _, differ in report.confusion.rows() if differ]
+    judged = words.counted(len(report.results), "case") if report.results else words.counted(len(report.runs), "run")
+    cases = f"{judged}: {told}" if told else "no case"
+    yield f"<p>{_text(cases)}; {words.counted(len(report.experiments), 'experiment')}.</p>"
     if differing:
         yield f"<p><strong>The dialects differ on {words.counted(len(differing), 'kind')} of death:</strong> "
         yield f"{_text('; '.join(differing))}.</p>"
+
+
+def _open(report: Report) -> Iterator[str]:
+    if report.open_question:
+        yield f'<section><h2>Not decided</h2><p class="FAIL">{_text(report.open_question)}.</p>'
+        if report.undecided:
+            yield "<ul>" + "".join(f"<li>{_text(title)}</li>" for title in report.undecided) + "</ul>"
+        yield "</section>"
+
+
+def _runs(report: Report) -> Iterator[str]:
+    for one in report.runs:
+        verdict = one.verdict or "UNKNOWN"
+        yield f'<section><h2>{_text(one.title)}</h2><p class="{verdict}">{_text(words.ending(one.run))}'
+        yield f"{'' if one.verdict else ', not decided'}.</p>"
+        if one.run.attempts:
+            yield "<ol>" + "".join(f"<li>{_text(words.attempt_line(a))}</li>" for a in one.run.attempts) + "</ol>"
+        yield "</section>"
 
 
 def _verdicts(results: Sequence[Result]) -> Iterator[str]:
@@ -83,7 +103,7 @@ def _verdicts(results: Sequence[Result]) -> Iterator[str]:
         f'<th scope="col">{one}</th>' for one in ("case", "fault", "observed", "status", "dialect", "verdict")
     )
     yield "</tr></thead><tbody>"
-    for result in sorted(results, key=lambda one: one.title):
+    for result in results:
         verdict, run = result.judgement.verdict, result.run
         seen = (words.terminations(run), run.status) if run else ("", "")
         cells = (f"{result.case.victim.fault} ({result.case.victim.tier})", *seen, result.dialect)
@@ -93,10 +113,11 @@ def _verdicts(results: Sequence[Result]) -> Iterator[str]:
     yield "</tbody></table></section>"
 
 
-def _experiments(dossier: Dossier) -> Iterator[str]:
-    for told in dossier.experiments:
-        yield f"<section><h2>Experiment: {_text(told.experiment.title)}</h2><p>Stopped: {_text(told.ended)}.</p>"
-        for finding, curve in zip(told.findings, told.curves, strict=False):
+def _experiments(report: Report) -> Iterator[str]:
+    for one in report.experiments:
+        told = one.conclusion
+        yield f"<section><h2>Experiment: {_text(one.title)}</h2><p>Stopped: {_text(told.ended or 'not ended')}.</p>"
+        for finding, curve in zip(told.findings, one.curves, strict=False):
             yield from _finding(finding, curve)
         if told.difference:
             yield f"<p><strong>Side by side:</strong> {_text(told.difference.text)}.</p>"
@@ -142,7 +163,7 @@ def _confusion(confusion: Confusion) -> Iterator[str]:
     yield "</tbody></table></section>"
 
 
-def _environment(dossier: Dossier) -> Iterator[str]:
+def _environment(report: Report) -> Iterator[str]:
     yield "<section><h2>Where it was made</h2>"
-    yield from _table("Environment", ("fact", "value"), sorted(dossier.environment.items()))
+    yield from _table("Environment", ("fact", "value"), sorted(report.environment.items()))
     yield "</section>"

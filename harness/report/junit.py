@@ -1,50 +1,81 @@
-"""A dossier as JUnit XML: a test case a scenario's case, one an experiment."""
+"""A report as JUnit XML: a test case for each scenario's case, command or experiment that was asked for."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from harness.report import words
 from harness.report.experiment import finding_lines_of
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
-    from harness.report.reader import Dossier, Told
+    from harness.engine.loop import Run
+    from harness.report.reader import KeptExperiment, KeptRun, Report
     from harness.scenarios.campaign import Result
 
-NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ELEMENTS = {Verdict.FAIL: "failure", Verdict.INFRA: "error", Verdict.UNKNOWN: "skipped", Verdict.SKIP: "skipped"}
 
 
-def _clean(text: str) -> str:
-    return NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def document(dossier: Dossier) -> str:
-    """Write the whole file."""
+def render(report: Report) -> str:
+    """Write the whole file. What was not decided is an error, never absent."""
     suite = ET.Element("testsuite", name="crash-harness")
-    for result in sorted(dossier.results, key=lambda one: one.title):
+    for result in report.results:
         _case(suite, result)
-    for told in dossier.experiments:
-        _experiment(suite, told)
-    kinds = [child.tag for case in suite for child in case]
+    lines = {one.title: _run_lines(one) for one in report.runs}
+    lines |= {one.title: _experiment_lines(one) for one in report.experiments}
+    for run in report.runs:
+        if run.verdict:
+            _run(suite, run, lines.pop(run.title))
+    for experiment in report.experiments:
+        if experiment.title not in report.undecided:
+            _out(_testcase(suite, "experiment", experiment.title), lines.pop(experiment.title))
+    for title in report.undecided or ([] if report.job else [report.name]):
+        case = _testcase(suite, report.job.kind if report.job else "history", title)
+        _tell(case, "error", f"not decided: {report.why_open if report.job else report.open_question}")
+        _out(case, lines.get(title, []))
+    kinds = [child.tag for case in suite for child in case]  # none of them twice in a case
     counts = {"tests": len(suite), "failures": kinds.count("failure"), "errors": kinds.count("error")}
     suite.attrib |= {name: str(number) for name, number in counts.items()} | {"skipped": str(kinds.count("skipped"))}
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def _testcase(suite: ET.Element, group: str, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=words.printable(group), name=words.printable(name))
+
+
 def _case(suite: ET.Element, result: Result) -> None:
-    lived = [attempt.evidence.duration_s or 0.0 for attempt in result.run.attempts] if result.run else []
-    case = ET.SubElement(suite, "testcase", classname=f"{result.scenario.name}.{result.dialect}", name=result.case.name)
-    case.set("time", f"{sum(lived):.3f}")
-    tag = ELEMENTS.get(result.judgement.verdict)
-    if tag:
-        reasons = _clean("\n".join(result.judgement.reasons) or str(result.judgement.verdict))
-        ET.SubElement(case, tag, message=reasons.split("\n", 1)[0]).text = reasons
+    case = _testcase(suite, f"{result.scenario.name}.{result.dialect}", result.case.name)
+    case.set("time", f"{_lived_s(result.run):.3f}")
+    if tag := ELEMENTS.get(result.judgement.verdict):
+        _tell(case, tag, "\n".join(result.judgement.reasons) or str(result.judgement.verdict))
 
 
-def _experiment(suite: ET.Element, told: Told) -> None:
-    case = ET.SubElement(suite, "testcase", classname="experiment", name=_clean(told.experiment.title))
-    lines = [line for finding in told.findings for line in (finding.variant, *finding_lines_of(finding))]
-    ET.SubElement(case, "system-out").text = _clean("\n".join(lines))
+def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
+    case = _testcase(suite, "run", one.title)
+    case.set("time", f"{_lived_s(one.run):.3f}")
+    if one.verdict in ELEMENTS:
+        _tell(case, ELEMENTS[one.verdict], words.ending(one.run))
+    _out(case, lines)
+
+
+def _run_lines(one: KeptRun) -> list[str]:
+    return [words.attempt_line(attempt) for attempt in one.run.attempts]
+
+
+def _experiment_lines(one: KeptExperiment) -> list[str]:
+    return [line for found in one.conclusion.findings for line in (found.variant, *finding_lines_of(found))]
+
+
+def _out(case: ET.Element, lines: list[str]) -> None:
+    if lines:
+        ET.SubElement(case, "system-out").text = "\n".join(map(words.printable, lines))
+
+
+def _tell(case: ET.Element, tag: str, reasons: str) -> None:
+    shown = words.lines_of(reasons)
+    ET.SubElement(case, tag, message=shown.split("\n", 1)[0]).text = shown
+
+
+def _lived_s(run: Run | None) -> float:
+    return sum(attempt.evidence.duration_s or 0.0 for attempt in run.attempts) if run else 0.0

@@ -1,4 +1,4 @@
-"""A dossier as Markdown, for the summary page of a CI run."""
+"""A report as Markdown, for the summary page of a CI run."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ from harness.report.experiment import finding_lines_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.report.reader import Dossier
+    from harness.report.reader import Report
 
 
 def _cell(text: object) -> str:
-    """Text that is only text: no markup, no new row, no HTML."""
-    flat = " ".join(str(text).split())
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$@:-])", r"\\\1", "".join(c for c in flat if c.isprintable()))
+    """Text that is only text: no markup, no new row, no HTML; control characters are shown."""
+    flat = words.printable(" ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$@:-])", r"\\\1", flat)
 
 
-def document(dossier: Dossier) -> str:
+def render(report: Report) -> str:
     """Write the whole file."""
-    return (
-        "\n".join([f"# Crash Harness: {_cell(dossier.name)}", "", *_verdicts(dossier), *_experiments(dossier)]) + "\n"
-    )
+    parts = [f"# Crash Harness: {_cell(report.name)}", "", *_open(report), *_cases(report), *_runs(report)]
+    return "\n".join([*parts, *_experiments(report)]) + "\n"
 
 
-def _verdicts(dossier: Dossier) -> Iterator[str]:
-    if not dossier.results:
+def _open(report: Report) -> Iterator[str]:
+    if report.open_question:
+        yield from (f"**{_cell(report.open_question)}**", "")
+        yield from (f"- {_cell(title)}" for title in report.undecided)
+        yield ""
+
+
+def _cases(report: Report) -> Iterator[str]:
+    if not report.results:
         return
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(dossier.verdicts().items()))
-    yield from (f"{words.counted(len(dossier.results), 'case')}: {counts}", "")
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(report.verdicts().items()))
+    yield from (f"{words.counted(len(report.results), 'case')}: {counts}", "")
     yield from ("| case | observed | status | verdict |", "|---|---|---|---|")
-    for result in sorted(dossier.results, key=lambda one: one.title):
+    for result in report.results:
         seen = (words.terminations(result.run), result.run.status) if result.run else ("", "")
         why = "; ".join(result.judgement.reasons)
         verdict = f"**{result.judgement.verdict}**" + (f" {_cell(why)}" if why else "")
@@ -41,9 +47,17 @@ def _verdicts(dossier: Dossier) -> Iterator[str]:
     yield ""
 
 
-def _experiments(dossier: Dossier) -> Iterator[str]:
-    for told in dossier.experiments:
-        yield from (f"## {_cell(told.experiment.title)}", "", f"Stopped: {_cell(told.ended)}.", "")
+def _runs(report: Report) -> Iterator[str]:
+    for one in report.runs:
+        yield from (f"## {_cell(one.title)}", "")
+        yield from (f"- {_cell(words.attempt_line(attempt))}" for attempt in one.run.attempts)
+        yield from ("", f"**{one.verdict or 'not decided'}** {_cell(words.ending(one.run))}", "")
+
+
+def _experiments(report: Report) -> Iterator[str]:
+    for one in report.experiments:
+        told = one.conclusion
+        yield from (f"## {_cell(one.title)}", "", f"Stopped: {_cell(told.ended or 'not ended')}.", "")
         for finding in told.findings:
             yield from (f"### {_cell(finding.variant)}", "")
             yield from (f"- {_cell(line)}" for line in finding_lines_of(finding))

@@ -1,4 +1,4 @@
-"""A history read back: verdicts, experiments with their findings and curves, and what each dialect calls each death."""
+"""A history read back, whatever it is of: what was asked for, what was decided, and what was not, and why not."""
 
 from __future__ import annotations
 
@@ -8,140 +8,160 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.dialects import BUILT_IN
-from harness.experiments.conduct import Progress, codes_of
-from harness.experiments.findings import Difference, Finding, differ, find
-from harness.experiments.variant import Experiment
+from harness.engine.durable import EXEC, PYTHON, steps
+from harness.engine.loop import Run, told
+from harness.experiments import kept
+from harness.experiments.conduct import Conclusion, Progress, conclude, recount
+from harness.experiments.firing import codes_of
+from harness.journal import Job, Standing, spelt
+from harness.report.counts import Confusion, Curve
+from harness.report.words import counted
+from harness.scenarios import order
 from harness.scenarios.campaign import Result, decided
+from harness.scenarios.verdict import Verdict, exit_code, verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
+    from harness.engine.loop import Attempt
     from harness.experiments.tally import Trial
-    from harness.journal import History
+    from harness.experiments.variant import Experiment
+    from harness.journal import Reading
 
-MOST_POINTS = 400
-NO_ERROR = "no error"
-
-
-class Curve(msgspec.Struct):
-    """Failures after so many trials; thinned as it grows, so that it never has more than 400 points."""
-
-    points: list[tuple[int, int]] = []
-    step: int = 1
-    groups: int = 0
-
-    def add(self, trials: int, failures: int) -> None:
-        """Add a point, if it is its turn."""
-        self.groups += 1
-        if self.groups % self.step == 0:
-            self.points.append((trials, failures))
-        if len(self.points) > MOST_POINTS:
-            self.points, self.step = self.points[1::2], self.step * 2
+NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job"}
 
 
-class Confusion(msgspec.Struct):
-    """How often each injected truth was given each code, by dialect."""
+class KeptRun(msgspec.Struct, frozen=True):
+    """One command or function, with the attempts it has had. `verdict` is None while it is not decided."""
 
-    counts: dict[tuple[str, str, str], int] = {}
-
-    def add(self, truth: str, codes: dict[str, str | None], times: int = 1) -> None:
-        """Count one death in all dialects."""
-        for dialect, code in codes.items():
-            key = (truth, dialect, code or NO_ERROR)
-            self.counts[key] = self.counts.get(key, 0) + times
-
-    def rows(self) -> Iterator[tuple[str, dict[str, dict[str, int]], bool]]:
-        """Each truth with its codes by dialect, and whether the dialects differ; those that do come first."""
-        truths = sorted({truth for truth, _, _ in self.counts})
-        made = [(truth, self._of(truth)) for truth in truths]
-        told = [
-            (truth, cells, len({tuple(sorted(one.items())) for one in cells.values()}) > 1) for truth, cells in made
-        ]
-        yield from sorted(told, key=lambda row: (not row[2], row[0]))
-
-    def _of(self, truth: str) -> dict[str, dict[str, int]]:
-        cells: dict[str, dict[str, int]] = {name: {} for name in BUILT_IN}
-        for (one, dialect, code), times in sorted(self.counts.items()):
-            if one == truth:
-                cells.setdefault(dialect, {})[code] = times
-        return cells
+    title: str
+    run: Run
+    verdict: Verdict | None
 
 
-class Told(msgspec.Struct, frozen=True):
-    """One experiment of a history."""
+class KeptExperiment(msgspec.Struct, frozen=True):
+    """One experiment, with the course of each variant. Its `ended` is empty while it is not decided."""
 
-    experiment: Experiment
-    findings: tuple[Finding, ...]
+    conclusion: Conclusion
     curves: tuple[Curve, ...]
-    difference: Difference | None
-    ended: str
+
+    @property
+    def title(self) -> str:
+        """Its title in the job."""
+        return self.conclusion.experiment.title
 
 
-class Dossier(msgspec.Struct, frozen=True):
-    """All that a history has to tell."""
+class Report(msgspec.Struct, frozen=True):
+    """All that a history tells. `job` is None where nothing was begun; `undecided` are titles without an answer."""
 
     name: str
+    job: Job | None
+    standing: Standing
     environment: dict[str, str]
-    results: tuple[Result, ...]
-    experiments: tuple[Told, ...]
-    confusion: Confusion
+    undecided: tuple[str, ...]
+    results: tuple[Result, ...] = ()
+    experiments: tuple[KeptExperiment, ...] = ()
+    runs: tuple[KeptRun, ...] = ()
+    confusion: Confusion = msgspec.field(default_factory=Confusion)
 
-    def verdicts(self) -> Counter[str]:
-        """How many cases came out how."""
-        return Counter(str(result.judgement.verdict) for result in self.results)
+    def verdicts(self) -> Counter[Verdict]:
+        """How many cases and commands came out how."""
+        found = Counter(result.judgement.verdict for result in self.results)
+        return found + Counter(one.verdict for one in self.runs if one.verdict)
+
+    @property
+    def exit_code(self) -> int:
+        """As of its verdicts; what is not decided is UNKNOWN, or INFRA where the harness failed."""
+        verdicts = list(self.verdicts())
+        if self.open_question:
+            verdicts.append(Verdict.INFRA if self.standing.how == "failed" else Verdict.UNKNOWN)
+        return exit_code(verdicts)
+
+    @property
+    def open_question(self) -> str:
+        """What was asked for and not decided, and why: "22 of 33 cases not decided: …". Empty where all was."""
+        if self.job is None:
+            return "nothing was begun in this history"
+        if not self.undecided:
+            return ""
+        noun, total = NOUNS.get(self.job.kind, self.job.kind), len(self.job.titles)
+        return f"{len(self.undecided)} of {counted(total, noun)} not decided: {self.why_open}"
+
+    @property
+    def why_open(self) -> str:
+        """Why it was left as it is: "it was interrupted at …"."""
+        at = spelt(self.standing.at_ms)
+        match self.standing.how:
+            case "running":
+                return "a process is still at it"
+            case "interrupted":
+                return f"it was interrupted at {at}"
+            case "failed":
+                return f"the harness failed at {at}: {self.standing.reason}"
+            case _:
+                return f"its process ended without a word after {at}, as by SIGKILL"
 
 
-def read(history: History, name: str) -> Dossier:
-    """Read all of it; trials are streamed, group by group."""
-    confusion, results = Confusion(), decided(history)
+def read(reading: Reading, name: str) -> Report:
+    """Read all of it, in one pass over trials. Raises InvalidInputError for a damaged file."""
+    standing, job = reading.standing(), reading.job  # in this order: what is decided meanwhile is no contradiction
+    found = Report(name, job, standing, reading.environment(), tuple(reading.undecided()))
+    return READERS[job.kind](reading, found) if job and job.kind in READERS else found
+
+
+def _cases(reading: Reading, found: Report) -> Report:
+    results = sorted(decided(reading), key=lambda one: one.title)
     for result in results:
-        for attempt in result.run.attempts if result.run else ():
-            truth = f"{result.case.victim.fault}, {attempt.injected or 'as it is'}"
-            confusion.add(truth, codes_of(attempt.evidence))
-    return Dossier(name, _environment(history), tuple(results), tuple(_experiments(history, confusion)), confusion)
+        _count(found.confusion, result.case.victim.fault, result.run.attempts if result.run else ())
+    return msgspec.structs.replace(found, results=tuple(results))
 
 
-def _environment(history: History) -> dict[str, str]:
-    header = history.header()
-    stated, around = header.get("environment"), header.get("surroundings")
-    if isinstance(stated, dict):
-        return {str(key): str(value) for key, value in stated.items()}
-    pairs = around if isinstance(around, list) else []
-    return {str(one["name"]): str(one["value"]) for one in pairs}
+def _runs(reading: Reading, found: Report) -> Report:
+    made = []
+    for title in found.job.titles if found.job else ():
+        run = told(list(steps(reading, title)))
+        _count(found.confusion, title, run.attempts)
+        made.append(KeptRun(title, run, None if title in found.undecided else verdict_of(run)))
+    return msgspec.structs.replace(found, runs=tuple(made))
 
 
-def _experiments(history: History, confusion: Confusion) -> Iterator[Told]:
-    for event in history.events("experiment"):
-        experiment = msgspec.convert(event.body, Experiment)
-        progress = Progress.begin(experiment)
-        curves = {variant.name: Curve() for variant in experiment.variants}
-        truths = {
-            variant.name: variant.case.victim.fault if variant.case else variant.name for variant in experiment.variants
-        }
-        for group in history.groups():
-            if group[0].variant not in curves:
-                continue
-            progress.add(group)
-            tally = progress.tallies[group[0].variant]
-            curves[group[0].variant].add(tally.trials, tally.failures)
-            for trial in group:
-                confusion.add(_truth(truths, trial), _codes(trial))
-        yield _told(history, experiment, progress, tuple(curves.values()))
+def _count(confusion: Confusion, what: str, attempts: tuple[Attempt, ...]) -> None:
+    for attempt in attempts:
+        confusion.add(f"{what}, {attempt.injected or 'as it is'}", codes_of(attempt.evidence))
 
 
-def _truth(truths: dict[str, str], trial: Trial) -> str:
-    return f"{truths[trial.variant]}, {trial.injected or 'as it is'}"
+def _experiments(reading: Reading, found: Report) -> Report:
+    experiments = kept.experiments_of(reading)
+    curves = {variant.name: Curve() for one in experiments for variant in one.variants}
+    truths = {
+        variant.name: variant.case.victim.fault if variant.case else variant.name
+        for one in experiments
+        for variant in one.variants
+    }
+
+    def observe(_: Experiment, progress: Progress, group: list[Trial]) -> None:
+        name = group[0].variant
+        tally = progress.tallies[name]
+        curves[name].add(tally.trials, tally.failures)
+        for trial in group:
+            found.confusion.add(f"{truths[name]}, {trial.injected or 'as it is'}", _codes(trial))
+
+    counted_up = recount(reading, experiments, observe)
+    made = [
+        KeptExperiment(conclude(one, counted_up[one.title]), tuple(curves[variant.name] for variant in one.variants))
+        for one in experiments
+    ]
+    return msgspec.structs.replace(found, experiments=tuple(made))
 
 
 def _codes(trial: Trial) -> dict[str, str | None]:
-    """All dialects': those that are not named agree with the trial's own."""
+    """All dialects' codes: those that are not named agree with the trial's own."""
     return dict.fromkeys(BUILT_IN, trial.code) | trial.elsewhere
 
 
-def _told(history: History, experiment: Experiment, progress: Progress, curves: tuple[Curve, ...]) -> Told:
-    for tally in progress.tallies.values():
-        tally.close()
-    findings = tuple(find(name, tally) for name, tally in progress.tallies.items() if tally.trials)
-    difference = differ([(findings[0], findings[1], progress.pairing)])[0] if len(findings) > 1 else None
-    ends = [str(event.body) for event in history.events("concluded") if event.title == experiment.title]
-    return Told(experiment, findings, curves, difference, ends[-1] if ends else "not ended")
+READERS: dict[str, Callable[[Reading, Report], Report]] = {
+    order.KIND: _cases,
+    kept.KIND: _experiments,
+    EXEC: _runs,
+    PYTHON: _runs,
+}

@@ -1,7 +1,8 @@
-"""The run table and its progress, for people."""
+"""A report on a terminal, or in a log: tables, trails, progress. What comes from a name or a victim is only text."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import words
+from harness.report.experiment import conclusion_lines
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 
     from rich.progress import Task
 
+    from harness.journal import History
+    from harness.report.reader import Report
     from harness.scenarios.campaign import Result
 
 PLAIN_WIDTH = 240
+SHOWN = 40  # titles that are not decided; --json has them all
 STYLES = {
     Verdict.PASS: "green",
     Verdict.FAIL: "bold red",
@@ -36,7 +41,7 @@ class Terminal(Console):
 
     def render_str(self, text: str, **how: Any) -> Text:
         """Render markup; control characters in it become visible."""
-        return super().render_str(words.printable(text), **how)
+        return super().render_str(words.lines_of(text), **how)
 
     def on_broken_pipe(self) -> None:
         """Let the exception go on, in whose handler this is called: the exit code is not this room's affair."""
@@ -51,7 +56,7 @@ class Told(TextColumn):
         return Text.from_markup(words.printable(task.description))
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> Terminal:
     """Return a console that does not wrap tables to 80 columns where nobody looks at a terminal."""
     made = Terminal(stderr=stderr, highlight=False, emoji=False)
     return made if made.is_terminal else Terminal(stderr=stderr, highlight=False, emoji=False, width=PLAIN_WIDTH)
@@ -63,10 +68,67 @@ def progress(out: Console) -> Progress:
     return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
 
 
+def shown(text: str) -> str:
+    """Text without markup, and without anything that a terminal would obey."""
+    return escape(words.printable(text))
+
+
+def say(out: Console, line: str) -> None:
+    """Print a line as it is, however long."""
+    out.print(shown(line), soft_wrap=True)
+
+
 def plain_line(result: Result) -> str:
     """One line a result, for logs."""
     seen = f"{words.terminations(result.run)}: {result.run.status}" if result.run else ""
     return " ".join(filter(None, [f"{result.judgement.verdict:<5}", result.title, seen]))
+
+
+def render(report: Report) -> str:
+    """Write a report as it looks on this terminal."""
+    out = console()
+    with out.capture() as written:
+        if report.results:
+            tell_results(out, report.results, len(report.results))
+        for run in report.runs:
+            say(out, run.title)
+            for attempt in run.run.attempts:
+                say(out, f"  {words.attempt_line(attempt)}")
+            so_far = f"not decided, {words.counted(len(run.run.attempts), 'attempt')} so far"
+            say(out, f"{run.verdict}: {words.ending(run.run)}" if run.verdict else so_far)
+        for one in report.experiments:
+            for line in conclusion_lines(one.conclusion):
+                say(out, line)
+        for truth, cells, differ in report.confusion.rows():
+            if differ:
+                called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
+                say(out, f"the dialects differ on {truth}: {called}")
+        if report.open_question:
+            out.print()
+            for title in report.undecided[:SHOWN]:
+                say(out, f"not decided: {title}")
+            say(out, f"{report.open_question}")
+    return written.get()
+
+
+def tell_history(out: Console, history: History) -> None:
+    """Say how a history stands: what is open in it and how to go on, or that it had ended and nothing was run."""
+    for line in history.moved():
+        say(out, f"note: {line}")
+    left = history.undecided()
+    if left and history.job:
+        command = shlex.join(["crash-harness", history.job.kind, "--resume", str(history.path)])
+        say(out, f"{len(left)} of {len(history.job.titles)} not decided; to go on: {command}")
+    elif not history.wrote:
+        say(out, f"ended at {history.ended_at()}; nothing was run")
+
+
+def tell_results(out: Console, results: Sequence[Result], total: int) -> None:
+    """Print the table, why each result that is no PASS came out so, and the counts."""
+    out.print(table(results))
+    for reason in reasons(results):
+        out.print(f"\n{escape(reason)}", soft_wrap=True)
+    out.print(f"\n{summary(results, total)}")
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -90,11 +152,11 @@ def _row(result: Result) -> list[str]:
     else:
         run = result.run
         seen = [words.terminations(run), words.codes(run), str(len(run.attempts)), run.status]
-    return [escape(cell) for cell in (result.title, fault, *seen, words.expected(result))] + [verdict]
+    return [shown(cell) for cell in (result.title, fault, *seen, words.expected(result))] + [verdict]
 
 
 def reasons(results: Sequence[Result]) -> list[str]:
-    """Why each result that is no PASS is none, with its trail."""
+    """The trail of each result but a PASS: verdict, reasons, attempts, and how to live it again."""
     return [
         "\n  ".join(words.trail(result))
         for result in sorted(results, key=lambda one: one.title)

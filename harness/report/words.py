@@ -6,26 +6,29 @@ import shlex
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from harness.engine.loop import told
 from harness.evidence import spelling
 from harness.scenarios.verdict import observed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from harness.engine.durable import Durable
     from harness.engine.loop import Attempt, Run
     from harness.evidence import Evidence, FaultRecord
     from harness.scenarios.campaign import Result
 
 
 def printable(text: str) -> str:
-    """Write what a terminal could obey, or could not show, as Python would escape it; lines stay lines.
-
-    Names and messages come from anywhere: a file, a victim, another's judge.
-    """
+    """Write what a terminal could obey, or could not show, as Python would escape it: names come from anywhere."""
     if text.isprintable():
         return text
-    kept = ((one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()) for one in text)
-    return "".join(kept)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def lines_of(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def folded(words: Iterable[str]) -> str:
@@ -59,6 +62,11 @@ def expected(result: Result) -> str:
     return f"{folded(ends)}: {expectation.status}"
 
 
+def ending(run: Run) -> str:
+    """The status a run came to: "CRASHED after 3 attempts"."""
+    return printable(f"{run.status} after {counted(len(run.attempts), 'attempt')}")
+
+
 def evidence_line(evidence: Evidence) -> str:
     """One line: how it ended, what the record and the counters say."""
     parts = [spelling(evidence)]
@@ -85,9 +93,43 @@ def attempt_line(attempt: Attempt) -> str:
     where = " ".join(filter(None, [attempt.machine, attempt.host, attempt.injected]))
     trail = f"attempt {attempt.number} on {where}: {evidence_line(attempt.evidence)}; {attempt.rule} ({attempt.cause})"
     if attempt.decision is None:
-        return trail
+        return printable(trail)
     then = attempt.decision.outcome + (f" after {attempt.delay_ms:g} ms" if attempt.delay_ms is not None else "")
-    return f"{trail}; {observed(attempt)['code']}: {then} ({attempt.decision.branch})"
+    return printable(f"{trail}; {_called(attempt)}: {then} ({attempt.decision.branch})")
+
+
+def _called(attempt: Attempt) -> str:
+    """The code of its error, or what was thrown."""
+    error = attempt.enhanced or attempt.error
+    return observed(attempt)["code"] or (f"{error.name}: {error.message}" if error else "no error")
+
+
+def attempt_lines(attempt: Attempt) -> list[str]:
+    """Its line of the decision trail, and below it the backtrace where one was asked for."""
+    return [
+        attempt_line(attempt),
+        *(f"    {printable(line)}" for line in (attempt.evidence.backtrace or "").splitlines()),
+    ]
+
+
+def taken_up_lines(kept: Durable) -> Iterator[str]:
+    """What is said of a run that a history has already: its attempts, and whether anything is left to do."""
+    if not kept.saved:
+        return
+    attempts = told(kept.saved).attempts
+    for attempt in attempts:
+        yield from attempt_lines(attempt)
+    if kept.is_final:
+        yield f"ended at {kept.history.ended_at()}; nothing was run"
+        return
+    yield from (f"note: {line}" for line in kept.history.moved())
+    yield f"{counted(len(attempts), 'attempt')} had ended; going on"
+
+
+def interrupted_line(attempts: Sequence[Attempt], *, is_kept: bool) -> str:
+    """What is said of a run that Ctrl-C or SIGTERM ends."""
+    line = f"interrupted after {counted(len(attempts), 'attempt')}; what was under way does not count"
+    return f"{line}; the same command goes on" if is_kept else line
 
 
 def replay_command(result: Result) -> str:
@@ -102,4 +144,4 @@ def trail(result: Result) -> list[str]:
     if result.run:
         lines += [attempt_line(attempt) for attempt in result.run.attempts]
         lines.append(f"replay: {replay_command(result)}")
-    return lines
+    return [printable(line) for line in lines]

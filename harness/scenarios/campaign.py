@@ -12,6 +12,7 @@ import msgspec
 from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.engine.loop import Run  # noqa: TC001 -- as above
 from harness.exceptions import InfraError, JudgeError
+from harness.journal import Kind
 from harness.machine import why_not
 from harness.scenarios.live import run_case, seed_of
 from harness.scenarios.schema import Case, Scenario  # noqa: TC001 -- as above
@@ -21,7 +22,7 @@ from harness.supervisor import Stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-    from harness.journal import History
+    from harness.journal import History, Reading
 
 T = TypeVar("T")
 LOOK_UP_S = 0.5
@@ -91,7 +92,7 @@ class Campaign(msgspec.Struct, frozen=True):
             self.dialect,
             seed,
             stop=self.stop,
-            observe=lambda attempt: book.write("finished", title, attempt.number, attempt),
+            observe=lambda attempt: book.write(Kind.FINISHED, title, attempt.number, attempt),
             journal=partial(book.attempt, title),
         )
 
@@ -100,15 +101,15 @@ class Campaign(msgspec.Struct, frozen=True):
         if self.history is None or (self.stop and self.stop.is_set()):
             return result
         try:
-            self.history.write("decided", result.title, body=result)
+            self.history.write(Kind.DECIDED, result.title, body=result)
         except InfraError as error:
             return msgspec.structs.replace(result, judgement=Judgement(Verdict.INFRA, (str(error),)))
         return result
 
 
-def decided(history: History) -> list[Result]:
-    """Results that are in the history already."""
-    return [msgspec.convert(event.body, Result) for event in history.events("decided")]
+def decided(reading: Reading) -> list[Result]:
+    """Results that a history of runs has."""
+    return [result for _, result in reading.bodies(Kind.DECIDED, Result)]
 
 
 def as_they_end(futures: Iterable[Future[T]]) -> Iterator[Future[T]]:
@@ -143,6 +144,8 @@ def run_all(
         except KeyboardInterrupt:
             stop.set()
             pool.shutdown(cancel_futures=True)
+            if campaign.history:
+                campaign.history.interrupted()
             return False
     return True
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.engine.lifecycle import SUCCEEDED
+from harness.engine.loop import DID_NOT_FIRE
 from harness.evidence import Witness, spelling
 
 if TYPE_CHECKING:
@@ -92,6 +94,13 @@ def _loose_reasons(expectation: Expectation, run: Run) -> list[str]:
         if all(found):
             reasons.append(f"attempt {attempt.number}: {spelling(attempt.evidence)} is none of those expected")
     return reasons
+
+
+def verdict_of(run: Run) -> Verdict:
+    """Judge a run that nothing is expected of: it is to succeed, and where its fault did not fire it proves nothing."""
+    if run.status == DID_NOT_FIRE:
+        return Verdict.INFRA
+    return Verdict.PASS if run.status == SUCCEEDED else Verdict.FAIL
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

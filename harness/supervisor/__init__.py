@@ -5,7 +5,7 @@ A small C program, the guard, stands between supervisor and victim: it outlives 
 
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
 from harness.supervisor.ladder import containment
-from harness.supervisor.limits import Limits, parse_bytes
+from harness.supervisor.limits import Limits, check_timeout, parse_bytes
 from harness.supervisor.process import Command, Journal, Shot, Stop, Victim, supervise
 from harness.supervisor.zygote import Trial, Zygote
 
@@ -19,6 +19,7 @@ __all__ = [
     "Trial",
     "Victim",
     "Zygote",
+    "check_timeout",
     "containment",
     "memory_cgroup",
     "parse_bytes",

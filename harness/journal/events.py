@@ -1,0 +1,114 @@
+"""What a history is made of: one kind of event for each thing that a job can do, and the job that it belongs to.
+
+Bodies are JSON. Each room above decodes its own.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What an event tells. `title` names what it is about, `number` an attempt, a step or a group, from 1 on.
+
+    `job`: what the history is of, a `Job`; first, and once. `opened`: a process goes on with it; its id and the
+    environment. `closed`: how that process left it, a `Closing`; absent where it was killed.
+    `started`: an attempt or a group of trials is about to be started. `kill_intent`: a signal is about to be sent.
+    `finished`: an attempt with its classification and decision. `step`: the state of a durable run after step `number`.
+    `trials`: a group of an experiment's trials. `decided`: the answer about a title of the job, once.
+    """
+
+    JOB = "job"
+    OPENED = "opened"
+    CLOSED = "closed"
+    STARTED = "started"
+    KILL_INTENT = "kill_intent"
+    FINISHED = "finished"
+    STEP = "step"
+    TRIALS = "trials"
+    DECIDED = "decided"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event of a history. Sessions count the processes that wrote it, from 1; `body` is JSON, as it is stored."""
+
+    id: int
+    session: int
+    at_ms: int
+    kind: Kind
+    title: str
+    number: int
+    body: msgspec.Raw
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """How a process left a history: at its end, by Ctrl-C or SIGTERM, or because the harness failed, and why."""
+
+    how: Literal["ended", "interrupted", "failed"]
+    reason: str = ""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a history is of. `kind` is the command that began it, `titles` are what it has to decide.
+
+    `asked` is all that was asked for and bears on the outcome: the command or the scenarios, arguments, policy,
+    limits, dialect, seed. It is plain JSON, made by `job_of()`.
+    """
+
+    kind: str
+    asked: dict[str, Any]
+    titles: tuple[str, ...]
+
+    def changes(self, now: Job) -> list[str]:
+        """Say in words what is asked for otherwise now; an empty list for the same job."""
+        if self.kind != now.kind:
+            return [f"it is a history of `{self.kind}`, not of `{now.kind}`"]
+        then, other = (dict(_flat("", job.asked)) for job in (self, now))
+        return [
+            f"{name}: {_word(then.get(name))} then, {_word(other.get(name))} now"
+            for name in dict.fromkeys((*then, *other))
+            if then.get(name) != other.get(name)
+        ] or (["other titles"] if self.titles != now.titles else [])
+
+
+def job_of(kind: str, titles: tuple[str, ...], **asked: object) -> Job:
+    """Make a job from records of any kind. Bytes of a file's name that are no text are kept as Python escapes them."""
+    plain = msgspec.to_builtins(asked, str_keys=True)
+    return Job(kind, msgspec.json.decode(msgspec.json.encode(_as_text(plain))), tuple(map(as_text, titles)))
+
+
+def as_text(words: str) -> str:
+    """Words that can be stored: what stands for a byte that is no text is spelt out."""
+    return words.encode(errors="backslashreplace").decode()
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return as_text(value)
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(one) for key, one in value.items()}
+    return [_as_text(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _flat(prefix: str, table: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Members of nested tables by their path: "policy.max_attempts"."""
+    found = []
+    for key, value in table.items():
+        found += _flat(f"{prefix}{key}.", value) if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
+    return found
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if text.isprintable() else ascii(text)
+
+
+def spelt(at_ms: int) -> str:
+    """Write a time as people of this machine's time zone read it."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().isoformat(" ", "seconds")
