@@ -14,7 +14,7 @@ from harness.engine.loop import Engine, Life, Run
 from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Signaled, Witness
 from harness.exceptions import InvalidInputError
-from harness.gate.baseline import AttemptKind, Baseline, Entry, Provenance
+from harness.gate.baseline import Acceptance, AttemptKind, Baseline, Entry, Provenance, sealed
 from harness.gate.comparing import changed_conditions, changed_tables, conclude, deviations
 from harness.gate.file import load, save, text
 from harness.gate.making import entry_of as make_entry
@@ -66,7 +66,7 @@ def wild_entry() -> Entry:
 
 def baseline(*entries: Entry) -> Baseline:
     """A whole file."""
-    return Baseline(1, "upstream-4.5", (), entries, (), ask_all(find("upstream-4.5")))
+    return sealed(Baseline(2, "upstream-4.5", (), entries, (), ask_all(find("upstream-4.5"))))
 
 
 def test_an_entry_has_what_was_seen_and_what_was_meant() -> None:
@@ -203,9 +203,9 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_reason_comes_back(tmp_path: Path) -> None:
     """With whatever is in it."""
-    entry = msgspec.structs.replace(entry_of(), because='it\'s "known"\n\x7f\\ ☃')
-    save(tmp_path / "b.toml", baseline(entry))
-    assert load(tmp_path / "b.toml").case[0].because == entry.because
+    accepted = Acceptance('it\'s "known"\n\x7f\\ ☃', ("status: another",), "an owner", "2030-01-31")
+    save(tmp_path / "b.toml", baseline(msgspec.structs.replace(entry_of(), accepted=accepted)))
+    assert load(tmp_path / "b.toml").case[0].accepted == accepted
 
 
 def edited(old: str, new: str, tmp_path: Path) -> str:
@@ -222,14 +222,15 @@ def edited(old: str, new: str, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("version = 1", "version = 2", "version"),
+        ("version = 2", "version = 1", "version"),
         ("count = 4", "count = 4\nsurprise = 1", "case[0]"),
         ("count = 4", "count = 5", "case[0].runs: expected a run of each of 5 seeds from 5"),
         ("seeds = [5]", "seeds = [9]", "case[0].runs: expected a run of each of 4 seeds from 5"),
         ("policy small-1x > exited 0", "policy small-2x > exited 0", "case[0].digest: it is not that of"),
-        ("looked_up = false", "looked_up = true", "tables.digest: it is not that of"),
+        ("looked_up = false", "looked_up = true", "digest: it is not that of the file's other members"),
+        ("p1 = [", "p1 = [0.99, ", "digest: it is not that of the file's other members"),
         ('tier = "dosed"', 'tier = "dozed"', "case[0].tier"),
-        ("version = 1", "version = ", "Invalid value (at line"),
+        ("version = 2", "version = ", "Invalid value (at line"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_key(old: str, new: str, reason: str, tmp_path: Path) -> None:

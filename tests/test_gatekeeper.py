@@ -23,7 +23,9 @@ from harness.dialects.protocol import Classification, Derived
 from harness.engine.loop import Run
 from harness.evidence import Evidence, Exited
 from harness.exceptions import HarnessError, InfraError, JudgeError
+from harness.gate import check as gate_check
 from harness.gate import live as gate_live
+from harness.gate.baseline import Acceptance
 from harness.gate.check import Finding, check, check_tables
 from harness.gate.file import load
 from harness.gate.fresh import FreshSeeds
@@ -151,10 +153,15 @@ def test_a_failing_run_is_recorded_only_with_a_reason(race: Path) -> None:
     assert (done.exit_code, Path("b.toml").exists()) == (1, False)
     assert "status: expected TIMED_OUT, observed CRASHED" in done.output
     assert record("--accept", "race[dosed]", "--because", "ticket 7").exit_code == 0
-    assert load(Path("b.toml")).case[0].because == "ticket 7"
+    first = load(Path("b.toml")).case[0].accepted
+    assert first
+    assert (first.because, len(first.failure)) == ("ticket 7", 1)
     assert record().exit_code == 0
-    assert load(Path("b.toml")).case[0].because == "ticket 7"
+    assert load(Path("b.toml")).case[0].accepted == first
     assert verdicts()["race[dosed]"] == "PASS"
+    race.write_text(race.read_text().replace("TIMED_OUT", "CANCELED"))
+    assert record().exit_code == 1, "another failure: the acceptance was of the one before"
+    race.write_text(race.read_text().replace("CANCELED", "TIMED_OUT"))
     race.write_text(race.read_text().replace("dose = 0.5", "dose = 0.3"))
     assert record().exit_code == 1, "it fails in another way: the old reason does not cover that"
 
@@ -186,6 +193,52 @@ def test_missing_stale_and_changed_cases_fail(race: Path) -> None:
     assert "stale" in gate("check", "b.toml").output
     race.write_text(SCENARIO.replace("dose = 0.5", "dose = 0.4"))
     assert "victim.dose: recorded with 0.5, now 0.4" in gate("check", "b.toml").output
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_recording_a_part_keeps_the_rest() -> None:
+    """The entries of scenarios that were not asked for stay in the file, and the words of both are remembered."""
+    assert gate("record", "controls", "-o", "b.toml").exit_code == 0
+    assert record().exit_code == 0
+    whole = load(Path("b.toml"))
+    assert [one.id for one in whole.case] == ["controls[did-not-fire]", "controls[never]", "race[dosed]"]
+    assert whole.scenarios == ("controls", "race.toml")
+    assert set(verdicts().values()) == {"PASS"}
+
+
+@pytest.mark.slow
+def test_an_acceptance_is_reviewed(race: Path) -> None:
+    """After its day it fails, and says whose it is; before it, it passes."""
+    race.write_text(SCENARIO.replace('status = "CRASHED"', 'status = "TIMED_OUT"'))
+    excuse = ("--accept", "race[dosed]", "--because", "ticket 7", "--owner", "Ada")
+    assert record(*excuse, "--review", "2999-12-31").exit_code == 0
+    assert verdicts()["race[dosed]"] == "PASS"
+    assert record(*excuse, "--review", "2001-02-03").exit_code == 0
+    assert "to be reviewed by Ada by 2001-02-03" in reasons(gate("check", "b.toml"))
+    assert record(*excuse, "--review", "soon").exit_code == 2
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_what_must_run_is_not_skipped_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--no-skip and --must-run turn a SKIP red."""
+    assert record().exit_code == 0
+    monkeypatch.setattr(gate_check, "why_not", lambda _: "not here")
+    assert verdicts()["race[dosed]"] == "SKIP"
+    assert verdicts("--no-skip")["race[dosed]"] == "FAIL"
+    assert verdicts("--must-run", "race[dosed]")["race[dosed]"] == "FAIL"
+    assert gate("check", "b.toml", "--must-run", "nothing").exit_code == 2
+
+
+@pytest.mark.usefixtures("race")
+@pytest.mark.slow
+def test_changed_answers_are_told_when_recorded() -> None:
+    """The next record under another dialect lists what is answered otherwise."""
+    assert record().exit_code == 0
+    done = gate("record", "controls", "-o", "b.toml", "--dialect", "upstream-4.4", "--json")
+    changed = json.loads(done.stdout)["changed"]
+    assert any(line.startswith("TASK_PROCESS_SIGSEGV: recorded retriable=True") for line in changed)
 
 
 @pytest.mark.usefixtures("race")
@@ -375,7 +428,9 @@ def fired(dose: float) -> Finding:
 
 def recorded(pairs: Any, runner: CaseRunner) -> Any:
     """The entry of a case."""
-    made = record_baseline(Wanted((), pairs, 20, None, {next(iter(pairs)): "a test"}), runner, None, lambda _: None)
+    made = record_baseline(
+        Wanted((), pairs, 20, None, {next(iter(pairs)): Acceptance("a test", ())}), runner, None, lambda _: None
+    )
     assert made.baseline is not None
     return made.baseline.case[0]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from harness.cli.options import COUNT, JOBS, common, dialect_or, emit_pretty, write
 from harness.dialects import lineage
 from harness.dialects.custom import opened
 from harness.exceptions import InvalidInputError
+from harness.gate.baseline import Acceptance
 from harness.gate.check import Finding, check
 from harness.gate.file import load, save
 from harness.gate.fresh import FreshSeeds
@@ -21,13 +24,13 @@ from harness.gate.record import SEEDS, Wanted
 from harness.gate.record import record as record_baseline
 from harness.report.gate import finding_lines, summary
 from harness.report.shapes import finding_shape
-from harness.report.terminal import console, progress, shown
+from harness.report.terminal import console, progress, say, shown
 from harness.scenarios.campaign import processors
 from harness.scenarios.select import select
-from harness.scenarios.verdict import exit_code
+from harness.scenarios.verdict import Judgement, Verdict, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -35,6 +38,16 @@ if TYPE_CHECKING:
     from harness.gate.live import Unit
 
 RANDOM_BYTES = 4
+SHOWN_CHANGES = 12
+
+
+def _day(_: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    if value is None:
+        return ""
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError as error:
+        raise click.BadParameter(f"expected a day as YYYY-MM-DD, not {value!r}", param=parameter) from error
 
 
 @click.group("gate")
@@ -51,6 +64,8 @@ def gate() -> None:
 @click.option("--seeds", type=COUNT, default=SEEDS, show_default=True, help="Runs of each dosed case.")
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
+@click.option("--owner", metavar="NAME", default="", help="Who answers for what is accepted.")
+@click.option("--review", metavar="YYYY-MM-DD", callback=_day, help="The day after which what is accepted fails.")
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context
@@ -61,6 +76,8 @@ def record(
     seeds: int,
     accept: tuple[str, ...],
     because: tuple[str, ...],
+    owner: str,
+    review: str,
     jobs: int | None,
     as_json: bool,
     dialect: str,
@@ -68,28 +85,34 @@ def record(
 ) -> None:
     """Live every case and write what was seen as the baseline; never from a failing run.
 
-    SCENARIO is as for run. The file is replaced in one step, or not at all.
+    SCENARIO is as for run; entries of other scenarios stay in the file. It is replaced in one step, or not at all.
     """
     pairs = pairs_of(select(scenario, None))
     old = load(output) if output.exists() else None
-    wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs))
+    wanted = Wanted(scenario, pairs, seeds, seed, _accepted(accept, because, pairs, owner, review))
     with opened(dialect) as chosen, progress(console(stderr=True)) as bar:
         runner = CaseRunner(chosen, jobs or processors())
         made = record_baseline(wanted, runner, old, _step(bar, "recording"))
     if made.baseline:
         save(output, made.baseline)
-    _report(made.findings, as_json, written=made.baseline is not None)
+    _report(made.findings, as_json, written=made.baseline is not None, changed=made.changed)
+    for line in made.changed[:SHOWN_CHANGES]:
+        write(f"changed answer: {line}", err=True)
+    if len(made.changed) > SHOWN_CHANGES:
+        write(f"and {len(made.changed) - SHOWN_CHANGES} more; --json has them", err=True)
     if made.baseline is None:
         write(f"crash-harness: {output}: not written", err=True)
     context.exit(exit_code(one.judgement.verdict for one in made.findings))
 
 
-def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]) -> dict[str, str]:
+def _accepted(
+    ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair], owner: str, review: str
+) -> dict[str, Acceptance]:
     if len(ids) != len(reasons) or not all(reason.strip() for reason in reasons):
         raise InvalidInputError("--accept: expected one --because with a reason for each")
     if unknown := [one for one in ids if one not in known]:
         raise InvalidInputError(f"--accept: {unknown[0]!r} is none of the cases; those are {', '.join(known)}")
-    return dict(zip(ids, reasons, strict=True))
+    return {one: Acceptance(reason, (), owner, review) for one, reason in zip(ids, reasons, strict=True)}
 
 
 @gate.command("check", epilog="Example: crash-harness gate check baseline.toml --json")
@@ -98,6 +121,8 @@ def _accepted(ids: Sequence[str], reasons: Sequence[str], known: dict[str, Pair]
 @click.option(
     "--fresh-seeds", is_flag=True, help="Fire fresh trials of dosed cases too, until their rates are decided."
 )
+@click.option("--no-skip", is_flag=True, help="A case that this machine can't run is a FAIL.")
+@click.option("--must-run", multiple=True, metavar="ID", help="The same for this case alone.")
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context
@@ -106,6 +131,8 @@ def check_file(
     file: Path,
     scenario: tuple[str, ...],
     fresh_seeds: bool,
+    no_skip: bool,
+    must_run: tuple[str, ...],
     jobs: int | None,
     as_json: bool,
     dialect: str,
@@ -121,11 +148,25 @@ def check_file(
     with opened(dialect) as chosen, progress(console(stderr=True)) as bar:
         runner = CaseRunner(chosen, jobs or processors())
         stale = stale_ids(baseline, scenario, pairs)
-        findings = check(baseline, pairs, stale, runner, _step(bar, "checking"))
+        findings = check(baseline, pairs, stale, runner, _step(bar, "checking"), today=date.today().isoformat())  # noqa: DTZ011 -- a review is due by the local day
         if fresh_seeds:
             findings += _night(baseline, pairs, runner, bar, seed)
+    findings = unskipped(findings, pairs if no_skip else must_run, pairs)
     _report(findings, as_json)
     context.exit(exit_code(one.judgement.verdict for one in findings))
+
+
+def unskipped(findings: list[Finding], wanted: Iterable[str], known: Collection[str]) -> list[Finding]:
+    """Fail the cases of these ids that were skipped. Raises InvalidInputError for an id that no case has."""
+    must = set(wanted)
+    if unknown := sorted(must - set(known)):
+        raise InvalidInputError(f"--must-run: {unknown[0]!r} is none of the cases; those are {', '.join(known)}")
+    return [
+        msgspec.structs.replace(one, judgement=Judgement(Verdict.FAIL, ("it must run", *one.judgement.reasons)))
+        if one.id in must and one.judgement.verdict is Verdict.SKIP
+        else one
+        for one in findings
+    ]
 
 
 def stale_ids(baseline: Baseline, narrowed: Sequence[str], pairs: dict[str, Pair]) -> list[str]:

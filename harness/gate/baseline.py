@@ -14,10 +14,11 @@ from harness.scenarios.schema import Probability, Tier  # noqa: TC001 -- msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERSION: Final = 1
+VERSION: Final = 2
 ALPHA, BETA = 0.01, 0.05
 NONE = "none"
 Scalar = str | int | float | bool
+Day = Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$")]
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]+$")]
 
 
@@ -52,6 +53,19 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: str
 
 
+class Acceptance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why a failing case is in the baseline: the reason, the very failure that it excuses, and who looks again when."""
+
+    because: str
+    failure: tuple[str, ...]
+    owner: str = ""
+    review: Day = ""
+
+    def is_due(self, today: str) -> bool:
+        """Whether the day of review has passed; days are written YYYY-MM-DD."""
+        return bool(self.review) and self.review < today
+
+
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """One case. By design a first attempt fails at the rate `p0`; the rates in `p1` must be told apart from it."""
 
@@ -69,7 +83,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     digest: Hex
     attempts: int
     crashes: int
-    because: str = ""
+    accepted: Acceptance | None = None
     conditions: dict[str, Scalar]
     outcomes: tuple[AttemptKind, ...]
     runs: tuple[AlikeRuns, ...] = ()
@@ -105,18 +119,28 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. `scenarios` are the words after `gate record`; without any, it covers all scenarios that ship."""
+    """The whole file. `scenarios` are the words after `gate record`; without any, it covers all scenarios that ship.
 
-    version: Literal[1]
+    `digest` is that of everything else in the file.
+    """
+
+    version: Literal[2]
     dialect: str
     scenarios: tuple[str, ...]
     case: tuple[Entry, ...] = ()
     environment: tuple[Environment, ...] = ()
     tables: Tables | None = None
+    digest: str = ""
 
     def entries(self) -> dict[str, Entry]:
         """Return the cases by their ids."""
         return {entry.id: entry for entry in self.case}
+
+
+def sealed(baseline: Baseline) -> Baseline:
+    """Return the baseline with the digest of all its members."""
+    bare = msgspec.structs.replace(baseline, digest="")
+    return msgspec.structs.replace(bare, digest=digest(bare))
 
 
 def runs_digest(shows: Mapping[int, str]) -> str:
@@ -135,7 +159,4 @@ def contradiction(baseline: Baseline) -> str:
             return f"case[{index}].runs: expected a run of each of {entry.count} seeds from {entry.seed}"
         if entry.digest != (runs_digest(entry.shows()) if exact else digest(entry.outcomes)):
             return f"case[{index}].digest: it is not that of the entry's runs"
-    tables = baseline.tables
-    if tables and tables.digest != digest((tables.codes, tables.classified, tables.decided, tables.stored)):
-        return "tables.digest: it is not that of the tables' rows"
-    return ""
+    return "" if sealed(baseline) == baseline else "digest: it is not that of the file's other members"

@@ -10,7 +10,7 @@ from harness.exceptions import JudgeError
 from harness.gate.baseline import NONE
 from harness.gate.comparing import changed_conditions, changed_tables, conclude, deviations
 from harness.gate.live import Unit, controls
-from harness.gate.tables import Tables, ask_all
+from harness.gate.tables import Tables, ask_again, ask_all
 from harness.machine import why_not
 from harness.scenarios.verdict import Judgement, Verdict
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from harness.dialects.protocol import Dialect
-    from harness.gate.baseline import Baseline, Entry
+    from harness.gate.baseline import Acceptance, Baseline, Entry
     from harness.gate.live import CaseRunner, Pair, RunsBySeed
     from harness.gate.observing import Seen
     from harness.scenarios.schema import Case
@@ -44,8 +44,12 @@ def check(
     stale: Iterable[str],
     runner: CaseRunner,
     on_unit: Callable[[Unit], object],
+    *,
+    today: str = "",
 ) -> list[Finding]:
-    """Compare every case, and the answers to the fixed questions, with the baseline. Raises Interrupted.
+    """Compare every case, and the answers to the questions, with the baseline. Raises Interrupted.
+
+    An accepted failure whose review was due before `today` (YYYY-MM-DD) fails; no day, no review.
 
     `pairs` has scenario and case by title; `stale` are ids in the baseline that no case has. A run that differs is
     lived a second time under the same seed, so that the finding can say whether the seed reproduces it.
@@ -55,7 +59,7 @@ def check(
     entries, findings = baseline.entries(), list[Finding]()
     ready = list[Unit]()
     for title, (_, case) in pairs.items():
-        if found := _unfit(entries.get(title), title, case):
+        if found := _unfit(entries.get(title), title, case, today):
             findings.append(found)
         else:
             entry = entries[title]
@@ -83,18 +87,25 @@ def _deviates(entry: Entry, runs: RunsBySeed, seed: int) -> tuple[str, ...]:
     return () if seen.trouble else tuple(deviations(entry, seed, seen))
 
 
-def _unfit(entry: Entry | None, title: str, case: Case) -> Finding | None:
+def _unfit(entry: Entry | None, title: str, case: Case, today: str) -> Finding | None:
     """Finding for a case that can't be compared: not recorded, changed, or not possible here. None where it can."""
     if entry is None:
         if missing := why_not(case.needs()):  # nor could it be recorded here
             return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,)))
         reason = "it is not in the baseline: record it"
         return Finding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
+    if entry.accepted and entry.accepted.is_due(today):
+        return Finding(title, entry.tier, Judgement(Verdict.FAIL, (_overdue(entry.accepted),)))
     if changed := changed_conditions(entry, case):
         return Finding(title, entry.tier, Judgement(Verdict.FAIL, tuple(changed)))
     if missing := why_not(case.needs()):
         return Finding(title, entry.tier, Judgement(Verdict.SKIP, (missing,)))
     return None
+
+
+def _overdue(accepted: Acceptance) -> str:
+    owner = f" by {accepted.owner}" if accepted.owner else ""
+    return f"its failure was accepted ({accepted.because}) and to be reviewed{owner} by {accepted.review}"
 
 
 def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgement]) -> Finding:
@@ -119,12 +130,18 @@ def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
         yield f"{'seed' if len(those) == 1 else 'seeds'} {', '.join(map(str, those))}: {reason}"
 
 
+def unsteady(dialect: Dialect, now: Tables) -> list[str]:
+    """Ask everything once more, and say which answers are not those of a moment ago."""
+    return [f"nondeterministic: {one}: asked twice, answered in two ways" for one in ask_again(dialect, now)]
+
+
 def check_tables(recorded: Tables | None, dialect: Dialect) -> Finding:
-    """Ask the fixed questions again."""
+    """Ask all questions again, and once more backwards: an answer must not depend on what was asked before it."""
     if recorded is None:
         return Finding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
     try:
-        reasons = changed_tables(recorded, ask_all(dialect))
+        now = ask_all(dialect)
+        reasons = changed_tables(recorded, now) + unsteady(dialect, now)
     except JudgeError as error:
         reasons = [f"the classifier broke: {error}"]
     return Finding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))

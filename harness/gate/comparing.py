@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.gate.observing import conditions
+from harness.gate.sampling import COUNT, questions
+from harness.gate.tables import SAMPLE_BYTES, question_name
 from harness.scenarios.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -65,13 +68,26 @@ def conclude(entry: Entry, reasons: Sequence[str], first: Seen, second: Seen) ->
 
 def changed_tables(recorded: Tables, now: Tables) -> list[str]:
     """Say which answers to the fixed questions are others than those recorded, a line each."""
-    if recorded.digest == now.digest:
-        return []
     reasons = _changed({one.code: one for one in recorded.codes}, {one.code: one for one in now.codes})
     for part in ("classified", "decided", "stored"):
         old, new = ({one.asked: one for one in getattr(tables, part)} for tables in (recorded, now))
         reasons += _changed(old, new)
-    return reasons or ["the digest is another, but no row is: was the file edited by hand?"]
+    return reasons + _changed_draws(recorded, now)
+
+
+def _changed_draws(recorded: Tables, now: Tables) -> list[str]:
+    """Name the drawn questions that are answered otherwise: how many, then each with all that was asked."""
+    if recorded.generator != now.generator:
+        return [f"drawn questions: recorded with generator {recorded.generator}, now {now.generator}: record it again"]
+    if recorded.sampled == now.sampled:
+        return []
+    before, after = b64decode(recorded.sampled), b64decode(now.sampled)
+    asked = [
+        question_name(number, one)
+        for number, one in enumerate(questions())
+        if before[number * SAMPLE_BYTES :][:SAMPLE_BYTES] != after[number * SAMPLE_BYTES :][:SAMPLE_BYTES]
+    ]
+    return [f"{len(asked)} of {COUNT:,} drawn questions are answered otherwise", *asked]
 
 
 def _changed(old: Mapping[str, Coded | Answer], new: Mapping[str, Coded | Answer]) -> list[str]:

@@ -26,7 +26,21 @@ MACHINES: Final = ("micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "l
 PAGE_64: Final = 64 * 1024
 CRASHES: Final = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGSEGV")
 SIGNALS: Final = (*CRASHES, "SIGHUP", "SIGINT", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGUSR1", "SIGXCPU")
-STATUSES: Final = (0, 1, 2, 126, *range(128, 142), 255)
+STATUSES: Final = range(256)
+OTHER_SIGNALS: Final = (
+    "SIGQUIT",
+    "SIGUSR2",
+    "SIGALRM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+)
+LATER_SIGNALS: Final = ("SIGTTOU", "SIGURG", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR")
+UNNAMED: Final = tuple(f"SIG{number}" for number in (*range(32, 34), *range(35, 64)))  # as the supervisor spells them
+ALL_SIGNALS: Final = (*SIGNALS, *OTHER_SIGNALS, *LATER_SIGNALS, "SIGRTMIN", "SIGRTMAX", *UNNAMED)
 ASKED: Final = tuple(one for one in EndedBy if one is not EndedBy.SELF)
 FFMPEG_KILLED: Final = "ffmpeg was killed with signal SIGKILL"
 MANUAL_OOM: Final = "MANUAL_OOM_KILL_ERROR"
@@ -45,7 +59,7 @@ End = str | int
 @cache
 def evidences() -> Named:
     """Every piece of evidence by its name."""
-    parts = (_plain(), _witnessed(), _asked_for(), _of_memory(), _recorded(), _written(), _mixed())
+    parts = (_plain(), _witnessed(), _asked_for(), _of_memory(), _recorded(), _written(), _mixed(), _varied())
     return {name: one for part in parts for name, one in part}
 
 
@@ -62,7 +76,7 @@ def _either(end: End, **facts: Any) -> Evidence:
 
 
 def _plain() -> Iterator[tuple[str, Evidence]]:
-    for end in (*STATUSES, *SIGNALS):
+    for end in (*STATUSES, *ALL_SIGNALS):
         yield f"{_spelt(end)}", _either(end)
 
 
@@ -148,6 +162,60 @@ def _mixed() -> Iterator[tuple[str, Evidence]]:
         yield f"{_spelt(end)}, did not fire, OOM kill", unfired
 
 
+CRASHED: Final = Evidence(
+    Signaled("SIGSEGV"),
+    faults=(FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, program_counter=1 << 41, stack_pointer=STACK),),
+)
+"""A plain crash; `_varied` changes one member of it at a time."""
+
+VARIED: Final[dict[str, tuple[Any, ...]]] = {
+    "termination": (Signaled("SIGSEGV", core_dumped=True), Exited(139), Signaled("SIGBUS")),
+    "ended_by": tuple(EndedBy),
+    "witness": (None, *Witness),
+    "faults": (
+        (),
+        (FaultRecord("SIGSEGV"),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR"),),
+        (FaultRecord("SIGSEGV", None, 0),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, thread=8),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, sender=9),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 1 << 40, module="libx.so", offset=64, source="perf"),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 0, returned=True),),
+        (FaultRecord("SIGSEGV", "SEGV_MAPERR", 0, left=True),),
+        (FaultRecord("SIGBUS", "BUS_ADRALN", 1 << 40), FaultRecord("SIGSEGV", "SI_TKILL")),
+    ),
+    "memory": (
+        *(Memory(limit_bytes=size) for size in (0, MIB)),
+        *(Memory(peak_rss_bytes=size) for size in (0, MIB)),
+        *(Memory(peak_cgroup_bytes=size) for size in (0, MIB)),
+        *(Memory(oom_kills=count) for count in (0, 1, 2, 1000)),
+        *(Memory(allocation_failures=count) for count in (0, 1, 2, 1000)),
+        *(Memory(limited_by=by) for by in ("cgroup", "rlimit")),
+        *(Memory(stuck_in_oom=stuck) for stuck in (False, True)),
+    ),
+    "stderr": ("Segmentation fault", HANDLER, *HEAP_TEXTS, "\0", "💥"),
+    "stdout": ("Segmentation fault", HANDLER, *HEAP_TEXTS),
+    "deadline_s": (0.001, 1, 1e9),
+    "duration_s": (0.0, 1e9),
+    "cpu_s": (0.0, 1e9),
+    "black_box": ("armed", "off", "unavailable: it is static"),
+    "survivors": (1, 1000),
+    "containment": ("namespace", "none"),
+    "host": ("python", "native"),
+    "start": ("fresh", "warm"),
+    "group": (0, 1),
+    "backtrace": ("#0 abort", "unavailable: no core"),
+}
+"""Other values for every member of Evidence, none of which may be forgotten: a test compares the names."""
+
+
+def _varied() -> Iterator[tuple[str, Evidence]]:
+    """What should not matter must not, and what should must: each member alone."""
+    for member, values in VARIED.items():
+        for number, value in enumerate(values):
+            yield f"crash, {member} {number}", msgspec.structs.replace(CRASHED, **{member: value})
+
+
 # --- requests ---
 
 
@@ -191,6 +259,7 @@ def requests() -> dict[str, Request]:
         _texts_searched(),
         _kinds(),
         _platform(),
+        _swept(),
     )
     return {name: one for part in parts for name, one in part}
 
@@ -201,6 +270,24 @@ def _attempts() -> Iterator[tuple[str, Request]]:
         yield f"attempt {attempt} of 1000", _ask(PLAIN, attempt=attempt, run=generous)
         forced = {"retry_settings": BROUGHT, "force_requeue": True}
         yield f"attempt {attempt} of 1000, requeued", _ask(PLAIN, attempt=attempt, run=generous, **forced)
+
+
+def _swept() -> Iterator[tuple[str, Request]]:
+    """Every attempt, every pair of machines, and numbers on both sides of whatever may be compared with them."""
+    generous = RunSettings(1000, policy(maxAttempts=1000), "small-1x")
+    for attempt in range(1, 252):
+        yield f"swept, attempt {attempt}", _ask(PLAIN, attempt=attempt, run=generous)
+    for here, there in product(MACHINES, repeat=2):
+        run = RunSettings(5, policy(outOfMemory={"machine": there}), here)
+        yield f"swept, OOM from {here} to {there}", _ask(KILL, run=run)
+    for factor, attempt in product((0.5, 0.999, 1, 1.0001, 1.1, 2, 2.5, 10, 1e6), (1, 2, 3, 7)):
+        run = RunSettings(9, policy(maxAttempts=9, factor=factor), "small-1x")
+        yield f"swept, factor {factor}, attempt {attempt}", _ask(PLAIN, attempt=attempt, run=run)
+    for now in (0, 1, 0.5, TICK - 1, TICK, 2**42, 2**53 - 1):
+        yield f"swept, now {now}", _ask(PLAIN, now=now)
+    drawn = RunSettings(9, {"maxAttempts": 9}, "small-1x")
+    for draw in (0.0, 1e-9, 0.1, 0.25, 0.49, 0.5, 0.51, 0.75, 0.9, 0.999999):
+        yield f"swept, draw {draw}", _ask(PLAIN, random=draw, run=drawn)
 
 
 def _platform() -> Iterator[tuple[str, Request]]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from harness.exceptions import InvalidInputError
-from harness.gate.baseline import VERSION, Baseline, Entry, Environment, Fact, Provenance
-from harness.gate.check import CONTROLS, Finding, by_seeds
+from harness.gate.baseline import VERSION, Acceptance, Baseline, Entry, Environment, Fact, Provenance, sealed
+from harness.gate.check import CONTROLS, TABLES, Finding, by_seeds, unsteady
+from harness.gate.comparing import changed_tables
 from harness.gate.live import Unit, controls
 from harness.gate.making import entry_of, keep_unchanged, wild_entry_of
 from harness.gate.observing import ends_by_design
@@ -19,7 +20,7 @@ from harness.scenarios.live import seed_of
 from harness.scenarios.verdict import Judgement, Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.gate.live import CaseRunner, Pair, RunsBySeed
     from harness.scenarios.schema import Case
@@ -30,20 +31,24 @@ ENVIRONMENT_BYTES = 4
 
 
 class Wanted(NamedTuple):
-    """What is to be recorded: cases by title, how many seeds a dosed one has, from where; accepted ids with reasons."""
+    """What is to be recorded: cases by title, how many seeds a dosed one has, from where.
+
+    `accepted` has the acceptance of a failure by the case's id; its `failure` is filled in with what is seen.
+    """
 
     scenarios: tuple[str, ...]
     pairs: Mapping[str, Pair]
     size: int = SEEDS
     seed: int | None = None
-    accepted: Mapping[str, str] = {}
+    accepted: Mapping[str, Acceptance] = {}
 
 
 class Recorded(NamedTuple):
-    """The new baseline, or None where something stands against it; and what was found of each case."""
+    """The new baseline, or None where something stands against it; what was found of each case; changed answers."""
 
     baseline: Baseline | None
     findings: list[Finding]
+    changed: Sequence[str] = ()
 
 
 def provenance() -> tuple[Provenance, Environment]:
@@ -58,7 +63,8 @@ def provenance() -> tuple[Provenance, Environment]:
 def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Callable[[Unit], object]) -> Recorded:
     """Live every case, twice where the same seed must give the same run, and make the baseline. Raises Interrupted.
 
-    A case that this machine can't run keeps its entry of `old`, and so does a case that has not changed since.
+    A case that this machine can't run keeps its entry of `old`; so does one that has not changed since, and one that
+    was not asked for. `Recorded.changed` names the answers that are others than those of `old`.
     """
     if wrong := controls():
         return Recorded(None, [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
@@ -69,13 +75,26 @@ def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Ca
     made = _Entries(wanted, runner, old.entries() if old else {}, first, again, source)
     written = {title: made.write(title) for title in wanted.pairs}
     findings = [finding for finding, _ in written.values()]
+    tables = ask_all(runner.guarded)
+    if wrong := unsteady(runner.guarded, tables):
+        findings.append(Finding(TABLES, "", Judgement(Verdict.FAIL, tuple(wrong))))
     if any(one.judgement.verdict not in (Verdict.PASS, Verdict.SKIP) for one in findings):
         return Recorded(None, findings)
-    entries = tuple(entry for _, entry in written.values() if entry)
+    fresh = {title: entry for title, (_, entry) in written.items() if entry}
+    kept = old.entries() if old and wanted.scenarios else {}
+    entries = tuple(entry for _, entry in sorted({**kept, **fresh}.items()))
     places = {one.id: one for one in (*(old.environment if old else ()), place)}
     used = tuple(places[one] for one in sorted({entry.provenance.environment for entry in entries}))
-    name, tables = runner.dialect.name, ask_all(runner.guarded)
-    return Recorded(Baseline(VERSION, name, wanted.scenarios, entries, used, tables), findings)
+    changed = changed_tables(old.tables, tables) if old and old.tables else []
+    baseline = Baseline(VERSION, runner.dialect.name, _covered(wanted, old), entries, used, tables)
+    return Recorded(sealed(baseline), findings, changed)
+
+
+def _covered(wanted: Wanted, old: Baseline | None) -> tuple[str, ...]:
+    """Words after `record` that the file stands for; none is all that ships, and stays all."""
+    if old is None or not wanted.scenarios:
+        return wanted.scenarios
+    return tuple(dict.fromkeys((*old.scenarios, *wanted.scenarios))) if old.scenarios else ()
 
 
 class _Entries(NamedTuple):
@@ -96,8 +115,8 @@ class _Entries(NamedTuple):
         judgement, entry = self._inexcusable(title), None
         if judgement is None:
             entry = _entry(title, case, self.runner, self.first[title], self.source)
-            judgement, because = self._excuse(entry, _as_expected(case, self.runner, self.first[title]))
-            entry = keep_unchanged(self.before.get(title), msgspec.structs.replace(entry, because=because))
+            judgement, accepted = self._excuse(entry, _as_expected(case, self.runner, self.first[title]))
+            entry = keep_unchanged(self.before.get(title), msgspec.structs.replace(entry, accepted=accepted))
         return Finding(title, case.victim.tier, judgement), entry
 
     def _inexcusable(self, title: str) -> Judgement | None:
@@ -114,17 +133,20 @@ class _Entries(NamedTuple):
             return Judgement(Verdict.INFRA, tuple(dict.fromkeys(trouble)))
         return Judgement(Verdict.FAIL, tuple(reasons)) if reasons else None
 
-    def _excuse(self, entry: Entry, judgement: Judgement) -> tuple[Judgement, str]:
-        """Pass a failing case that is accepted, now, or in the old file if it still fails in the same way."""
+    def _excuse(self, entry: Entry, judgement: Judgement) -> tuple[Judgement, Acceptance | None]:
+        """Pass a failing case that is accepted: now, or in the old file if it still fails in the very same way."""
         if judgement.verdict is not Verdict.FAIL:
-            return judgement, ""
+            return judgement, None
         before = self.before.get(entry.id)
-        is_same = before and (before.digest, before.conditions) == (entry.digest, entry.conditions)
-        kept = before.because if before and is_same else ""
-        because = self.wanted.accepted.get(entry.id, kept)
-        if not because:
-            return judgement, ""
-        return Judgement(Verdict.PASS, (f"accepted: {because}", *judgement.reasons)), because
+        kept = before.accepted if before and before.accepted and before.conditions == entry.conditions else None
+        accepted = self.wanted.accepted.get(entry.id)
+        if accepted:
+            accepted = msgspec.structs.replace(accepted, failure=judgement.reasons)
+        elif kept and kept.failure == judgement.reasons:
+            accepted = kept
+        else:
+            return judgement, None
+        return Judgement(Verdict.PASS, (f"accepted: {accepted.because}", *judgement.reasons)), accepted
 
 
 def _units(wanted: Wanted, title: str, case: Case) -> Iterator[Unit]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode, b64encode
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.evidence import Evidence
 from harness.exceptions import JudgeError
 from harness.gate.questions import evidences, of_code, requests, texts
+from harness.gate.sampling import GENERATOR, questions
 from harness.wire.codes import Code
 from harness.wire.errors import (
     Kind,
@@ -27,10 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from harness.dialects.protocol import Dialect
-    from harness.evidence import Evidence
     from harness.wire.request import Request
 
-FULL_BYTES, DIGEST_BYTES = 4, 16
+FULL_BYTES, DIGEST_BYTES, SAMPLE_BYTES = 4, 16, 2
 
 
 class Coded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,13 +55,17 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All answers, and a digest over them."""
+    """The answers to the fixed questions, a row each, and `sampled`: 16 bits of a digest of each drawn one's answer.
 
-    digest: str
+    The bits are written as Base64; `generator` says which questions were drawn.
+    """
+
     codes: tuple[Coded, ...]
     classified: tuple[Answer, ...]
     decided: tuple[Answer, ...]
     stored: tuple[Answer, ...]
+    generator: int = GENERATOR
+    sampled: str = ""
 
 
 def digest(value: object, size: int = DIGEST_BYTES) -> str:
@@ -69,22 +75,77 @@ def digest(value: object, size: int = DIGEST_BYTES) -> str:
 
 def ask_all(dialect: Dialect) -> Tables:
     """Ask everything. Raises JudgeError when the dialect throws something that is no answer."""
-    rows = (
+    fixed = ask_fixed(dialect)
+    answers = (_sampled(dialect, number, one) for number, one in enumerate(questions()))
+    return msgspec.structs.replace(fixed, sampled=b64encode(b"".join(answers)).decode())
+
+
+def ask_fixed(dialect: Dialect) -> Tables:
+    """Ask the fixed questions alone."""
+    return Tables(
         tuple(_code(dialect, code) for code in Code),
         tuple(_asked(name, partial(_classified_by, dialect, one)) for name, one in evidences().items()),
         tuple(_asked(name, partial(_decided_by, dialect, one)) for name, one in requests().items()),
-        tuple(_stored()),
+        tuple(stored()),
     )
-    return Tables(digest(rows), *rows)
+
+
+def ask_again(dialect: Dialect, first: Tables) -> list[str]:
+    """Ask everything once more, from the last question to the first, and name what is answered otherwise now.
+
+    A judge whose answer depends on what it was asked before, or on chance, is none: it can't be held to a baseline.
+    """
+    changed = _again(first, dialect)
+    before, drawn = b64decode(first.sampled), questions()
+    for number in reversed(range(len(drawn))):
+        at = number * SAMPLE_BYTES
+        if _sampled(dialect, number, drawn[number]) != before[at : at + SAMPLE_BYTES]:
+            changed.append(question_name(number, drawn[number]))
+    return changed
+
+
+def ask_fixed_again(dialect: Dialect, row: Coded | Answer) -> Coded | Answer:
+    """Ask the question of one row of `codes`, `classified` or `decided` again."""
+    if isinstance(row, Coded):
+        return _code(dialect, Code(row.code))
+    if row.asked in evidences():
+        return _asked(row.asked, partial(_classified_by, dialect, evidences()[row.asked]))
+    return _asked(row.asked, partial(_decided_by, dialect, requests()[row.asked]))
+
+
+def _again(first: Tables, dialect: Dialect) -> list[str]:
+    """The fixed questions, backwards."""
+    rows: list[Coded | Answer] = [*first.codes, *first.classified, *first.decided]
+    return [_name(one) for one in reversed(rows) if ask_fixed_again(dialect, one) != one]
+
+
+def _name(row: Coded | Answer) -> str:
+    return row.code if isinstance(row, Coded) else row.asked
+
+
+def question_name(number: int, question: Evidence | Request) -> str:
+    """Name a drawn question by its number, with all of it as JSON, so that it can be asked by the filters."""
+    kind = "evidence" if isinstance(question, Evidence) else "request"
+    return f"drawn {kind} {number}: {msgspec.json.encode(question).decode()}"
+
+
+def _sampled(dialect: Dialect, number: int, question: Evidence | Request) -> bytes:
+    ask: Callable[[Any], object] = dialect.classify if isinstance(question, Evidence) else dialect.decide
+    answer = _answered(f"drawn question {number}", lambda: ask(question))
+    return hashlib.blake2b(msgspec.json.encode(answer), digest_size=SAMPLE_BYTES).digest()
 
 
 def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Answer:
-    """An exception that upstream raises too is an answer."""
+    short, full = _answered(name, question)
+    return Answer(name, str(short), digest(full, FULL_BYTES))
+
+
+def _answered(name: str, question: Callable[[], Any]) -> Any:
+    """Ask one question. An exception that upstream raises too is an answer."""
     try:
-        short, full = question()
-        return Answer(name, str(short), digest(full, FULL_BYTES))
+        return question()
     except (UnexpectedError, RunNotFoundError) as error:
-        return Answer(name, f"raises {error}", digest(str(error), FULL_BYTES))
+        return f"raises {error}", str(error)
     except JudgeError:
         raise
     except Exception as error:  # whatever a classifier throws, the gate says on which question
@@ -106,19 +167,17 @@ def _decided_by(dialect: Dialect, request: Request) -> tuple[str, object]:
 
 
 def _code(dialect: Dialect, code: Code) -> Coded:
-    """Ask about a code. The bits of one of ours are read off its table; those of another show in what it decides."""
+    """Ask about a code: its bits show in what is decided, so that a port answers as the dialect itself does."""
     answers = {
         name: _asked(f"{code}, {name}", partial(_decided_by, dialect, one)) for name, one in of_code(code).items()
     }
     retried = {name: answer.answer.startswith("retry") for name, answer in answers.items()}
-    bits, error, enhanced = (retried["retriable"], retried["looked_up"]), internal(code), None
-    if row := dialect.row(code):
-        bits, enhanced = (row.retriable, row.lookup), dialect.enhance(error)
-    moved, full = "oom-moved" in answers["moved"].answer, digest((answers, enhanced), FULL_BYTES)
-    return Coded(code, *bits, moved, final_status(error), full)
+    moved, error = "oom-moved" in answers["moved"].answer, internal(code)
+    full = digest((answers, dialect.enhance(error)), FULL_BYTES)
+    return Coded(code, retried["retriable"], retried["looked_up"], moved, final_status(error), full)
 
 
-def _stored() -> Iterable[Answer]:
+def stored() -> Iterable[Answer]:
     """What is not the dialect's: how texts are cut for storage, statuses, and what a machine is."""
     for name, error in texts().items():
         yield _asked(name, partial(_cut, error))
