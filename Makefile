@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test lint check docs witness chaos bench differential statistics compilers cgroup2 clean
+.PHONY: engines run test lint check docs witness chaos bench differential statistics compilers cgroup2 clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -60,6 +60,11 @@ bench: $(STAMP)
 # What intervals, comparisons, drift and advice are worth when attempts resemble each other, by simulation.
 statistics: $(STAMP)
 	$(BIN)/python tests/statistics_tables.py --write docs/statistics.md $(ARGS)
+
+# Every engine that is installed, with real crashes, and the reference engine 20 times under load; an hour or so.
+engines: $(STAMP)
+	$(BIN)/python tests/engines.py --write docs/engines.md $(ARGS)
+	$(BIN)/python tests/engines.py --rounds 20
 
 # The supervisor under cgroup version 2; needs Debian's user-mode-linux.
 cgroup2: $(STAMP)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from harness.engine.policy import Policy
     from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
     from harness.faults.shot import Fault
+    from harness.refusals.calling import sweep
+    from harness.refusals.window import window
     from harness.supervisor import Limits
 
 __version__ = "0.1.0"
@@ -30,6 +32,8 @@ __all__ = [
     "call",
     "run",
     "run_async",
+    "sweep",
+    "window",
 ]
 
 _HOMES = {
@@ -46,6 +50,8 @@ _HOMES = {
     "call": "engine.call",
     "run": "api",
     "run_async": "api",
+    "sweep": "refusals.calling",
+    "window": "refusals.window",
 }
 """Where each public name is: a module below this package."""
 

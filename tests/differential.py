@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from harness.dialects.builtin import BuiltIn
 
 VERSIONS = dict(zip(PUBLISHED, (find("upstream-4.4"), find("upstream-4.5")), strict=True))
-SCRIPT = Path(__file__).parent / "node" / "upstream.mjs"
+SCRIPT = Path(__file__).parent.parent / "harness" / "conformance" / "engines" / "upstream.mjs"
 BATCH = 500
 MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}
 

@@ -619,7 +619,7 @@ BAD: dict[str, Misdeed] = {
     ),
     "a strange answer": Misdeed(
         "INFRA",
-        "table: exc: expected retry, fail or oom, not 'perhaps'",
+        "table: exc: expected retry, fail, oom or move, not 'perhaps'",
         _verb("hello", lambda r, _: {**r, "table": {**r["table"], "exc": "perhaps"}}),
     ),
     "a strange capability": Misdeed(

@@ -46,6 +46,8 @@ MAX3 = Policy(3, 0.3, None, "large")
         (("oom", "segv"), {}, 3, "failed", 2),
         (("oom", "segv"), {"oom_move_counts": False}, 4, "failed", 2),
         (("late",), {}, 1, "ok", None),
+        (("nomem",), {"table": {**HELLO["table"], "nomem": "oom"}}, 2, "failed", 2),
+        (("nomem",), {"table": {**HELLO["table"], "nomem": "move"}}, 3, "failed", 2),
         (("abrt",), {"table": {**HELLO["table"], "abrt": "fail"}}, 1, "failed", None),
     ],
 )
@@ -77,8 +79,8 @@ def test_a_late_look_counts_little() -> None:
 @pytest.mark.parametrize(
     ("member", "value", "words"),
     [
-        ("table", {**HELLO["table"], "segv": "never"}, "table: segv: expected retry, fail or oom, not 'never'"),
-        ("table", {"exc": "retry"}, "table: segv: expected retry, fail or oom, found nothing"),
+        ("table", {**HELLO["table"], "segv": "never"}, "table: segv: expected retry, fail, oom or move, not 'never'"),
+        ("table", {"exc": "retry"}, "table: segv: expected retry, fail, oom or move, found nothing"),
         ("caps", ["RETRIES"], "not 'RETRIES'; did you mean 'RETRY'?"),
         ("counts", "tries", "counts: expected starts, retries or failures, not 'tries'"),
         ("default_attempts", 21, "default_attempts: expected 1 to 20, not 21"),
@@ -117,7 +119,7 @@ def flaky(**changes: Any) -> Record:
     lines += [line("x", n, "fire", n + 0.2, pid=n) for n in (1, 2)] + [line("x", 3, "end", 3.2, pid=3)]
     history = ("segv", "segv")
     told = [Told(0.5, Claim("pending")), Told(3.5, Claim("ok", "", 3, history, "done:x:3"))]
-    lives = [Life(1, 1, 1.2, 1.3), Life(2, 2, 2.2, 2.3)]
+    lives = [Life(1, 1, 0, 1.2, 1.3), Life(2, 2, 0, 2.2, 2.3)]
     made = Record("flaky-segv", clock, {"X": "x"}, lines, {"X": told}, lives)
     return msgspec.structs.replace(made, **changes)
 
@@ -159,7 +161,7 @@ def test_a_verdict_that_flips_fails_even_if_it_flips_back() -> None:
 
 def test_backoff_is_measured_from_the_last_sign_of_life() -> None:
     """A process that lived on after its fire line makes the gap smaller: from its last look the backoff counts."""
-    assert failing(flaky(lives=[Life(1, 1, 1.8, 1.9), Life(2, 2, 2.2, 2.3)])) == {"P12"}
+    assert failing(flaky(lives=[Life(1, 1, 0, 1.8, 1.9), Life(2, 2, 0, 2.2, 2.3)])) == {"P12"}
 
 
 def test_counts_other_than_starts_are_understood() -> None:

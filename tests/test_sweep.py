@@ -1,18 +1,24 @@
 """The sweep, on a library and a program of known truth: every verdict, every reason why nothing was swept."""
 
+import importlib
 import json
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import harness
 from harness.exceptions import InfraError, InvalidInputError
+from harness.gate import known
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
-from harness.refusals.outcome import Report, report
+from harness.refusals.outcome import Report, command_line, report
 from harness.refusals.server import Call
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
@@ -20,17 +26,13 @@ from harness.refusals.targets import Plan
 pytestmark = pytest.mark.slow
 
 TRUTH = """
-import ctypes, os, random, time
+import ctypes, mmap, os, random, threading
 _library = ctypes.CDLL({path!r})
 def _reporting(name):
-    def call():
-        answer = getattr(_library, name)()
-        if not answer:
-            raise MemoryError(name)
-        return answer
-    return call
-for _name in {names!r}:
-    globals()[_name] = _reporting(_name)
+    answer = getattr(_library, name)()
+    if not answer:
+        raise MemoryError(name)
+    return answer
 def disguised():
     if not _library.careful():
         raise KeyError("no idea")
@@ -43,11 +45,29 @@ def forking():
     os.wait()
     return careful()
 def wandering():
-    for _ in range(random.SystemRandom().randrange(40)): _library.frugal()
+    for _ in range(random.SystemRandom().randrange(1, 40)): _library.frugal()
     return careful()
 def python_alone(): return sum([1, 2])
 def leaving():
     if not _library.careful(): os._exit(3)
+def near(reference, value): return abs(reference - value) <= 2
+def adding(number, more=0): return careful() + number + more
+def threading_once():
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+def threading_carelessly():
+    answers = []
+    try: threading.Thread(target=lambda: answers.append(1)).start()
+    except RuntimeError: pass
+    return len(answers)
+def mapping():
+    with mmap.mmap(-1, 4096) as memory: return memory[0]
+def writing():
+    file = os.open({out!r}, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    try: os.write(file, b"y" * 100)
+    finally: os.close(file)
+    with open({out!r}, "rb") as again: return again.read()
 """
 VERDICTS = {
     "careful": {"handled"},
@@ -74,7 +94,9 @@ def truth(compile_program: Callable[..., str], tmp_path_factory: pytest.TempPath
     library = compile_program("truth.c", "libtruth.so", "-shared", "-fPIC")
     names = [name for name in VERDICTS if name not in ("disguised", "leaving")]
     folder = tmp_path_factory.mktemp("truth")
-    (folder / "truth.py").write_text(TRUTH.format(path=library, names=names))
+    functions = [f"def {name}(): return _reporting({name!r})" for name in names]
+    text = TRUTH.format(path=library, out=str(folder / "out"))
+    (folder / "truth.py").write_text("\n".join([text, *functions, ""]))
     return folder
 
 
@@ -87,7 +109,7 @@ def refuser(compile_program: Callable[..., str]) -> str:
 def sweep(name: str, plan: Plan = Plan(), call: Call = Call("")) -> Report:  # noqa: B008 -- frozen
     """Sweep a function of the module."""
     one = subject.function(f"truth:{name}", call)
-    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), [one.name], strict=False)
+    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([one.name]))
 
 
 @pytest.fixture(autouse=True)
@@ -95,10 +117,15 @@ def _path(truth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(truth))
 
 
+def command(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    line = [sys.executable, "-m", "harness", "sweep", *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+
+
 def told(*words: str, cwd: Path | None = None) -> tuple[int, dict[str, Any]]:
     """Exit code and object of the command line."""
-    command = [sys.executable, "-m", "harness", "sweep", "--json", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+    done = command("--json", *words, cwd=cwd)
     return done.returncode, json.loads(done.stdout)
 
 
@@ -215,6 +242,40 @@ def test_calls_that_move_are_aimed_at_by_their_stack() -> None:
     assert seen.verdict in ("PASS", "UNKNOWN")
 
 
+FAMILIES = {
+    ("threading_once", "threads"): {"handled"},
+    ("threading_carelessly", "threads"): {"wrong"},
+    ("forking", "fork"): {"handled"},
+    ("mapping", "mmap"): {"handled"},
+}
+
+
+@pytest.mark.parametrize(("name", "family"), FAMILIES)
+def test_threads_processes_and_mappings_are_refused_too(name: str, family: str) -> None:
+    """Each by the error that a system gives, and what Python says of it counts as a report."""
+    assert set(sweep(name, Plan((family,))).tally) == FAMILIES[name, family]
+
+
+def test_files_fail_in_each_way() -> None:
+    """A write that moves fewer bytes is found by its wrong result; an error is reported, an interruption absorbed."""
+    seen = sweep("writing", Plan(("files",)))
+    shorts = {one.verdict for one in seen.refusals if (one.target.operation, one.target.error) == ("write", "short")}
+    errors = {one.target.error for one in seen.refusals if one.verdict == "handled"}
+    assert (seen.verdict, shorts) == ("FAIL", {"wrong"})
+    assert errors >= {"ENOSPC", "EIO"}
+    assert all(
+        one.verdict == "absorbed"
+        for one in seen.refusals
+        if one.target.error == "EINTR" and one.target.operation == "read"
+    )
+
+
+def test_an_error_may_be_chosen() -> None:
+    """Only what was asked for."""
+    seen = sweep("writing", Plan(("files",), errors=("EIO",), modes=("once",)))
+    assert {one.target.error for one in seen.refusals} == {"EIO"}
+
+
 def test_processes_that_the_call_starts_are_told() -> None:
     """They are not swept, and the report says so."""
     assert any("starts 1 processes" in note for note in sweep("forking").notes)
@@ -237,7 +298,7 @@ def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
     """Fresh processes: exit status, signal, output, deadline; with a mark the window is what it marks."""
     plan = Plan(deadline_s=1.5 if what == "hang" else None)
     one = subject.command([refuser, what], plan)
-    seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), [], strict=False)
+    seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([]))
     verdict, tally = COMMANDS[what]
     assert (seen.verdict, set(seen.tally), seen.sites) == (verdict, tally, 1)
 
@@ -278,3 +339,86 @@ def test_the_object_has_its_members(truth: Path) -> None:
     asked = ("verdict", "signal", "address_class", "crash", "refused", "count", "dialects", "replay")
     assert [type(found[name]).__name__ for name in asked] == ["str", "str", "str", "list", "list", "int", "dict", "str"]
     assert all(set(one) == {"code", "decision"} for one in found["dialects"].values())
+
+
+def test_gdb_sees_the_same(truth: Path) -> None:
+    """In a process of its own: the function that crashed is its innermost frame too."""
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is not installed")
+    done = command("--mode", "once", "--at", "1", "--gdb", "truth:jumping", cwd=truth)
+    assert done.returncode == 1
+    assert "signal 11, code 1, address (nil)" in done.stdout
+    assert re.search(r"^#1 .* in jumping ", done.stdout, re.MULTILINE)
+
+
+def test_what_is_known_does_not_fail(truth: Path, tmp_path: Path) -> None:
+    """Accepted with a reason it passes; a new one fails; one that is gone is told."""
+    file = tmp_path / "known.toml"
+    words = ("--mode", "once", "--baseline", str(file))
+    assert command(*words, "truth:jumping", cwd=truth).returncode == 2
+    accepted = command(*words, "--accept", "all", "--because", "since 1.0", "truth:jumping", cwd=truth)
+    assert (accepted.returncode, tomllib.loads(file.read_text())["finding"][0]["because"]) == (0, "since 1.0")
+    code, seen = told(*words, "truth:jumping", cwd=truth)
+    assert (code, seen["findings"][0]["accepted"]) == (0, "since 1.0")
+    file.write_text(file.read_text().replace(seen["findings"][0]["key"], "0123456789"))
+    code, seen = told(*words, "truth:jumping", cwd=truth)
+    assert code == 1
+    assert any("delete this line: 0123456789" in note for note in seen["notes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("version = 2", "version"),
+        ('[[finding]]\nkey = "a"', "subject"),
+        ('[[finding]]\nkey = "a"\nsubject = "b"\nverdict = "crash"\nbecause = ""', "because"),
+        ("known = 1", "known"),
+    ],
+)
+def test_a_broken_baseline_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    """File and key."""
+    file = tmp_path / "known.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidInputError, match=f"known.toml: .*{reason}"):
+        known.load(file, may_be_new=True)
+
+
+def test_python_sweeps_a_function_with_its_arguments() -> None:
+    """harness.call gives them; the report says what the command line says."""
+    function = importlib.import_module("truth").adding
+    seen = harness.sweep(harness.call(function, 3, more=1), mode="once", libraries=["libtruth"])
+    assert (seen.verdict, seen.tally) == ("PASS", {"handled": 1})
+
+
+def test_python_judges_by_its_own_functions() -> None:
+    """`then` finds damage that the next call does not show, `equal` decides what is right."""
+    module = importlib.import_module("truth")
+    assert harness.sweep(module.careful, mode="once", then=module.broken).tally == {"damaged": 1}
+    assert harness.sweep(module.wrong, mode="once", equal=module.near).tally == {"absorbed": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ({"librarys": ["x"]}, "did you mean 'libraries'"),
+        ({"mode": "onse"}, "did you mean 'once'"),
+        ({"refuse": ["file", "memroy"]}, "did you mean 'memory'"),
+        ({"jobs": 0}, "jobs"),
+        ({"deadline_s": float("nan")}, "deadline"),
+        ({"site": "xyz"}, "HASH"),
+        ({"then": "twice"}, "call-in-thread"),
+    ],
+)
+def test_a_mistake_is_named(words: dict[str, Any], reason: str) -> None:
+    """Where it stands, and what is near."""
+    with pytest.raises(InvalidInputError, match=reason):
+        harness.sweep(importlib.import_module("truth").careful, **words)
+
+
+def test_a_window_marks_what_a_program_does(tmp_path: Path, truth: Path) -> None:
+    """Of a Python program only what harness.window encloses is swept."""
+    program = tmp_path / "program.py"
+    lines = [f"import sys; sys.path.insert(0, {str(truth)!r})", "import harness, truth", "truth.leaky()"]
+    program.write_text("\n".join([*lines, "with harness.window(): truth.frugal()", "truth.leaky()"]))
+    code, seen = told("--in", "libtruth", "--", sys.executable, str(program))
+    assert (code, seen["tally"], seen["sites"], seen["reasons"]) == (0, {"absorbed": 2}, 1, [])

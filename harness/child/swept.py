@@ -160,10 +160,10 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _predicate(spec: str | None) -> Callable[[object, BaseException | None], object] | None:
+def _predicate(spec: Any) -> Callable[[object, BaseException | None], object] | None:
     """`module:function`, which gets value and error; or an expression over these names."""
-    if not spec:
-        return None
+    if not spec or not isinstance(spec, str):
+        return spec or None
     import re  # noqa: PLC0415 -- as above
 
     if re.fullmatch(r"[\w.]+:[\w.]+", spec):
@@ -182,7 +182,8 @@ class Server:
     def __init__(self, library: Library, order: dict[str, Any], function: Callable[[], object]) -> None:
         self._library, self._order, self._function = library, order, function
         self._judge = Judge(order)
-        self._then = find(order["then"].removeprefix("check:")) if order["then"].startswith("check:") else None
+        then = order["then"]
+        self._then = None if then in ("call", "call-in-thread") else find(_without_prefix(then))
 
     def attempt(self, *, in_window: bool = False) -> list[str]:
         """Call once."""
@@ -257,6 +258,10 @@ class Server:
         return [after - before for before, after in zip(seen, seen[1:], strict=False)]  # noqa: RUF007 -- itertools would be shared too
 
 
+def _without_prefix(then: Any) -> Any:
+    return then.removeprefix("check:") if isinstance(then, str) else then
+
+
 def _threads() -> int:
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 -- names are all
 
@@ -280,14 +285,28 @@ def run(library: Library, order: dict[str, Any], function: Callable[[], object])
     return server.serve()
 
 
+def _of_script(order: dict[str, Any]) -> Callable[..., object]:
+    """A function of the script that the user runs, found as harness.run finds it."""
+    import importlib.util  # noqa: PLC0415 -- as above
+
+    spec = importlib.util.spec_from_file_location("function", f"{__file__.rpartition('/')[0]}/function.py")
+    module: Any = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]  # the file is beside this one
+    spec.loader.exec_module(module)  # type: ignore[union-attr]  # as above
+    found: Callable[..., object] = module._found(order)  # noqa: SLF001 -- the two are one program in two files
+    return found
+
+
 def _prepared(order: dict[str, Any]) -> Callable[[], object]:
-    function: Callable[..., object] = find(order["call"])
+    function: Callable[..., object] = _of_script(order) if order["file"] else find(f"{order['module']}:{order['name']}")
     given = find(order["setup"])() if order["setup"] else None
-    if given is None:
+    arguments = order["arguments"] or {"args": [], "kwargs": {}}
+    if given is not None:
+        arguments["args"].insert(0, given)
+    if not arguments["args"] and not arguments["kwargs"]:
         return function
     import functools  # noqa: PLC0415 -- only where it is asked for
 
-    return functools.partial(function, given)
+    return functools.partial(function, *arguments["args"], **arguments["kwargs"])
 
 
 def main(path: str) -> int:

@@ -6,6 +6,7 @@ COMMANDS = {
     "run": ("run:run", "Run scenarios: what was observed against what was expected."),
     "experiment": ("experiment:experiment", "Fire many trials: how often they fail, and what to do."),
     "sweep": ("sweep:sweep", "Refuse the nth allocation of your own code: does it survive?"),
+    "engines": ("engines:engines", "Make real crashes inside a real retry engine, and judge it."),
     "replay": ("replay:replay", "Run one trial of an experiment again."),
     "calibrate": ("calibrate:calibrate_race", "Find the window at which a race strikes as often as wanted."),
     "gate": ("gate:gate", "Record a baseline for CI, and check against it."),

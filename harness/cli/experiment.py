@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from harness.cli.behind import COMMAND, WithCommand
 from harness.cli.options import COUNT, JOBS, common, emit_pretty, host_option, limit_options, refuse_beside
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
@@ -19,6 +20,7 @@ from harness.report.experiment import Shown, conclusion_lines
 from harness.report.shapes import conclusions_shape
 from harness.report.terminal import console, progress, say, tell_history
 from harness.scenarios.select import select
+from harness.scenarios.verdict import exit_code
 from harness.supervisor import Limits
 
 if TYPE_CHECKING:
@@ -32,19 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
 OF_HISTORY = "is that of the history"
-COMMAND = "harness.command"
 PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
-
-
-class WithCommand(click.Command):
-    """A command whose arguments end at "--"; what follows is a user's own command."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Set the user's command aside."""
-        if "--" in args:
-            at = args.index("--")
-            args, ctx.meta[COMMAND] = args[:at], tuple(args[at + 1 :])
-        return super().parse_args(ctx, args)
 
 
 def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -67,6 +57,18 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 @click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for.")
 @click.option("--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds.")
 @click.option("--beta", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P1 holds.")
+@click.option(
+    "--expect-below",
+    type=PROPER,
+    metavar="RATE",
+    help="Exit with 0 if the failure rate is shown to be below (95 %), with 1 if above, else with 4.",
+)
+@click.option(
+    "--bisect",
+    is_flag=True,
+    expose_value=False,
+    help="Exit as `git bisect run` wants it: 125 where nothing can be told.",
+)
 @click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option(
     "--target",
@@ -104,6 +106,7 @@ def experiment(
     sprt: tuple[float, float] | None,
     alpha: float,
     beta: float,
+    expect_below: float | None,
     time_s: float | None,
     target: float,
     vs: str | None,
@@ -124,6 +127,9 @@ def experiment(
 
     SCENARIO is as for run, a case as "scenario[case]"; or give a command of yours after "--". Nothing stops at the
     first success: only a run does.
+
+    --sprt and --expect-below give a verdict in the exit code: 0 low, 1 high, 4 undecided. With --bisect, a script for
+    `git bisect run` is this command alone.
     """
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
     if old:
@@ -138,9 +144,8 @@ def experiment(
     if not any((trials, width, test, time_s)):
         trials = DEFAULT_TRIALS
     chosen_start: Start | None = None if start == "auto" else cast("Start", start)
-    asked = Asked(
-        dialect, seed, host, chosen_start, Limits(memory, memory_by, processes=processes), timeout, jobs, target
-    )
+    limits = Limits(memory, memory_by, processes=processes)
+    asked = Asked(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below)
     stopping = Stopping(trials, width, test, time_s)
     planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
     with open_history(history, old, planned) as (book, experiments):
@@ -161,4 +166,4 @@ def _conduct(experiments: Sequence[Experiment], book: History | None, *, as_json
         emit_pretty(conclusions_shape(told, interrupted=interrupted))
     if book:
         tell_history(out, book)
-    return EXIT_INTERRUPTED if interrupted else 0
+    return EXIT_INTERRUPTED if interrupted else exit_code(one.verdict for one in told if one.verdict)

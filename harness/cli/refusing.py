@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import re
-from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from harness.cli.word import Word
 from harness.exceptions import InvalidInputError
+from harness.gate.known import Acceptance
+from harness.gate.sweeping import Terms
+from harness.refusals import asking
 from harness.refusals.server import Call
-from harness.refusals.stacks import Rules
-from harness.refusals.targets import ERRNOS, FAMILIES, MODES, Plan
+from harness.refusals.targets import ERRNOS, FAMILIES, MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.refusals.targets import Plan
+
 Function = TypeVar("Function")
 SECONDS = click.FloatRange(0, min_open=True)
-EXITS: Final = re.compile(r"exit\s+(\d+(?:\s*,\s*\d+)*)")
-ALIASES: Final = {"thread": "threads", "file": "files"}
-
-
-def _listed(known: tuple[str, ...]) -> Any:
-    """Read a repeatable option whose values may also be joined by commas, from a known few."""
-
-    def read(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-        words = [ALIASES.get(word.strip(), word.strip()) for one in given for word in one.split(",")]
-        for word in words:
-            if word not in known:
-                near = get_close_matches(word, known, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise click.BadParameter(f"{word!r} is not one of {', '.join(known)}{hint}", param=parameter)
-        return tuple(dict.fromkeys(words))
-
-    return read
+PLANNED: Final = (
+    *(
+        "libraries",
+        "also_interpreter",
+        "refuse",
+        "errors",
+        "mode",
+        "min_size",
+        "shrinks",
+        "window",
+        "dense",
+        "depth",
+        "at",
+    ),
+    *("site", "ok", "leak", "time_s", "jobs"),
+)
 
 
 WHAT = (
@@ -50,19 +53,17 @@ WHAT = (
         "--refuse",
         multiple=True,
         metavar="FAMILY",
-        callback=_listed(tuple(FAMILIES)),
         help=f"{', '.join(FAMILIES)}; repeatable.  [default: memory]",
     ),
     click.option(
         "--errors",
         multiple=True,
         metavar="NAME",
-        callback=_listed(tuple(ERRNOS)),
         help=f"Of files: {', '.join(ERRNOS)}.  [default: all]",
     ),
     click.option(
         "--mode",
-        type=click.Choice([*MODES, "both"]),
+        type=Word([*MODES, asking.BOTH], "mode"),
         default="both",
         show_default=True,
         help="One call, or each from it on.",
@@ -75,7 +76,7 @@ WHAT = (
 WHERE = (
     click.option(
         "--window",
-        type=click.Choice(["start", "main", "mark"]),
+        type=Word(asking.WINDOWS, "window"),
         help="Of a command: from where on.  [default: its mark, if it makes one, else main]",
     ),
     click.option("--dense", is_flag=True, help="Refuse every call, not one for each site."),
@@ -118,6 +119,15 @@ JUDGED = (
     ),
     click.option("--strict", is_flag=True, help="A disguised refusal and a leak fail as well."),
 )
+KNOWN = (
+    click.option(
+        "--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Findings that are known, as TOML."
+    ),
+    click.option("--accept", multiple=True, metavar="KEY", help="Add a finding to the baseline, or 'all'; repeatable."),
+    click.option("--because", default="", metavar="TEXT", help="The reason, which --accept needs."),
+    click.option("--owner", default="", metavar="NAME", help="Who answers for what is accepted."),
+    click.option("--review", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="When it is looked at again."),
+)
 BOUNDS = (
     click.option(
         "--deadline",
@@ -142,36 +152,26 @@ def options(*groups: tuple[Any, ...]) -> Callable[[Function], Function]:
 
 
 def plan_of(given: dict[str, Any]) -> Plan:
-    """Read the options. Raises InvalidInputError for those that don't go together."""
-    if given["site"] and not re.fullmatch(r"[0-9a-f]+(:[1-9]\d*)?", given["site"]):
-        raise InvalidInputError(f"--site: expected HASH or HASH:K as a replay line has it, not {given['site']!r}")
-    exits = EXITS.fullmatch(given["ok"] or "")
-    return Plan(
-        given["refuse"] or ("memory",),
-        Rules(given["libraries"], given["also_interpreter"]),
-        MODES if given["mode"] == "both" else (given["mode"],),
-        given["errors"],
-        given["min_size"],
-        shrinks=given["shrinks"],
-        dense=given["dense"],
-        depth=given["depth"],
-        at=given["at"],
-        site=given["site"],
-        window=given["window"],
-        deadline_s=given["deadline"],
-        time_s=given["time_s"],
-        jobs=given["jobs"],
-        leak=given["leak"],
-        ok_exits=tuple(int(one) for one in re.findall(r"\d+", exits[1])) if exits else (),
-    )
+    """Read the options. Raises InvalidInputError for words that mean nothing."""
+    words = {name: given[name] for name in PLANNED}
+    return asking.plan(**words, deadline_s=given["deadline"])
 
 
-def call_of(given: dict[str, Any]) -> Call:
+def call_of(given: dict[str, Any], plan: Plan) -> Call:
     """What a function's server is to do; the name comes with the arguments."""
-    then = given["then"]
-    if then not in ("call", "call-in-thread") and not then.startswith("check:"):
-        raise InvalidInputError(f"--then: expected call, call-in-thread or check:module:function, not {then!r}")
-    return Call("", given["setup"], given["warmup"], given["ok"] or "", then=then)
+    ok = "" if plan.ok_exits else given["ok"] or ""
+    return Call("", setup=given["setup"], warmup=given["warmup"], ok=ok, then=asking.probe(given["then"]))
+
+
+def terms_of(given: dict[str, Any]) -> Terms:
+    """How it is judged. Raises InvalidInputError for options that don't go together."""
+    if bool(given["accept"]) != bool(given["because"].strip()):
+        raise InvalidInputError("--accept, --because: each needs the other")
+    if given["accept"] and not given["baseline"]:
+        raise InvalidInputError("--accept: expected a --baseline to add to")
+    review = given["review"].date() if given["review"] else None
+    wanted = Acceptance(given["accept"], given["because"], given["owner"], review) if given["accept"] else None
+    return Terms(given["strict"], given["baseline"], wanted)
 
 
 def again(given: dict[str, Any]) -> list[str]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from harness.cli import refusing
 from harness.cli.options import emit, json_option, write
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InvalidInputError
+from harness.gate import sweeping
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
-from harness.refusals.outcome import infra, report
+from harness.refusals.outcome import command_line
 from harness.refusals.verdicts import GOOD
 from harness.report.sweep import finding_line, lines, record
 
 if TYPE_CHECKING:
-    from harness.refusals.outcome import Report
     from harness.refusals.refusal import Refusal
     from harness.refusals.subject import Subject
     from harness.refusals.targets import Plan
@@ -57,10 +55,11 @@ class Teller(Tell):
     epilog="Example: crash-harness sweep mymodule:load --in _mymodule     crash-harness sweep -- ./program input",
 )
 @click.argument("words", nargs=-1, required=True, metavar="MODULE:FUNCTION | -- CMD...")
-@refusing.options(refusing.WHAT, refusing.WHERE, refusing.JUDGED, refusing.BOUNDS)
+@refusing.options(refusing.WHAT, refusing.WHERE, refusing.JUDGED, refusing.KNOWN, refusing.BOUNDS)
+@click.option("--gdb", is_flag=True, help="Of one refusal (--site or --at): what gdb says, in a process of its own.")
 @json_option
 @click.pass_context
-def sweep(context: click.Context, /, words: tuple[str, ...], as_json: bool, strict: bool, **given: Any) -> None:
+def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
     """Refuse what your own code asks for, one call at a time, and see whether it survives.
 
     A function is called in forks of a process that has loaded it; a command is started each time. Each refusal is
@@ -68,13 +67,16 @@ def sweep(context: click.Context, /, words: tuple[str, ...], as_json: bool, stri
     handled, 1 when one was not, 3 when there was nothing to sweep, 4 when a site could not be hit.
     """
     plan = refusing.plan_of(given)
+    if given["gdb"] and not (plan.site or plan.at):
+        raise InvalidInputError("--gdb: expected one refusal, by --site or --at; a finding's replay line has it")
     swept = _subject(words, plan, given, is_command=context.meta["is_command"])
-    began = time.monotonic()
-    told = _sweep(swept, plan, [*refusing.again(given), *_tail(swept)], strict=strict)
-    told = msgspec.structs.replace(told, duration_s=time.monotonic() - began)
-    if as_json:
+    replay = [*refusing.again(given), *([swept.name] if swept.call else ["--", *swept.words])]
+    told = sweeping.sweep(swept, plan, refusing.terms_of(given), command_line(replay), Teller())
+    if given["as_json"]:
         emit(record(told))
-    write("\n".join(lines(told)), err=as_json)
+    write("\n".join(lines(told)), err=given["as_json"])
+    if given["gdb"]:
+        write(conduct.debug(swept.host(plan), plan), err=given["as_json"])
     context.exit(INTERRUPTED if told.interrupted else CODES[told.verdict])
 
 
@@ -83,16 +85,4 @@ def _subject(words: tuple[str, ...], plan: Plan, given: dict[str, Any], *, is_co
         return subject.command(words, plan)
     if len(words) > 1 or plan.window:
         raise InvalidInputError(f"{' '.join(words)}: expected one module:function, or '--' and a command")
-    return subject.function(words[0], refusing.call_of(given))
-
-
-def _tail(swept: Subject) -> list[str]:
-    return [swept.name] if swept.call else ["--", *swept.words]
-
-
-def _sweep(swept: Subject, plan: Plan, command: list[str], *, strict: bool) -> Report:
-    try:
-        shown = conduct.sweep(swept.host(plan), plan, Teller())
-    except InfraError as error:
-        return infra(swept.name, error)
-    return report(swept.name, shown, command, strict=strict)
+    return subject.function(words[0], refusing.call_of(given, plan))

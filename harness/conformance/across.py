@@ -51,6 +51,8 @@ def _cause(views: Views, name: str) -> str | None:
 def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
     told = {kind: _cause(views, f"{kind}/none") for kind in TOLD_APART}
     told["timeout"] = _cause(views, "hang/max3") or _cause(views, "hang/none")
+    if sum(cause is not None for cause in told.values()) < 2:  # noqa: PLR2004 -- one cause alone differs from nothing
+        return
     kinds = defaultdict(list)
     for kind, cause in told.items():
         if cause is not None:

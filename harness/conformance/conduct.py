@@ -152,7 +152,8 @@ class Play:
         self._kills = fires
         _, workers = self.stage.alive()
         tree = processes.below(os.getpid(), processes.everything()) - {self.stage.client.pid}
-        payload = {line.pid for line in self.record.lines if line.ev == "start" and processes.lives(*line.process)}
+        starts = [line.process for line in self.record.lines if line.ev == "start"]
+        payload = {pid for process in starts if (pid := processes.find(*process))}
         marked = [pid for pid in {*workers, *payload} if pid in tree]
         for pid in marked:
             processes.kill(pid)

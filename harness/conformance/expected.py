@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.conformance.protocol import State  # noqa: TC001 -- msgspec reads the annotations of Course
+from harness.conformance.protocol import MOVES, RETRIES, State
 
 if TYPE_CHECKING:
     from harness.conformance.cells import Cell
@@ -39,12 +39,12 @@ def expect(cell: Cell, declared: Declaration) -> Course:
             return _course(cell, declared, number, "ok", ends=ends, large_from=large_from)
         ends.append(kind)
         answer = declared.table.get(kind, "fail")
-        moves = answer == "oom" and cell.policy.oom_machine is not None and large_from is None
+        moves = answer in MOVES and cell.policy.oom_machine is not None and large_from is None
         if moves:
             large_from = number + 1
             counted -= not declared.oom_move_counts
         limit = cell.policy.max_attempts or declared.default(kind)
-        if not (moves or answer == "retry") or counted >= limit:
+        if not (moves or answer in RETRIES) or counted >= limit:
             moved = large_from is not None and large_from <= number  # a move that the limit forbids is none
             return _course(cell, declared, number, "failed", ends=ends, large_from=large_from if moved else None)
     return _course(cell, declared, MOST, "failed", ends=ends, large_from=large_from)

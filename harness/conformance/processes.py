@@ -20,16 +20,17 @@ REST_S = 0.02
 
 
 class Seen(NamedTuple):
-    """A process at one look: its start (field 22 of its stat line), state and parent."""
+    """A process at one look: its start (field 22 of its stat line), state, parent, and how many threads it has."""
 
     start: int
     state: str
     parent: int
+    threads: int = 1
 
     @property
     def is_gone(self) -> bool:
-        """A zombie counts as gone."""
-        return self.state in GONE
+        """A zombie counts as gone, once the last of its threads is: until then nobody can reap it."""
+        return self.state in GONE and self.threads <= 1
 
 
 def look(pid: int) -> Seen | None:
@@ -40,13 +41,49 @@ def look(pid: int) -> Seen | None:
     except OSError:
         return None
     fields = text[text.rindex(")") + 2 :].split()
-    return Seen(int(fields[19]), fields[0], int(fields[1]))
+    return Seen(int(fields[19]), fields[0], int(fields[1]), int(fields[17]))
 
 
-def lives(pid: int, start: int) -> bool:
+def find(pid: int, start: int, namespace: int = 0) -> int | None:
+    """Our own pid of the living process that calls itself `pid` in a PID namespace, which may be one of the engine's.
+
+    Its start is the same in every namespace.
+    """
+    if namespace in (0, _namespace(os.getpid())):
+        seen = look(pid)
+        return pid if seen and seen.start == start and not seen.is_gone else None
+    key = pid, start, namespace
+    if key not in _elsewhere:
+        alike = [other for other, seen in everything().items() if seen.start == start]
+        _elsewhere[key] = next((o for o in alike if _namespace(o) == namespace and _inner(o) == pid), 0)
+    seen = look(_elsewhere[key])
+    return _elsewhere[key] if seen and seen.start == start and not seen.is_gone else None
+
+
+_elsewhere: dict[tuple[int, int, int], int] = {}
+"""What was found once: our own pid, or 0 for a process that was gone before anybody looked."""
+
+
+def _namespace(pid: int) -> int:
+    """Its PID namespace by number, or -1."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino  # noqa: PTH116 -- as often as a look
+    except OSError:
+        return -1
+
+
+def _inner(pid: int) -> int | None:
+    """The pid by which a process knows itself: the last of the namespaces that it is in."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return None
+
+
+def lives(pid: int, start: int, namespace: int = 0) -> bool:
     """Whether that very process still runs."""
-    seen = look(pid)
-    return seen is not None and seen.start == start and not seen.is_gone
+    return find(pid, start, namespace) is not None
 
 
 def is_there(pid: int) -> bool:
@@ -82,12 +119,13 @@ def _is_tagged(pid: int, tag: bytes) -> bool:
         return False
 
 
-def of_run(run: str, known: Iterable[tuple[int, int]]) -> set[int]:
+def of_run(run: str, processes: Iterable[tuple[int, int, int]]) -> set[int]:
     """Processes of a cell: our descendants, those that carry its tag, and those that its ledger names."""
-    tree, tag, named, own = everything(), f"CH_RUN={run}".encode(), set(known), os.getpid()
+    tree, tag, own = everything(), f"CH_RUN={run}".encode(), os.getpid()
+    named = {known for process in processes if (known := find(*process))}
     found = below(own, tree)
-    found |= {pid for pid, seen in tree.items() if (pid, seen.start) in named or _is_tagged(pid, tag)}
-    return {pid for pid in found if pid != own and not tree[pid].is_gone}
+    found |= named | {pid for pid in tree if _is_tagged(pid, tag)}
+    return {pid for pid in found if pid != own and pid in tree and not tree[pid].is_gone}
 
 
 def name_of(pid: int) -> str:

@@ -216,15 +216,26 @@ def _uncounted(declared: Declaration, last: Claim) -> int:
 
 
 def _unstarved(view: View) -> Found:
-    """Beside a hang the innocents start before it is killed."""
+    """Beside a hang the innocents start before it is killed, unless another one was at work till then."""
     if view.cell.policy.timeout_s is None or not view.declared.can(Cap.CONCURRENT):
         return
     first = view.starts("X")[:1]
     dead = view.record.life(first[0]).dead_at if first else None
+    if dead is None or _was_busy(view, dead):
+        return
     for role in view.innocents:
         starts = view.starts(role)
-        if dead and starts and starts[0].at > dead:
+        if starts and starts[0].at > dead:
             yield Reason("P7", f"{role} started after the hang was killed: starved", by_clock=True)
+
+
+def _was_busy(view: View, at: float) -> bool:
+    """Whether an innocent was at work shortly before `at`."""
+    for role in view.innocents:
+        ends = {line.n: line.at for line in view.record.of(role, "end")}
+        if any(line.at <= at <= ends.get(line.n, at) + SLACK_S for line in view.starts(role)):
+            return True
+    return False
 
 
 def _innocents(view: View) -> Found:

@@ -20,7 +20,10 @@ MOST_DEFAULT_ATTEMPTS: Final = 20
 
 CLASSES: Final = ("exc", "segv", "abrt", "kill", "term", "exit0", "exit139", "nomem", "timeout", "oom")
 LOST: Final = "lost"
-ANSWERS: Final = ("retry", "fail", "oom")
+ANSWERS: Final = ("retry", "fail", "oom", "move")
+MOVES: Final = ("oom", "move")
+RETRIES: Final = ("retry", "move")
+EXPECTED: Final = "expected retry, fail, oom or move"
 COUNTS: Final = ("starts", "retries", "failures")
 FINAL: Final = frozenset({"ok", "failed", "cancelled"})
 SMALL, LARGE = "small", "large"
@@ -135,12 +138,10 @@ def _words(error: msgspec.ValidationError, reply: dict[str, Any]) -> str:
 def _problems(made: Declaration) -> Any:
     """Yield what the types can't say."""
     wanted = [*CLASSES, *([LOST] if made.can(Cap.DURABLE) else [])]
-    yield from (
-        f"table: {kind}: expected retry, fail or oom, found nothing" for kind in wanted if kind not in made.table
-    )
+    yield from (f"table: {kind}: {EXPECTED}, found nothing" for kind in wanted if kind not in made.table)
     for kind, answer in made.table.items():
         if answer not in ANSWERS:
-            yield f"table: {kind}: expected retry, fail or oom, not {answer!r}"
+            yield f"table: {kind}: {EXPECTED}, not {answer!r}"
     if made.counts not in COUNTS:
         yield f"counts: expected starts, retries or failures, not {made.counts!r}"
     given = made.default_attempts

@@ -15,7 +15,10 @@ CAP_S: Final = 0.15
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line of the ledger. `t` is CLOCK_MONOTONIC in nanoseconds; `pid` and `start` name a process for good."""
+    """One line of the ledger. `t` is CLOCK_MONOTONIC in nanoseconds.
+
+    `pid`, `start` and the PID namespace `ns` in which they hold name a process for good; 0 is the suite's own.
+    """
 
     run: str
     job: str
@@ -25,6 +28,7 @@ class Line(msgspec.Struct, frozen=True):
     start: int
     t: int
     mem: int = 0
+    ns: int = 0
 
     @property
     def at(self) -> float:
@@ -32,9 +36,9 @@ class Line(msgspec.Struct, frozen=True):
         return self.t / 1e9
 
     @property
-    def process(self) -> tuple[int, int]:
+    def process(self) -> tuple[int, int, int]:
         """The process that wrote it."""
-        return self.pid, self.start
+        return self.pid, self.start, self.ns
 
 
 class Clock(msgspec.Struct):
@@ -87,6 +91,7 @@ class Life(msgspec.Struct):
 
     pid: int
     start: int
+    ns: int = 0
     alive_at: float | None = None
     dead_at: float | None = None
 
@@ -141,5 +146,5 @@ class Record(msgspec.Struct):
 
     def life(self, line: Line) -> Life:
         """The process that wrote `line`."""
-        found = (one for one in self.lives if (one.pid, one.start) == line.process)
-        return next(found, Life(line.pid, line.start))
+        found = (one for one in self.lives if (one.pid, one.start, one.ns) == line.process)
+        return next(found, Life(*line.process))

@@ -63,7 +63,7 @@ class Stage:
         self._env = {"CH_RUN": run, "CH_LEDGER": str(self.ledger.path), "PYTHONPATH": path}
         self.record = Record(self.cell.name, Clock.begun(time.monotonic()))
         self.client = Client(order.command, {**os.environ, **order.env, **self._env}, log)
-        self._lives: dict[tuple[int, int], Life] = {}
+        self._lives: dict[tuple[int, int, int], Life] = {}
 
     # --- what is asked of the adapter ---
 

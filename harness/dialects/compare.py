@@ -26,10 +26,11 @@ SENT = FaultRecord("SIGSEGV", "SI_USER", None, 1, sender=7)
 OWN = Memory(limit_bytes=64 * MIB, limited_by="cgroup", peak_cgroup_bytes=64 * MIB, oom_kills=1)
 OUTER = Memory(limit_bytes=64 * MIB, limited_by="cgroup", peak_cgroup_bytes=MIB, oom_kills=1)
 REFUSED = Memory(limit_bytes=64 * MIB, limited_by="cgroup", oom_kills=0, allocation_failures=1)
+LOADER = "cannot allocate memory for thread-local data: ABORT"
 NOT_KILLED = Memory(limit_bytes=64 * MIB, limited_by="cgroup", oom_kills=0)
 
 ENDS: Final[tuple[Termination, ...]] = (
-    *map(Exited, (0, 1, 134, 135, 137, 139)),
+    *map(Exited, (0, 1, 127, 134, 135, 137, 139)),
     *map(Signaled, ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGTERM", "SIGKILL", "SIGHUP")),
 )
 """One of each kind that a rule can tell apart: SIGBUS stands for all crash signals but two, SIGHUP for all the rest."""
@@ -46,6 +47,7 @@ STDERRS: Final = {
     "": "",
     "stderr says OOMErrorHandler": "OOMErrorHandler",
     "stderr says heap limit": "Reached heap limit",
+    "the loader found no memory": LOADER,
 }
 
 POLICY = {"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}, "randomize": False}
@@ -71,6 +73,8 @@ DEATHS: dict[str, Evidence] = {
     "SIGKILL by the deadline": Evidence(Signaled("SIGKILL"), ended_by=EndedBy.DEADLINE),
     "SIGKILL by the deadline, OOM counted": Evidence(Signaled("SIGKILL"), ended_by=EndedBy.DEADLINE, memory=OWN),
     "exit 1": Evidence(Exited(1)),
+    "exit 127": Evidence(Exited(127)),
+    "exit 127 of the loader, after a refused allocation": Evidence(Exited(127), memory=REFUSED, stderr=LOADER),
     "exit 134": Evidence(Exited(134)),
     "exit 137, no OOM counted": Evidence(Exited(137), memory=NOT_KILLED),
     "exit 137, OOM counted": Evidence(Exited(137), memory=OWN),

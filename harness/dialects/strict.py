@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LIMIT_SLACK: Final = 1024 * 1024  # where a cgroup's own limit made the kernel kill, its peak is nearer than this
 OOM_TEXTS: Final = ("JavaScript heap out of memory", "Reached heap limit")
 SENT_CODES: Final = frozenset({"SI_USER", "SI_QUEUE", "SI_MESGQ", "SI_TIMER"})
+NOT_FOUND: Final = 127
+LOADER_TEXT: Final = "cannot allocate memory for thread-local data"
 RAISED: Final = "SI_TKILL"  # by abort(), or by a handler that passes on what it caught: by itself
 
 CRASH_CAUSES: Final[Mapping[str, str]] = {
@@ -81,6 +83,11 @@ def _crashed_after_refusal(evidence: Evidence) -> bool:
 
 def _said_heap_limit(evidence: Evidence) -> bool:
     return signal_of(evidence) == "SIGABRT" and any(text in evidence.stderr for text in OOM_TEXTS)
+
+
+def _loader_gave_up(evidence: Evidence) -> bool:
+    said = status_of(evidence) == NOT_FOUND and LOADER_TEXT in evidence.stderr
+    return said and bool(evidence.memory.allocation_failures)
 
 
 def _coded(code: Code) -> Callable[[Evidence], TaskError]:
@@ -229,6 +236,15 @@ RULES: Final = (
         needs="no refused allocation and no word of a heap limit",
     ),
     Rule("other-signal", lambda e: signal_of(e) is not None, _NON_ZERO, says("signal")),
+    Rule(
+        "loader-refused",
+        _loader_gave_up,
+        _MAYBE_OOM,
+        says("loader_found_no_memory"),
+        reason="The loader ends a process that finds no memory for thread-local data, a C++ exception's for one, by the"
+        " status that a shell has for a command that is not found. It is a shortage of memory like any other.",
+        needs="the count of refused allocations, by the black box, and the loader's own words on stderr",
+    ),
     Rule(
         "wrapped-oom-kill",
         lambda e: status_of(e) == SHELL_BASE + 9 and counted_oom(e) and not _counted_oom_elsewhere(e),

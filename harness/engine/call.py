@@ -83,6 +83,14 @@ def refuse_unguarded() -> None:
     raise InvalidInputError(message)
 
 
+def importable(function: Callable[..., object]) -> str:
+    """Return a function's module and name, "module:name". Raises InvalidInputError for what can't be imported."""
+    module, name = _importable(function)
+    if module in MAINS:
+        raise _refused(function, "it stands in the script that runs; let it stand in a module")
+    return f"{module}:{name}"
+
+
 def _importable(function: Callable[..., object]) -> tuple[str, str]:
     """Return module and name. Raises InvalidInputError for what another process could not find by them."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)

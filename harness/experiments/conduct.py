@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -12,13 +13,14 @@ import msgspec
 
 from harness.dialects import BUILT_IN
 from harness.dialects.custom import opened_all
-from harness.experiments.findings import Difference, Finding, differ, find
+from harness.experiments.findings import Difference, Finding, differ, find, verdict_of
 from harness.experiments.firing import GroupRunners
 from harness.experiments.kept import Ended, endings, groups, save
 from harness.experiments.paired import Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.journal import Kind
+from harness.scenarios.verdict import Verdict  # noqa: TC001 -- as above
 from harness.supervisor import Stop
 from harness.supervisor.interrupt import uninterrupted
 
@@ -59,13 +61,17 @@ class Progress(msgspec.Struct):
 
 
 class Conclusion(msgspec.Struct, frozen=True):
-    """The answer of one experiment, or what can be said of it so far: then `ended` is "interrupted", or empty."""
+    """The answer of one experiment, or what can be said of it so far: then `ended` is "interrupted", or empty.
+
+    `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for.
+    """
 
     experiment: Experiment
     ended: str
     elapsed_s: float
     findings: tuple[Finding, ...]
     difference: Difference | None
+    verdict: Verdict | None = None
 
 
 def conclude(experiment: Experiment, progress: Progress) -> Conclusion:
@@ -74,7 +80,9 @@ def conclude(experiment: Experiment, progress: Progress) -> Conclusion:
         tally.close()
     findings = tuple(find(name, tally, experiment.target) for name, tally in progress.tallies.items() if tally.trials)
     difference = differ([(findings[0], findings[1], progress.pairing)])[0] if len(findings) > 1 else None
-    return Conclusion(experiment, progress.ended, progress.elapsed_s, findings, difference)
+    leading = progress.tallies[experiment.variants[0].name]
+    verdict = verdict_of(leading, experiment.stopping.sequential, experiment.expect_below)
+    return Conclusion(experiment, progress.ended, progress.elapsed_s, findings, difference, verdict)
 
 
 def recount(
@@ -149,18 +157,21 @@ def conduct(
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
+    left_s = math.inf if experiment.stopping.time_s is None else experiment.stopping.time_s - before
     with Stop() as stop, closing(GroupRunners(experiment.jobs, stop, dialects)) as runners:
         try:
-            for group in _groups(experiment, runners, progress, history):
+            for group in _groups(experiment, runners, progress, history, began + left_s):
                 with uninterrupted():
-                    if history:
+                    if history and group:
                         save(history, group)
-                    progress.add(group)
+                    if group:
+                        progress.add(group)
                 progress.elapsed_s = before + time.monotonic() - began
                 if observe:
                     observe(progress)
                 if progress.is_level:
                     progress.ended = experiment.stopping.reason(leading, progress.elapsed_s) or ""
+                progress.ended = progress.ended or experiment.stopping.late(progress.elapsed_s) or ""
                 if progress.ended:
                     return
         except KeyboardInterrupt:
@@ -170,15 +181,20 @@ def conduct(
 
 
 def _groups(
-    experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None
+    experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
-    """Groups in their order, with some of the next on their way already."""
+    """Groups in their order, with some of the next on their way already; none begins a trial after `until_s`."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
     order, waiting = experiment.order(done), deque[Future[list[Trial]]]()
     while True:
         while len(waiting) < AHEAD * experiment.jobs:
             variant, index = next(order)
+            numbers = experiment.stopping.numbers(index)
+            if not numbers:
+                break
             if history and (index % BLOCK == 0 or index == done[variant.name]):
                 history.write(Kind.STARTED, variant.name, index + 1)
-            waiting.append(runners.submit(runners.fire, variant, index))
+            waiting.append(runners.submit(runners.fire, variant, numbers, until_s))
+        if not waiting:
+            return
         yield waiting.popleft().result()

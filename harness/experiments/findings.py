@@ -12,10 +12,12 @@ from harness.experiments.attempts import expected_waits
 from harness.experiments.groups import Overdispersion, grouped_interval, overdispersion
 from harness.experiments.paired import Comparison, Method, Pairing, holm
 from harness.experiments.statistics import CONFIDENCE, Interval, clopper_pearson, wilson
+from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from harness.experiments.sequential import SequentialTest
     from harness.experiments.series import Slope
     from harness.experiments.tally import Tally
 
@@ -96,6 +98,21 @@ def _waits(tally: Tally) -> list[Wait]:
     size = round(sums.trials / sums.groups)
     expected = expected_waits(tally.rate, sums.groups, size)
     return [Wait(k, tally.waits[k], expected[k - 1]) for k in range(1, size + 1)]
+
+
+def verdict_of(tally: Tally, test: SequentialTest | None, below: float | None) -> Verdict | None:
+    """Judge a failure rate for an exit code; None where nothing was asked that could be judged.
+
+    A sequential test that decides for p0 is PASS and for p1 FAIL. `below` is PASS where the upper one-sided 95 % bound,
+    by groups, is below it, and FAIL where the lower one is above. All else is UNKNOWN.
+    """
+    if test is not None:
+        answer = test.decide(tally.failures, tally.trials)
+        return {"p0": Verdict.PASS, "p1": Verdict.FAIL}.get(answer or "", Verdict.UNKNOWN)
+    if below is None:
+        return None
+    low, high = grouped_interval(tally.units, 2 * CONFIDENCE - 1)
+    return Verdict.PASS if high < below else Verdict.FAIL if low > below else Verdict.UNKNOWN
 
 
 class Difference(msgspec.Struct, frozen=True):

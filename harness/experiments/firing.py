@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +19,7 @@ from harness.engine.draw import draw
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
 from harness.evidence import spelling
+from harness.experiments.fates import fate_of, fates_elsewhere
 from harness.experiments.tally import BLOCK, GROUP, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from harness.wire.errors import TaskError
 
 BLOCK_TRIALS = GROUP * BLOCK
+KEPT = 3
+"""Failures of each kind whose whole evidence a worker keeps."""
 
 
 class GroupRunner:
@@ -38,18 +44,32 @@ class GroupRunner:
     def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
         self._stop, self._dialects = stop, dialects
         self._zygotes: dict[str, Zygote] = {}
+        self._kept: Counter[tuple[str, str | None, str]] = Counter()
 
-    def fire(self, variant: Variant, numbers: Sequence[int]) -> list[Trial]:
-        """Return the trials of these numbers. Raises InfraError when the harness could not do its part."""
+    def fire(self, variant: Variant, numbers: Sequence[int], until_s: float = math.inf) -> list[Trial]:
+        """Return the trials of these numbers. Raises InfraError when the harness could not do its part.
+
+        A command's trial that would begin after `until_s`, by the monotonic clock, is left out, and so are those after.
+        """
         load = os.getloadavg()[0]
         delays = partial(draw, variant.seed, numbers[0], "delay")
         engine = Engine(_policy(variant), self._dialects[variant.dialect], delays)
-        lives = self._lives(variant, numbers)
-        return [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=True)]
+        lives = self._lives(variant, numbers, until_s)
+        trials = [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=False)]
+        return [self._keep(trial, life) for trial, life in trials]
 
-    def _lives(self, variant: Variant, numbers: Iterable[int]) -> Iterator[Life]:
+    def _keep(self, trial: Trial, life: Life) -> Trial:
+        """Keep the whole evidence of the first failures of each kind."""
+        if not trial.failed:
+            return trial
+        kind = trial.ended, trial.code, trial.cause
+        self._kept[kind] += 1
+        return msgspec.structs.replace(trial, evidence=life.evidence) if self._kept[kind] <= KEPT else trial
+
+    def _lives(self, variant: Variant, numbers: Iterable[int], until_s: float) -> Iterator[Life]:
         if variant.case is None:
-            yield from (Life(self._run(variant)) for _ in numbers)
+            in_time = takewhile(lambda _: time.monotonic() < until_s, numbers)
+            yield from (Life(self._run(variant, number)) for number in in_time)
             return
         shot = Shot(variant.case.victim.fault, "", variant.case.victim.values(), variant.host)
         plans = [(mode_of(variant.case, n, variant.seed), host_of(variant.case, n)) for n in numbers]
@@ -59,8 +79,11 @@ class GroupRunner:
             for host, one in zip(hosts, fired, strict=True):
                 yield Life(one.evidence(), host, mode)
 
-    def _run(self, variant: Variant) -> Evidence:
-        return supervise(Command(variant.command), variant.limits, variant.timeout_s, stop=self._stop)
+    def _run(self, variant: Variant, number: int) -> Evidence:
+        """Run the command, which finds the number of its trial and the seed in its environment, and only here."""
+        told = {"CRASH_HARNESS_TRIAL": str(number), "CRASH_HARNESS_SEED": str(variant.seed)}
+        command, env = Command(variant.command), {**os.environ, **told}
+        return supervise(command, variant.limits, variant.timeout_s, stop=self._stop, env=env)
 
     def _zygote(self, variant: Variant) -> Zygote:
         """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
@@ -84,12 +107,13 @@ def _policy(variant: Variant) -> Policy:
     return variant.case.policy.checked() if variant.case else Policy()
 
 
-def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
+def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> tuple[Trial, Life]:
     """Classify a life as a first attempt, and keep what an experiment needs of it."""
-    attempt = engine.judge(life, 1, engine.policy.machine or DEFAULT_PRESET)
+    machine = engine.policy.machine or DEFAULT_PRESET
+    attempt, fate = engine.judge(life, 1, machine), fate_of(life, engine.dialect, machine)
     evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
     code = _code(attempt.enhanced) if attempt.enhanced else None
-    return Trial(
+    trial = Trial(
         variant=variant.name,
         number=number,
         group=group,
@@ -114,7 +138,10 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
         victim_host=evidence.host,
         start=evidence.start,
         elsewhere={name: other for name, other in codes_of(evidence).items() if other != code},
+        fate=fate,
+        fates_elsewhere=fates_elsewhere(life, fate, machine),
     )
+    return trial, life
 
 
 def codes_of(evidence: Evidence) -> dict[str, str | None]:
@@ -136,12 +163,12 @@ class GroupRunners:
         self._pool = ThreadPoolExecutor(jobs)
         self.submit = self._pool.submit
 
-    def fire(self, variant: Variant, index: int) -> list[Trial]:
+    def fire(self, variant: Variant, numbers: Sequence[int], until_s: float) -> list[Trial]:
         """Fire a group on this thread."""
         if not hasattr(self._local, "runner"):
             self._local.runner = GroupRunner(self._stop, self._dialects)
             self._runners.append(self._local.runner)
-        return self._local.runner.fire(variant, range(index * GROUP + 1, (index + 1) * GROUP + 1))  # type: ignore[no-any-return]  # thread-local members have no type
+        return self._local.runner.fire(variant, numbers, until_s)  # type: ignore[no-any-return]  # thread-local members have no type
 
     def close(self) -> None:
         """Give up what is not begun, let what is running end, and end the zygotes."""

@@ -8,6 +8,7 @@ import msgspec
 
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
 from harness.experiments.sequential import SequentialTest  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.experiments.tally import GROUP
 
 if TYPE_CHECKING:
     from harness.experiments.tally import Tally
@@ -28,7 +29,7 @@ class Stopping(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def reason(self, tally: Tally, elapsed_s: float) -> str | None:
         """Say why to stop, or None."""
-        return self._enough(tally) or self._decided(tally) or self._narrow(tally) or self._late(elapsed_s)
+        return self._enough(tally) or self._decided(tally) or self._narrow(tally) or self.late(elapsed_s)
 
     def _enough(self, tally: Tally) -> str | None:
         return f"{self.trials} trials" if self.trials and tally.trials >= self.trials else None
@@ -48,8 +49,14 @@ class Stopping(msgspec.Struct, frozen=True, omit_defaults=True):
         narrow = grouped_interval(tally.units).half_width <= self.width
         return f"half-width {self.width:g} reached" if narrow else None
 
-    def _late(self, elapsed_s: float) -> str | None:
+    def late(self, elapsed_s: float) -> str | None:
+        """Say that the time is over, or None: it is over whether or not all variants have had as many trials."""
         return f"{self.time_s:g} seconds" if self.time_s is not None and elapsed_s >= self.time_s else None
+
+    def numbers(self, index: int) -> range:
+        """Numbers of the trials of a group, the `index`th from 0: ten, or fewer where `trials` cuts the last one."""
+        first, last = index * GROUP + 1, (index + 1) * GROUP
+        return range(first, 1 + (last if self.trials is None else min(last, self.trials)))
 
     def most_trials(self) -> int | None:
         """Return how many trials it may take, where that is known."""

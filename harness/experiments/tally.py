@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.evidence import Evidence, Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.experiments.groups import FEWEST_GROUPS, Sums
 from harness.experiments.series import Series, Slope, has_memory, left_over, slope_test
 
@@ -45,7 +45,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     `ended` is how the process ended, in an expectation's words; `failed` whether the classifier found an error.
     `host` is the case's, `victim_host` and `start` what carried the fault and how it was started.
     `elsewhere` has the codes of the dialects that give another one than this trial's, and `fates_elsewhere` what they
-    make of it; `fate` is what this trial's own dialect makes of it.
+    make of it; `fate` is what this trial's own dialect makes of it. `evidence` is kept of the first failures of a kind.
     """
 
     variant: str
@@ -74,6 +74,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     elsewhere: dict[str, str | None] = {}
     fate: Fate = Fate.RETRIED
     fates_elsewhere: dict[str, Fate] = {}
+    evidence: Evidence | None = None
 
     @property
     def is_final(self) -> bool:

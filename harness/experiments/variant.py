@@ -45,13 +45,17 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """One or two variants and when to stop. `target` is what may be left of P(all attempts fail) in the advice."""
+    """One or two variants and when to stop. `target` is what may be left of P(all attempts fail) in the advice.
+
+    `expect_below` is the failure rate that the first variant is to stay below, where a verdict was asked for.
+    """
 
     title: str
     variants: tuple[Variant, ...]
     stopping: Stopping
     jobs: int = 1
     target: float = TARGET
+    expect_below: float | None = None
 
     def order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, int]]:
         """Groups without end that are not done yet: one of each variant, the first of them in turn."""
@@ -73,6 +77,7 @@ class Asked(msgspec.Struct, frozen=True):
     timeout_s: float | None
     jobs: int | None
     target: float = TARGET
+    expect_below: float | None = None
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
@@ -139,7 +144,7 @@ def plan(
         variants = (first, _second(first, vs)) if vs else (first,)
         quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
         jobs = asked.jobs or (1 if quiet else processors())
-        made.append(Experiment(first.name, variants, stopping, jobs, asked.target))
+        made.append(Experiment(first.name, variants, stopping, jobs, asked.target, asked.expect_below))
     if twice := [name for name, count in Counter(one.title for one in made).items() if count > 1]:
         raise InvalidInputError(f"{twice[0]}: it is asked for twice")
     return made

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.evidence import Evidence
     from harness.scenarios.campaign import Result
 
+pytest_plugins = ("harness.pytest_sweep",)
 FOLDERS = ["scenarios"]
 SNIFFED_BYTES = 1 << 20
 CLAIM = re.compile(rb"""^[ \t]*claim[ \t]*=[ \t]*["']""", re.MULTILINE)
@@ -47,19 +48,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
-    """Collect the scenario files of the scenario folders.
+    """Collect the scenario files of the scenario folders, and files of engines anywhere.
 
     Other projects have a folder `scenarios` too, so that a TOML file is left alone that does not look like ours, unless
     the project itself names the folder.
     """
+    if file_path.suffix != ".toml":
+        return None
     said = parent.config.getini("crash_scenarios")
-    if file_path.suffix != ".toml" or file_path.parent.name not in (said or FOLDERS):
-        return None
-    if not said and not looks_like_ours(file_path):
-        return None
-    from harness.pytest_plugin import items  # noqa: PLC0415 -- as above
+    if file_path.parent.name in (said or FOLDERS) and (said or looks_like_ours(file_path)):
+        from harness.pytest_plugin import items  # noqa: PLC0415 -- as above
 
-    return items.ScenarioFile.from_parent(parent, path=file_path)
+        return items.ScenarioFile.from_parent(parent, path=file_path)
+    if names_an_engine(file_path):
+        from harness.pytest_plugin import engines  # noqa: PLC0415 -- as above
+
+        return engines.EngineFile.from_parent(parent, path=file_path)
+    return None
 
 
 def looks_like_ours(path: Path) -> bool:
@@ -73,6 +78,15 @@ def looks_like_ours(path: Path) -> bool:
     except OSError:
         return False
     return bool(CLAIM.search(text) or (CASE.search(text) and VICTIM.search(text)))
+
+
+def names_an_engine(path: Path) -> bool:
+    """Whether a TOML file has a table [engine] and an adapter in it; others are somebody else's."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return "[engine]" in lines and any(line.startswith("adapter") for line in lines)
 
 
 @pytest.fixture

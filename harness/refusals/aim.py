@@ -75,6 +75,11 @@ class Marksman:
                 return
             yield self._missed(target, trial, modules, is_last=aim == AIMS)
 
+    def debug(self, target: Target) -> str:
+        """Refuse one call under gdb, and return what that says."""
+        wanted = self._raw[self._first.recording.stacks[target.stack]]
+        return self._ready.host.debug(self._order(target, wanted), self._ready.deadline_s)
+
     def _order(self, target: Target, wanted: RawStack | None) -> Order:
         return msgspec.structs.replace(
             self._ready.order,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from harness.evidence import EndedBy, Evidence
 from harness.exceptions import InfraError
+from harness.refusals.debugger import GDB_S, gdb_words
+from harness.refusals.line import Line
 from harness.refusals.page import Order, Page
 from harness.refusals.surroundings import library_path, settled
 from harness.refusals.trial import Said, Trial
@@ -59,6 +62,13 @@ class Command:
             errors=errors,
             duration_s=evidence.duration_s or 0.0,
         )
+
+    def debug(self, order: Order, deadline_s: float) -> str:
+        """Live the same under gdb, and return what that says."""
+        self.page.give(order)
+        words, options = gdb_words(self._victim.argv), ["--deadline-ms", str(round(deadline_s * 1000))]
+        with closing(Line(words[0], words, options, self.page.fd, os.environ)) as line:
+            return line.finish(deadline_s + GDB_S)
 
     def close(self) -> None:
         """Give the page back: no process is left."""

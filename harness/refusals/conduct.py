@@ -83,6 +83,14 @@ def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
         )
 
 
+def debug(make_host: MakeHost, plan: Plan) -> str:
+    """Live the one refusal of a plan under gdb, and return what that says."""
+    with closing(make_host()) as host:
+        ready = prepare(host, plan)
+        targets = each_way(choose(ready.targets(plan), plan), plan, lambda n: ready.recording.calls[n - 1].size)
+        return Marksman(make_host, plan, ready, ready).debug(targets[0])
+
+
 def _builds(refusals: list[Refusal], modules: list[str]) -> dict[str, str]:
     named = {
         text.partition("!")[0].rpartition("+0x")[0] or text.partition("!")[0]

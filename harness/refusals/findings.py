@@ -44,6 +44,13 @@ class Finding(msgspec.Struct, frozen=True):
     modes: tuple[str, ...]
     dialects: dict[str, Opinion]
     replay: str = ""
+    accepted: str = ""  # why it may stay
+    fails: bool = False
+
+    @property
+    def is_unproved(self) -> bool:
+        """Whether it only says that something was not refused."""
+        return self.verdict in UNPROVED
 
     @property
     def verdict(self) -> Verdict:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from harness.refusals.findings import Finding, find, tally
-from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.refusals.refusal import Refusal
 from harness.refusals.verdicts import GOOD, NOTED, UNPROVED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from harness.exceptions import InfraError
     from harness.refusals.conduct import Swept
 
 SYSTEM_ERROR: Final = "SystemError"  # CPython's word for an extension that broke its contract
 PASS, FAIL, UNKNOWN, INFRA = "PASS", "FAIL", "UNKNOWN", "INFRA"
+
+
+Accepted = Callable[[Finding], str]
+Replay = Callable[[Refusal], str]
+
+
+def nothing(_: Finding) -> str:
+    """Accept no finding."""
+    return ""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -44,10 +52,10 @@ class Report(msgspec.Struct, frozen=True):
     refusals: tuple[Refusal, ...] = ()
 
 
-def report(subject: str, swept: Swept, command: list[str], *, strict: bool, accepted: Collection[str] = ()) -> Report:
-    """Judge a sweep. `command` is what replays it; findings whose key is `accepted` don't fail it."""
-    found = tuple(msgspec.structs.replace(one, replay=replay(command, one.first)) for one in find(swept.refusals))
-    bad = [one for one in found if one.key not in accepted and fails(one, strict=strict)]
+def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, accepted: Accepted = nothing) -> Report:
+    """Judge a sweep. `replay` words the line that lives a refusal again; what is `accepted` does not fail."""
+    found = tuple(_judged(one, replay, accepted, strict=strict) for one in find(swept.refusals))
+    bad = [one for one in found if one.fails]
     doubts = list(swept.doubts)
     if swept.missed:
         doubts.append(f"{len(swept.missed)} of {swept.sites} sites were not refused in every way")
@@ -70,6 +78,13 @@ def report(subject: str, swept: Swept, command: list[str], *, strict: bool, acce
     )
 
 
+def _judged(finding: Finding, replay: Replay, accepted: Accepted, *, strict: bool) -> Finding:
+    why = accepted(finding)
+    return msgspec.structs.replace(
+        finding, replay=replay(finding.first), accepted=why, fails=not why and fails(finding, strict=strict)
+    )
+
+
 def fails(finding: Finding, *, strict: bool) -> bool:
     """Whether a finding makes the sweep a FAIL. Another exception than MemoryError fails only where it is strict."""
     if finding.verdict in UNPROVED | GOOD:
@@ -84,8 +99,19 @@ def infra(subject: str, error: InfraError) -> Report:
     return Report(subject, INFRA, {}, 0, 0, (), reasons=(str(error),))
 
 
-def replay(command: list[str], refusal: Refusal) -> str:
-    """The one line that lives a refusal again."""
+def command_line(words: Sequence[str]) -> Replay:
+    """Word a replay as a command: these are its options and what it sweeps."""
+
+    def replay(refusal: Refusal) -> str:
+        target = refusal.target
+        aim = ["--mode", target.mode, "--site", target.name, *(["--errors", target.error] if target.error else [])]
+        return shlex.join(["crash-harness", "sweep", *aim, *words])
+
+    return replay
+
+
+def keywords(refusal: Refusal) -> str:
+    """Word a replay for what only Python can call."""
     target = refusal.target
-    words = ["crash-harness", "sweep", "--mode", target.mode, "--site", target.name]
-    return shlex.join([*words, *(["--errors", target.error] if target.error else []), *command])
+    given = {"site": target.name, "mode": target.mode, **({"errors": [target.error]} if target.error else {})}
+    return f"harness.sweep(…, {', '.join(f'{name}={value!r}' for name, value in given.items())})"

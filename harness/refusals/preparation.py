@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from harness.refusals.recording import Recording
     from harness.refusals.trial import Host, Trial
 
-RECORDING_S: Final = 30.0
+ALONE_S: Final = 30.0
+RECORDING_S: Final = 300.0  # each call is unwound
 SLACK, SLACK_S = 10, 2.0
 MARK: Final = "/crash-harness/begin"
 
@@ -49,11 +50,8 @@ class Ready(msgspec.Struct, frozen=True):
 
 def prepare(host: Host, plan: Plan) -> Ready:
     """Record twice, and compare. Raises InfraError where the swept code can't be judged, with the reason."""
-    order = Order(_window(host, plan), plan.operations, record=True, least_bytes=plan.least_bytes)
+    order = _scouted(host, plan)
     first, recording = _record(host, order, plan)
-    if order.window == "any-mark":
-        order = msgspec.structs.replace(order, window="mark" if first.answer.marks else "main")
-    order = msgspec.structs.replace(order, image=first.answer.images)
     second, again = _record(host, order, plan)
     modules = host.page.modules()
     ownership = Ownership(plan.rules, modules)
@@ -98,12 +96,26 @@ def _doubts(reference: Reference) -> Iterator[str]:
         yield f"its {what} is not the same each time: it is not deterministic, and a wrong one can't be told"
 
 
-def _window(host: Host, plan: Plan) -> str:
-    return "call" if host.reference else plan.window or "any-mark"
+def _scouted(host: Host, plan: Plan) -> Order:
+    """How to record. Of a command one life without a recording tells: it is quick, and shows its marks."""
+    order = Order("call", plan.operations, record=True, least_bytes=plan.least_bytes)
+    if host.reference:
+        return order
+    window = plan.window or "any-mark"
+    trial = _unrefused(
+        host, msgspec.structs.replace(order, window=window, record=False), plan, plan.deadline_s or ALONE_S
+    )
+    if window == "any-mark":
+        window = "mark" if trial.answer.marks else "main"
+    return msgspec.structs.replace(order, window=window, image=0 if window == "mark" else trial.answer.images)
 
 
 def _record(host: Host, order: Order, plan: Plan) -> tuple[Trial, Recording]:
-    limit_s = plan.deadline_s or RECORDING_S
+    return _unrefused(host, order, plan, RECORDING_S), read(host.page)
+
+
+def _unrefused(host: Host, order: Order, plan: Plan, limit_s: float) -> Trial:
+    """Live once without a refusal. Raises InfraError where that is not possible."""
     trial = host.live(order, limit_s)
     if trial.hung:
         raise InfraError(f"it did not end within {limit_s:g} s without a refusal; --deadline gives it longer")
@@ -112,7 +124,7 @@ def _record(host: Host, order: Order, plan: Plan) -> tuple[Trial, Recording]:
     if order.window == "mark" and not trial.answer.marks:
         raise InfraError(f"the mark never came: nobody asked for the file {MARK}")
     _refuse_failure(trial, host, plan)
-    return trial, read(host.page)
+    return trial
 
 
 def _unarmed(trial: Trial, order: Order) -> str:

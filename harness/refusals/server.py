@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import marshal
 import os
-import socket
-import struct
 import sys
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from harness.child import swept
 from harness.evidence import Signaled
 from harness.exceptions import InfraError, InvalidInputError
+from harness.refusals.debugger import GDB_S, gdb_words
+from harness.refusals.line import Line
 from harness.refusals.page import Order, Page
-from harness.refusals.surroundings import library_path, settled
+from harness.refusals.surroundings import library_path
 from harness.refusals.trial import FIELDS, SEPARATOR, Said, Trial, said_of
-from harness.supervisor.guard import Guard, Report
-from harness.supervisor.ladder import contain
-from harness.supervisor.output import Tail
 from harness.supervisor.process import decode_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REQUEST = struct.Struct("<q")
-REPLY = struct.Struct("<iIII4096s")
 IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
 SWEEP_S = 30.0  # beyond its deadline, for what ends a child
+QUIET = Order("call", ())
 GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a server is to call: functions by `module:function`.
+    """What a server is to call. `call` is its name in reports; a function of a script is told by its `file`.
 
-    `then` is the probe after a refusal: "call", "call-in-thread", or "check:module:function".
+    `setup`, `ok` and `equal` are functions by `module:function`; `ok` may also be an expression. `then` is the probe
+    after a refusal: "call", "call-in-thread", or "check:module:function".
     """
 
     call: str
+    module: str = ""
+    name: str = ""
+    file: str = ""
+    package: str = ""
+    arguments: dict[str, Any] | None = None
     setup: str = ""
     warmup: int = 3
     ok: str = ""
@@ -48,86 +51,84 @@ class Call(msgspec.Struct, frozen=True):
     leak: int = 0
 
 
+class Process(msgspec.Struct, frozen=True):
+    """Another process that comes to a call by itself, and becomes its server: a test of the user's.
+
+    In the end it gets `farewell_s` to leave by itself, so that what it has set up is taken down.
+    """
+
+    words: tuple[str, ...]
+    environment: dict[str, str]
+    farewell_s: float = 10.0
+
+
 class Server:
     """One server, from its start to its end. It has made its first calls when this returns.
 
-    `call_s` is what one call may take. `command` starts another process in its place, one that comes to the same call
-    by itself. Raises InvalidInputError where the function can't be imported, InfraError where it can't be swept, with
-    the reason.
+    `call_s` is what one call may take. Raises InvalidInputError where the function can't be imported, InfraError where
+    it can't be swept, with the reason.
     """
 
-    def __init__(self, call: Call, call_s: float | None = None, command: Sequence[str] = ()) -> None:
+    def __init__(self, call: Call, call_s: float | None = None, process: Process | None = None) -> None:
         self.notes: list[str] = []
         self._call = call
         self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
+        script = (sys.executable, "-P", swept.__file__, library_path())
+        self._process = process or Process(script, dict(os.environ), farewell_s=0.0)
         with ExitStack() as stack:
             self.page = stack.enter_context(Page())
             self.page.give_text(marshal.dumps(_order(call)))
-            self.page.give(Order("call", ()))
-            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            stack.callback(self._socket.close)
-            words = list(command) or [sys.executable, "-P", swept.__file__, library_path()]
-            options = ["--preload", library_path(), *(["--namespace"] if contain("auto").namespace else [])]
-            with theirs:
-                self._guard = Guard(words, options, settled(os.environ), self.page.fd, theirs.fileno())
-            stack.enter_context(self._guard)
-            self._errors = Tail(self._guard.stderr)
-            self.reference: Said | None = self._greet()
+            self.page.give(QUIET)
+            self._line = self._start(self._process.words, ["--preload", library_path()])
+            stack.callback(self._line.close, self._process.farewell_s)
+            self.reference: Said | None = self._greet(self._line)
             self._close = stack.pop_all().close
 
-    def _greet(self) -> Said:
-        self._hear(IMPORT_S, "importing")
-        word = self._hear(self._calls_s, "calling")[3]
+    def _start(self, words: Sequence[str], options: Sequence[str]) -> Line:
+        return Line(self._call.call, words, options, self.page.fd, self._process.environment)
+
+    def _greet(self, line: Line) -> Said:
+        """Hear that it is ready, and what the call gives."""
+        words = [line.hear(IMPORT_S, "importing").word]
+        if words[0] == swept.IMPORTED:
+            words.append(line.hear(self._calls_s, "calling").word)
         fields = self.page.answer().text.split(SEPARATOR)
-        if word != swept.READY:
-            raise InfraError(f"{self._call.call} fails without a refusal: {': '.join(filter(None, fields[1:]))}")
+        why = ": ".join(filter(None, fields[1:]))
+        if words == [swept.FAILED]:
+            raise InvalidInputError(f"{self._call.call}: can't be loaded: {why}")
+        if words[-1] != swept.READY:
+            raise InfraError(f"{self._call.call} fails without a refusal: {why}")
         said = said_of(fields[1 : 1 + FIELDS])
         if said is None:
             raise InfraError("the server of the sweep speaks in torn words")
+        self._note(said, fields)
+        return said
+
+    def _note(self, said: Said, fields: list[str]) -> None:
         self.is_steady = fields[0] == "same"
         if not self.is_steady:
             self.notes.append(f"its result is not the same each time: {fields[-2]}, then {said.text}")
         if fields[-1] != "1":
             self.notes.append(f"its process has {fields[-1]} threads: the trials have only the one that calls")
-        return said
-
-    def _hear(self, patience_s: float | None, doing: str) -> tuple[int, int, int, int, bytes]:
-        """Receive a reply. Raises InfraError for a server that is gone or silent."""
-        self._socket.settimeout(patience_s)
-        try:
-            data = self._socket.recv(REPLY.size + 1)
-        except TimeoutError:
-            raise InfraError(
-                f"{self._call.call}: {doing} it did not end within {patience_s:g} s without a refusal"
-            ) from None
-        except OSError:
-            data = b""
-        if len(data) != REPLY.size:
-            raise InfraError(f"{self._call.call}: {doing} it, the process {self._end()}")
-        reply: tuple[int, int, int, int, bytes] = REPLY.unpack(data)
-        if reply[3] == swept.FAILED:
-            fields = self.page.answer().text.split(SEPARATOR)
-            if fields[0] == "import":
-                raise InvalidInputError(f"{self._call.call}: can't be loaded: {': '.join(filter(None, fields[1:]))}")
-        return reply
-
-    def _end(self) -> str:
-        heard = self._guard.receive()
-        how = str(decode_status(heard.wait_status)) if isinstance(heard, Report) else "was told to end"
-        self._errors.drain()
-        return ": ".join([how, *self._errors.text().strip().splitlines()[-1:]])
 
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Fork one child at the call, and see it end."""
         self.page.give(order)
-        try:
-            self._socket.send(REQUEST.pack(-1 if deadline_s is None else round(deadline_s * 1000)))
-        except OSError:
-            raise InfraError(f"{self._call.call}: the server {self._end()}") from None
-        status, hung, length, _, tail = self._hear(None if deadline_s is None else deadline_s + SWEEP_S, "calling")
-        text = tail[: min(length, len(tail))].decode("utf-8", "replace")
-        end = Signaled("SIGKILL") if hung else decode_status(status)  # after one that asked where it hangs
-        return Trial(end, bool(hung), self.page.answer(), text)
+        began = time.monotonic()
+        self._line.ask(deadline_s)
+        reply = self._line.hear(None if deadline_s is None else deadline_s + SWEEP_S, "calling")
+        hung = bool(reply.hung)
+        end = Signaled("SIGKILL") if hung else decode_status(reply.wait_status)  # after one that asked where it hangs
+        return Trial(end, hung, self.page.answer(), reply.text, duration_s=time.monotonic() - began)
+
+    def debug(self, order: Order, deadline_s: float) -> str:
+        """Live the same in another process, under gdb, and return what that says."""
+        self.page.give(QUIET)
+        with closing(self._start(gdb_words(self._process.words, "sweep_serve"), [])) as line:
+            self._greet(line)
+            self.page.give(order)
+            line.ask(deadline_s, GDB_S)
+            return line.finish(deadline_s + GDB_S)
 
     def close(self) -> None:
         """End it and all that it started."""

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.exceptions import InvalidInputError
 from harness.refusals.command import Command
-from harness.refusals.server import Call, Server
+from harness.refusals.server import Call, Process, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,10 +23,11 @@ FUNCTION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """One function or one command. `call` is None for a command."""
+    """One function or one command. `call` is None for a command; `server` comes to the call in its own way."""
 
     words: tuple[str, ...]
     call: Call | None = None
+    server: Process | None = None
 
     @property
     def name(self) -> str:
@@ -38,7 +39,7 @@ class Subject(msgspec.Struct, frozen=True):
         if self.call is None:
             return lambda: Command(self.words)
         call = msgspec.structs.replace(self.call, leak=plan.leak)
-        return lambda: Server(call, plan.deadline_s)
+        return lambda: Server(call, plan.deadline_s, self.server)
 
 
 def function(name: str, call: Call) -> Subject:
@@ -48,7 +49,8 @@ def function(name: str, call: Call) -> Subject:
     here = os.getcwd()  # noqa: PTH109 -- a path to import by
     if here not in sys.path:
         sys.path.insert(0, here)
-    return Subject((name,), msgspec.structs.replace(call, call=name))
+    module, _, path = name.partition(":")
+    return Subject((name,), msgspec.structs.replace(call, call=name, module=module, name=path))
 
 
 def command(words: Sequence[str], plan: Plan) -> Subject:

@@ -77,5 +77,8 @@ class Host(Protocol):
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Live one. Raises InfraError where that could not be done."""
 
+    def debug(self, order: Order, deadline_s: float) -> str:
+        """Live the same under gdb, and return what that says."""
+
     def close(self) -> None:
         """End every process of it."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import TaskID
 
-from harness.experiments.groups import grouped_interval
+from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
+from harness.experiments.tally import GROUP
 from harness.report.words import printable
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
     if told.difference:
         yield f"{told.difference.first} and {told.difference.second}, side by side"
         yield f"  {told.difference.text}"
+    if one.stopping.sequential:
+        yield "a sequential test stops where its rate looks extreme: the rates and the advice above are biased that way"
+    if told.verdict:
+        yield f"verdict: {told.verdict}"
     yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"
     yield ""
 
@@ -85,8 +90,9 @@ def finding_lines_of(finding: Finding) -> Iterator[str]:
 def fact_lines(finding: Finding) -> Iterator[str]:
     """Rate, independence and advice, without the table of outcomes."""
     yield f"failures {finding.failures} of {finding.trials}: {finding.rate:.1%}"
-    units = "blocks of a hundred" if finding.has_memory else "groups of ten"
-    yield f"95 % interval {_percent(finding.interval)} by {units}; {_percent(finding.exact)} if trials were independent"
+    units = "by blocks of a hundred" if finding.has_memory else "by groups of ten"
+    units = units if finding.trials >= FEWEST_GROUPS * GROUP else "for so few trials, as if they were independent"
+    yield f"95 % interval {_percent(finding.interval)} {units}; {_percent(finding.exact)} if trials were independent"
     if finding.rate < LOW_RATE and finding.groups.icc > 0:
         yield "so low a rate of attempts that resemble each other is covered less often: docs/statistics.md"
     yield f"within groups of ten: {_alike(finding.groups)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from harness.report import charts, words
+from harness.report import charts, engines, words
 from harness.report.experiment import fact_lines
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def render(report: Report) -> str:
     """Write the whole file."""
     title = _text(f"Crash Harness: {report.name}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    parts = [*_headline(report), *_open(report), *_verdicts(report.results), *_runs(report), *_experiments(report)]
+    parts = [*_headline(report), *_open(report), *_verdicts(report.results), *_runs(report), *_checks(report)]
+    parts += _experiments(report)
     parts += [*_confusion(report.confusion), *_environment(report)]
     body = "\n".join(parts)
     return (
@@ -93,6 +94,14 @@ def _runs(report: Report) -> Iterator[str]:
         if one.run.attempts:
             yield "<ol>" + "".join(f"<li>{_text(words.attempt_line(a))}</li>" for a in one.run.attempts) + "</ol>"
         yield "</section>"
+
+
+def _checks(report: Report) -> Iterator[str]:
+    for check in report.checks:
+        yield f"<section><h2>{_text(engines.headline(check))}</h2>"
+        yield from _table("Properties", engines.HEADINGS, engines.rows(check))
+        trails = "\n".join(engines.trails(check))
+        yield f"<pre>{_text(trails)}</pre></section>" if trails else "</section>"
 
 
 def _verdicts(results: Sequence[Result]) -> Iterator[str]:

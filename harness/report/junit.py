@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from harness.report import words
+from harness.report import engines, words
 from harness.report.experiment import finding_lines_of
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
+    from harness.conformance.check import Check
     from harness.engine.loop import Run
     from harness.report.reader import KeptExperiment, KeptRun, Report
     from harness.scenarios.campaign import Result
@@ -30,6 +31,8 @@ def render(report: Report) -> str:
     for experiment in report.experiments:
         if experiment.title not in report.undecided:
             _out(_testcase(suite, "experiment", experiment.title), lines.pop(experiment.title))
+    for check in report.checks:
+        _check(suite, check)
     for title in report.undecided or ([] if report.job else [report.name]):
         case = _testcase(suite, report.job.kind if report.job else "history", title)
         _tell(case, "error", f"not decided: {report.why_open if report.job else report.open_question}")
@@ -57,6 +60,19 @@ def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
     if one.verdict in ELEMENTS:
         _tell(case, ELEMENTS[one.verdict], words.ending(one.run))
     _out(case, lines)
+
+
+def _check(suite: ET.Element, check: Check) -> None:
+    """A property each; a known failure is skipped, with its reason."""
+    for name, _, verdict, reason in engines.rows(check):
+        case = _testcase(suite, f"engines.{check.engine}", name)
+        known = bool(check.properties[name].known)
+        if name in check.stale:
+            _tell(case, "failure", reason)
+        elif verdict == "FAIL" and known:
+            _tell(case, "skipped", reason)
+        elif tag := ELEMENTS.get(Verdict(verdict)):
+            _tell(case, tag, reason or verdict)
 
 
 def _run_lines(one: KeptRun) -> list[str]:

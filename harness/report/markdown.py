@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.report import words
+from harness.report import engines, words
 from harness.report.experiment import finding_lines_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _cell(text: object) -> str:
 def render(report: Report) -> str:
     """Write the whole file."""
     parts = [f"# Crash Harness: {_cell(report.name)}", "", *_open(report), *_cases(report), *_runs(report)]
-    return "\n".join([*parts, *_experiments(report)]) + "\n"
+    return "\n".join([*parts, *_checks(report), *_experiments(report)]) + "\n"
 
 
 def _open(report: Report) -> Iterator[str]:
@@ -52,6 +52,19 @@ def _runs(report: Report) -> Iterator[str]:
         yield from (f"## {_cell(one.title)}", "")
         yield from (f"- {_cell(words.attempt_line(attempt))}" for attempt in one.run.attempts)
         yield from ("", f"**{one.verdict or 'not decided'}** {_cell(words.ending(one.run))}", "")
+
+
+def _checks(report: Report) -> Iterator[str]:
+    for check in report.checks:
+        yield from (
+            f"## {_cell(engines.headline(check))}",
+            "",
+            "| property | claim | verdict | reason |",
+            "|---|---|---|---|",
+        )
+        for name, claim, verdict, reason in engines.rows(check):
+            yield f"| {name} | {_cell(claim)} | **{verdict}** | {_cell(reason)} |"
+        yield ""
 
 
 def _experiments(report: Report) -> Iterator[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.conformance import kept as kept_checks
+from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of Report
 from harness.dialects import BUILT_IN
 from harness.engine.durable import EXEC, PYTHON, steps
 from harness.engine.loop import Run, told
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
     from harness.journal import Reading
 
-NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job"}
+NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job", kept_checks.KIND: "engine"}
 
 
 class KeptRun(msgspec.Struct, frozen=True):
@@ -62,12 +64,14 @@ class Report(msgspec.Struct, frozen=True):
     results: tuple[Result, ...] = ()
     experiments: tuple[KeptExperiment, ...] = ()
     runs: tuple[KeptRun, ...] = ()
+    checks: tuple[Check, ...] = ()
     confusion: Confusion = msgspec.field(default_factory=Confusion)
 
     def verdicts(self) -> Counter[Verdict]:
         """How many cases and commands came out how."""
         found = Counter(result.judgement.verdict for result in self.results)
-        return found + Counter(one.verdict for one in self.runs if one.verdict)
+        found += Counter(one.verdict for one in self.runs if one.verdict)
+        return found + Counter(Verdict(one.verdict) for one in self.checks)
 
     @property
     def exit_code(self) -> int:
@@ -125,6 +129,16 @@ def _runs(reading: Reading, found: Report) -> Report:
     return msgspec.structs.replace(found, runs=tuple(made))
 
 
+def _checks(reading: Reading, found: Report) -> Report:
+    return msgspec.structs.replace(found, checks=tuple(kept_checks.checks(reading)))
+
+
+def of_check(check: Check) -> Report:
+    """Make a report of one check, without a history."""
+    job = Job(kept_checks.KIND, {}, (check.engine,))
+    return Report(check.engine, job, Standing("ended"), {}, (), checks=(check,))
+
+
 def _count(confusion: Confusion, what: str, attempts: tuple[Attempt, ...]) -> None:
     for attempt in attempts:
         confusion.add(f"{what}, {attempt.injected or 'as it is'}", codes_of(attempt.evidence))
@@ -164,4 +178,5 @@ READERS: dict[str, Callable[[Reading, Report], Report]] = {
     kept.KIND: _experiments,
     EXEC: _runs,
     PYTHON: _runs,
+    kept_checks.KIND: _checks,
 }

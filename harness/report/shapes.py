@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.conformance.check import record as check_record
 from harness.scenarios.verdict import observed
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def report_shape(report: Report) -> Shape:
         "runs": [_kept_run(one) for one in report.runs],
         "experiments": [conclusion_shape(one.conclusion) for one in report.experiments],
         "confusion": confusion,
+        "checks": [check_record(one) for one in report.checks],
     }
 
 

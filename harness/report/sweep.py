@@ -58,6 +58,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "sites": finding.sites,
         "dialects": finding.dialects,
         "replay": finding.replay,
+        "accepted": finding.accepted or None,
     }
 
 
@@ -90,20 +91,24 @@ def lines(report: Report) -> Iterator[str]:
     if report.findings:
         yield from ("", *PREFACE)
     for number, finding in enumerate(report.findings, 1):
-        yield from ("", *_lines(number, finding))
+        first, *rest = finding_lines(finding)
+        yield from ("", f"{number}. {first}", *rest)
     yield ""
     yield from (f"note: {note}" for note in report.notes)
     yield f"{report.verdict}{': ' if report.reasons else ''}{'; '.join(report.reasons)}"
 
 
-def _lines(number: int, finding: Finding) -> Iterator[str]:
+def finding_lines(finding: Finding) -> Iterator[str]:
+    """All about one finding: what, where, what was refused, what retry engines make of it, and how to see it again."""
     first = finding.first
     what = " ".join(filter(None, [first.verdict, _signal(first), first.detail]))
-    yield f"{number}. {what}   [{finding.key}]"
+    yield f"{what}   [{finding.key}]"
     yield f"   {counted(finding.count, 'refusal')} at {counted(finding.sites, 'site')}, {' and '.join(finding.modes)}"
     yield from _stack("crash", first.crash, CRASH_FRAMES)
     yield from _stack(f"refused {first.target.operation}", first.refused, REFUSED_FRAMES)
     yield from (f"   {line}" for line in _opinions(finding.dialects))
+    if finding.accepted:
+        yield f"   accepted: {finding.accepted}"
     yield f"   replay: {finding.replay}"
 
 

@@ -12,17 +12,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import words
+from harness.report import engines, words
 from harness.report.experiment import conclusion_lines
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.progress import Task
 
+    from harness.conformance.check import Check
     from harness.journal import History
-    from harness.report.reader import Report
+    from harness.report.reader import KeptRun, Report
     from harness.scenarios.campaign import Result
 
 PLAIN_WIDTH = 240
@@ -91,14 +92,12 @@ def render(report: Report) -> str:
         if report.results:
             tell_results(out, report.results, len(report.results))
         for run in report.runs:
-            say(out, run.title)
-            for attempt in run.run.attempts:
-                say(out, f"  {words.attempt_line(attempt)}")
-            so_far = f"not decided, {words.counted(len(run.run.attempts), 'attempt')} so far"
-            say(out, f"{run.verdict}: {words.ending(run.run)}" if run.verdict else so_far)
+            _tell_run(out, run)
         for one in report.experiments:
             for line in conclusion_lines(one.conclusion):
                 say(out, line)
+        for check in report.checks:
+            tell_check(out, check)
         for truth, cells, differ in report.confusion.rows():
             if differ:
                 called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
@@ -109,6 +108,32 @@ def render(report: Report) -> str:
                 say(out, f"not decided: {title}")
             say(out, f"{report.open_question}")
     return written.get()
+
+
+def _tell_run(out: Console, run: KeptRun) -> None:
+    say(out, run.title)
+    for attempt in run.run.attempts:
+        say(out, f"  {words.attempt_line(attempt)}")
+    so_far = f"not decided, {words.counted(len(run.run.attempts), 'attempt')} so far"
+    say(out, f"{run.verdict}: {words.ending(run.run)}" if run.verdict else so_far)
+
+
+def tell_check(out: Console, check: Check, command: tuple[str, ...] = ()) -> None:
+    """Print an engine's properties and what is behind each failure; `command` is an adapter's that has no file."""
+    say(out, engines.headline(check))
+    out.print(rows(engines.HEADINGS, engines.rows(check)))
+    for line in engines.trails(check, command):
+        say(out, line)
+
+
+def rows(headings: Sequence[str], made_of: Iterable[Sequence[str]]) -> Table:
+    """Return a table of texts; a cell that is a verdict has its colour."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        made.add_column(heading, overflow="fold")
+    for row in made_of:
+        made.add_row(*(f"[{STYLES[Verdict(cell)]}]{cell}[/]" if cell in list(Verdict) else shown(cell) for cell in row))
+    return made
 
 
 def tell_history(out: Console, history: History) -> None:

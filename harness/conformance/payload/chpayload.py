@@ -66,6 +66,7 @@ def note(job, number, event):
         "start": int(stat[stat.rindex(")") + 2 :].split()[19]),
         "t": time.monotonic_ns(),
         "mem": memory_limit() if event == "start" else 0,
+        "ns": os.stat("/proc/self/ns/pid").st_ino,
     }
     line = json.dumps(record, separators=(",", ":")).ljust(RECORD_BYTES - 1) + "\n"
     ledger = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

@@ -1,0 +1,125 @@
+"""crash-harness engines: real crashes inside a real retry engine, judged by what that engine declares."""
+
+from __future__ import annotations
+
+import datetime as dt
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.markup import escape
+
+from harness.cli.options import emit_pretty, json_option, write
+from harness.cli.report import of_formats
+from harness.conformance import check, enginefile, kept, suite
+from harness.conformance.check import Asked
+from harness.conformance.conductor import Engine
+from harness.conformance.install import install
+from harness.conformance.properties import ORDER
+from harness.exceptions import unknown
+from harness.journal import replace_file
+from harness.machine import environment
+from harness.report import engines as words
+from harness.report.formats import render
+from harness.report.reader import of_check
+from harness.report.terminal import console, progress, rows, tell_check
+
+if TYPE_CHECKING:
+    from harness.conformance.conductor import News
+
+POLICIES = ("none", "max3")
+
+
+@click.group(invoke_without_command=True, epilog="Example: crash-harness engines check celery")
+@click.pass_context
+def engines(context: click.Context) -> None:
+    """Engines under test: list them, install them, check one."""
+    if context.invoked_subcommand is None:
+        console().print(rows(("engine", "what it is", "here"), words.listing(enginefile.shipped())))
+
+
+@engines.command("install", epilog="Example: crash-harness engines install celery rq")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def install_engines(names: tuple[str, ...]) -> None:
+    """Make the environment of each NAME, or of `all`, in a cache folder; its versions are pinned in its file."""
+    wanted = enginefile.shipped() if names == ("all",) else [enginefile.find(name) for name in names]
+    for one in wanted:
+        missing = install(one, lambda text: write(text, err=True))
+        write(f"{one.name}: {missing or 'installed'}")
+
+
+@engines.command("check", epilog="Example: crash-harness engines check --property P4 rq     … check -- node my.mjs")
+@click.argument("words_", nargs=-1, required=True, metavar="NAME | FILE.toml | -- PROGRAM...")
+@click.option("--property", "properties", multiple=True, metavar="P4", help="Only the cells that decide it.")
+@click.option("--fault", "faults", multiple=True, help="Only this fault: one of the payload's, or of the catalogue.")
+@click.option("--policy", type=click.Choice(POLICIES), help="Only the cells under this policy.")
+@click.option("--cell", "cells", multiple=True, help="Only this cell.")
+@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Jobs at once.")
+@click.option(
+    "--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Lives of each cell at least."
+)
+@click.option("--jobs", type=click.IntRange(1), help="Cells at once; four for each processor if not given.")
+@click.option("--history", type=click.Path(path_type=Path), help="Keep the check in this new file.")
+@of_formats
+@json_option
+@click.pass_context
+def check_engine(context: click.Context, /, words_: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Make real crashes inside an engine's workers, and judge what it does by what it declares.
+
+    Exit status 0 for PASS, 1 for FAIL, 3 where nothing could be proved, 4 for an engine that is not installed.
+    """
+    file, engine = _engine(words_, _asked(given))
+    told = _check(file, engine, given["jobs"], as_json=as_json)
+    if given["history"]:
+        kept.keep(given["history"], engine, told, environment())
+    for name in ("html", "junit", "markdown"):
+        if given[name]:
+            replace_file(given[name], render(name, of_check(told)))
+    if as_json:
+        emit_pretty(check.record(told))
+    out = console(stderr=as_json)
+    tell_check(out, told, () if file else engine.command)
+    context.exit(told.exit_code)
+
+
+def _asked(given: dict[str, Any]) -> Asked:
+    for name in given["properties"]:
+        if name not in ORDER:
+            raise unknown("--property", name, ORDER)
+    own = tuple(fault for fault in given["faults"] if fault in check.FAULTS)
+    shots = {fault: suite.kind_of(fault) for fault in given["faults"] if fault not in check.FAULTS}
+    asked = {name: given[name] for name in ("properties", "policy", "cells", "workers", "repeat")}
+    return Asked(faults=own, shots=shots, **asked)
+
+
+def _engine(words_: tuple[str, ...], asked: Asked) -> tuple[enginefile.EngineFile | None, Engine]:
+    """The engine of a name or a file; else the words are an adapter's command."""
+    first = words_[0]
+    names = [one.name for one in enginefile.shipped()]
+    is_name = (
+        first in names or first.endswith(".toml") or (not Path(first).exists() and get_close_matches(first, names))
+    )
+    if len(words_) == 1 and is_name:
+        file = enginefile.find(first)
+        return file, msgspec.structs.replace(file.engine(), asked=asked)
+    return None, Engine(Path(words_[-1]).name, words_, asked)
+
+
+def _check(file: enginefile.EngineFile | None, engine: Engine, jobs: int | None, *, as_json: bool) -> check.Check:
+    if file and (missing := file.missing()):
+        return check.skipped(file.name, missing)
+    known = file.expected(dt.datetime.now(tz=dt.UTC).date()) if file else {}
+    out = console(stderr=as_json)
+    with progress(out) as bar:
+        task = bar.add_task("checking")
+
+        def observe(news: News) -> None:
+            if news.total:
+                bar.update(task, total=news.total)
+            if news.settled:
+                bar.advance(task)
+                out.print(escape(f"{news.settled.verdict:<5} {news.settled.name}"), soft_wrap=True)
+
+        return suite.check_all([engine], known=known, observe=observe, at_once=jobs)[engine.name]

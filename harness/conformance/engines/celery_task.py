@@ -1,0 +1,32 @@
+"""The task that Celery's worker imports: the payload, with the policy in Celery's words."""
+
+import ast
+import os
+import sys
+
+from celery import Celery
+
+
+def make(policy, words):
+    """The application and its task."""
+    sys.path.insert(0, os.environ["PYTHONPATH"].split(os.pathsep)[0])
+    import chpayload
+
+    app = Celery("ch", broker=os.environ["CH_CELERY"], backend=os.environ["CH_CELERY"])
+    app.conf.update(task_track_started=True, worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
+    options = dict.fromkeys((f"task_{word}" if word == "acks_late" else word for word in words), True)
+    options = {"acks_late": "acks_late" in words, "reject_on_worker_lost": "reject_on_worker_lost" in words}
+    if policy["max_attempts"]:
+        options.update(autoretry_for=(Exception,), max_retries=policy["max_attempts"] - 1, retry_backoff=False)
+        options.update(default_retry_delay=policy["backoff_s"] or 0)
+    if policy["timeout_s"]:
+        options.update(time_limit=policy["timeout_s"])
+
+    def run(job):
+        return chpayload.run(job)
+
+    return app, app.task(run, name="ch.run", **options)
+
+
+if "CH_POLICY" in os.environ:
+    app, _ = make(ast.literal_eval(os.environ["CH_POLICY"]), os.environ["CH_WORDS"].split())
