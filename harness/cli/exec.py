@@ -6,15 +6,14 @@ import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.api import live
-from harness.cli.options import common, emit, seconds, size
+from harness.cli.options import common, emit, limit_options
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
-from harness.cli.word import Word
 from harness.dialects.custom import opened
 from harness.engine.durable import EXEC, Durable
 from harness.engine.executor import Bounds, OfVictim
@@ -26,11 +25,11 @@ from harness.machine import environment
 from harness.report.shapes import attempts_shape
 from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
 from harness.supervisor import Command, Limits, supervise
-from harness.supervisor.limits import MemoryBy
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.journal import Job
+    from harness.supervisor.limits import MemoryBy
 
 
 @click.command(
@@ -39,13 +38,7 @@ if TYPE_CHECKING:
     epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
 )
 @click.argument("command", nargs=-1, required=True)
-@click.option("--timeout", type=float, callback=seconds, help="Seconds an attempt may take.")
-@click.option(
-    "--memory",
-    callback=size,
-    help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
-)
-@click.option("--memory-by", type=Word(get_args(MemoryBy), "limits.memory_by"), default="auto", show_default=True)
+@limit_options
 @policy_options
 @click.option(
     "--black-box",
@@ -69,6 +62,7 @@ def exec_command(
     timeout: float | None,
     memory: int | None,
     memory_by: MemoryBy,
+    processes: int | None,
     max_attempts: object,
     retry_config: object,
     machine: str,
@@ -86,7 +80,7 @@ def exec_command(
     """
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
     watched = partial(supervise, relay=relay, black_box=black_box == "on", backtrace=backtrace)
-    bounds = Bounds(Limits(memory, memory_by), timeout, policy.machine, watched)
+    bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
     job = _job(context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0)
     with ExitStack() as stack:
         kept = stack.enter_context(Durable.open(history, job, environment())) if history else None

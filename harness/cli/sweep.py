@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from harness.cli import refusing
-from harness.cli.options import emit, json_option, refuse_beside
+from harness.cli.options import OF_HISTORY, emit, json_option, refuse_beside
 from harness.cli.report import of_formats
 from harness.exceptions import InvalidInputError
 from harness.gate import sweeping
@@ -24,13 +24,13 @@ from harness.report.sweep import finding_line, lines, record
 from harness.report.terminal import console, progress, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
 
     from harness.journal import History
     from harness.refusals.kept import Asked
     from harness.refusals.outcome import Report
     from harness.refusals.refusal import Refusal
+    from harness.report.terminal import Terminal
 
 INTERRUPTED = 130
 OF_THIS_SESSION = {"old", "as_json", "time_s", "jobs", "gdb", "html", "junit", "markdown", "history", "strict"} | {
@@ -41,7 +41,7 @@ OF_THIS_SESSION = {"old", "as_json", "time_s", "jobs", "gdb", "html", "junit", "
 class Teller(Tell):
     """Says each new finding as it comes, and shows how far the sweep is."""
 
-    def __init__(self, out: Console, bar: Progress) -> None:
+    def __init__(self, out: Terminal, bar: Progress) -> None:
         self._out, self._bar, self._told = out, bar, set[tuple[object, ...]]()
         self._task = bar.add_task("refusing", total=None)
 
@@ -93,7 +93,7 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
 
 def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> tuple[Asked, History | None]:
     if given["old"]:
-        refuse_beside(context, "--resume", set(context.params) - OF_THIS_SESSION)
+        refuse_beside(context, "--resume", set(context.params) - OF_THIS_SESSION, OF_HISTORY)
         if words or given["history"]:
             raise InvalidInputError("--resume: what is swept is that of the history: leave it out")
         history, asked = kept.go_on(given["old"])
