@@ -20,7 +20,8 @@ from harness import Fault, InfraError, InvalidInputError, Limits, Policy, Run
 from harness.child import function as job
 from harness.child.function import CHANNEL_BYTES, CHANNEL_FD, MOST_TEXT
 from harness.supervisor import channel
-from harness.wire.errors import Schema, parse_error
+from harness.wire.errors import parse_error
+from harness.wire.schema import Schema
 
 THREE = Policy(3, {"maxAttempts": 3, "minTimeoutInMs": 10, "factor": 1, "randomize": False})
 
@@ -225,7 +226,8 @@ def test_no_answer_is_no_success(job: Any) -> None:
     run = harness.run(job)
     assert run.attempts[0].error is not None
     assert run.attempts[0].error.name == "NoAnswer"
-    assert parse_error(msgspec.to_builtins(run.attempts[0].error), Schema(causes=True)) == run.attempts[0].error  # a judge can take it
+    again = parse_error(msgspec.to_builtins(run.attempts[0].error), Schema(causes=True))
+    assert again == run.attempts[0].error  # a judge can take it
     assert run.status == "COMPLETED_WITH_ERRORS"
 
 

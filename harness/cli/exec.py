@@ -14,6 +14,7 @@ from harness.api import live
 from harness.cli.options import common, emit, limit_options
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
+from harness.cli.surroundings import containment, stdin
 from harness.dialects.custom import opened
 from harness.engine.durable import EXEC, Durable
 from harness.engine.executor import Bounds, OfVictim
@@ -29,7 +30,9 @@ from harness.supervisor import Command, Limits, supervise
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.journal import Job
+    from harness.supervisor.ladder import Wanted
     from harness.supervisor.limits import MemoryBy
+    from harness.supervisor.process import Stdin
 
 
 @click.command(
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     help="Commit each step to this file; with the same command again, go on where it was ended.",
 )
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
+@containment
+@stdin
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context
@@ -69,6 +74,8 @@ def exec_command(
     black_box: str,
     history: Path | None,
     backtrace: bool,
+    containment: Wanted,
+    stdin: Stdin,
     wait: bool,
     as_json: bool,
     dialect: str,
@@ -76,10 +83,19 @@ def exec_command(
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
 
-    Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
+    COMMAND has what it has without us: descriptors, ignored signals, the terminal; docs/transparency.md names the
+    exceptions. Exit status 0 when it succeeded in the end, 1 when not, 130 when Ctrl-C has ended it.
     """
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
-    watched = partial(supervise, relay=relay, black_box=black_box == "on", backtrace=backtrace)
+    watched = partial(
+        supervise,
+        relay=relay,
+        black_box=black_box == "on",
+        backtrace=backtrace,
+        containment=containment,
+        stdin=stdin,
+        in_terminal=True,
+    )
     bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
     job = _job(context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0)
     with ExitStack() as stack:
@@ -105,7 +121,7 @@ def exec_command(
     context.exit(0 if finished.status == SUCCEEDED else 1)
 
 
-OF_THE_JOB = ("command", "dialect", "black_box", "backtrace", "wait")
+OF_THE_JOB = ("command", "dialect", "black_box", "backtrace", "wait", "containment", "stdin")
 
 
 def _job(given: dict[str, Any], **more: object) -> Job:
