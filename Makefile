@@ -18,6 +18,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check harness tests
 	$(BIN)/ruff check harness tests
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: lint test
 

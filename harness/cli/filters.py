@@ -14,12 +14,15 @@ from harness.dialects.custom import opened
 from harness.engine.draw import draw
 from harness.evidence import Evidence
 from harness.exceptions import InvalidInputError
+from harness.reading import read_table
 from harness.wire import javascript
 from harness.wire.errors import UnexpectedError
-from harness.wire.request import RunNotFoundError, parse_request
+from harness.wire.request import Request, RunNotFoundError, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from harness.wire.schema import Schema
 
 
 def _source(_: click.Context, __: click.Parameter, value: str) -> IO[bytes]:
@@ -48,9 +51,8 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     for number, line in enumerate(_lines(source), 1):
         try:
             emit(answer(number, line))
-        except (ValueError, RecursionError) as error:
-            reason = "an empty line, expected a JSON object" if not line.strip() else str(error)
-            reason = "it is nested too deeply" if isinstance(error, RecursionError) else reason
+        except (ValueError, InvalidInputError) as error:
+            reason = str(error) if line.strip() else "an empty line, expected a JSON object"
             emit({"invalid": f"line {number}: {reason}"})
             code = InvalidInputError.exit_code
     return code
@@ -68,10 +70,19 @@ def classify_lines(context: click.Context, file: IO[bytes], dialect: str) -> Non
     with opened(dialect) as chosen:
 
         def answer(_: int, line: bytes) -> object:
-            return chosen.classify(msgspec.convert(javascript.read(line, exact=True), Evidence))
+            return chosen.classify(read_table(javascript.read(line, exact=True), Evidence))
 
         code = _filter(file, answer)
     context.exit(code)
+
+
+def _request(value: object, schema: Schema) -> Request:
+    """Read a request as the dialect's schema lets it through; what is wrong with it is said in our words."""
+    try:
+        return parse_request(value, schema)
+    except msgspec.ValidationError:
+        read_table(value, Request)
+        raise
 
 
 @click.command("decide", epilog="Example: crash-harness decide --dialect strict requests.jsonl")
@@ -84,7 +95,7 @@ def decide_lines(context: click.Context, file: IO[bytes], dialect: str, seed: in
     with opened(dialect) as chosen:
 
         def answer(number: int, line: bytes) -> object:
-            request = parse_request(javascript.read(line), chosen.schema)
+            request = _request(javascript.read(line), chosen.schema)
             if request.random is None:
                 request = msgspec.structs.replace(request, random=draw(seed or 0, number, "delay"))
             try:

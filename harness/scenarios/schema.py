@@ -19,6 +19,7 @@ from harness.exceptions import InvalidInputError, near, unknown
 from harness.faults.catalogue import check_parameters, find
 from harness.faults.shot import check_bounded
 from harness.reading import read_toml
+from harness.scenarios.terms import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.limits import UNBOUNDED, MemoryBy, check_timeout, parse_bytes
 from harness.wire.codes import Code, Status
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
@@ -27,12 +28,10 @@ from harness.wire.request import Branch  # noqa: TC001 -- msgspec reads the anno
 ENDS = r"^(SIG[A-Z0-9+-]+|exited [0-9]{1,3}|did not fire|silent)$"
 STATUSES = rf"^(COMPLETED_SUCCESSFULLY|DID_NOT_FIRE|{'|'.join(Status)})$"
 LARGEST_SCALE: Final = 1e6
-Tier = Literal["forced", "dosed", "wild"]
 Name = Annotated[
     str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="small letters and digits, with hyphens between words")
 ]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
 class VictimSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
