@@ -169,6 +169,11 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
             msgspec.structs.force_setattr(self, "former", None)
 
     @property
+    def succeeded(self) -> bool:
+        """Whether the process left by itself with status 0; False for a crash, which has no status."""
+        return self.termination == Exited(0)
+
+    @property
     def fault(self) -> FaultRecord | None:
         """The record that tells why a signal ended the process, None if there is none or it left by itself.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.dialects import BUILT_IN
 from harness.exceptions import InfraError
 from harness.faults.catalogue import unmet_needs
 from harness.supervisor import backtrace, containment, memory_cgroup, supervise
@@ -90,8 +91,8 @@ def _namespace() -> Capability:
     return Capability("namespace", "yes" if found.namespace else "none", missing)
 
 
-PUBLISHED = ("4.4.6", "4.5.0")
-"""Versions of the upstream package whose own code the dialects are compared with, live."""
+PUBLISHED = {one.published: one.name for one in BUILT_IN.values() if one.published}
+"""Versions of the upstream package with whose own code a dialect is compared, live, and that dialect's name."""
 
 
 def published_folder(version: str) -> Path:

@@ -19,10 +19,11 @@ from harness.dialects import upstream_v1 as legacy
 from harness.dialects.builtin import BuiltIn
 from harness.dialects.rules import Rule
 from harness.evidence import Exited
-from harness.wire import codes, errors, policy, truncation
+from harness.wire import codes, errors, policy, schema, truncation
 from harness.wire.codes import Code, CodeRow, Status
 from harness.wire.errors import internal
 from harness.wire.request import Decision, Method, Outcome, Request, Settings
+from harness.wire.schema import Schema
 
 EVERY = tuple(BUILT_IN)
 UPSTREAM = tuple(name for name in EVERY if name not in {"strict", "upstream-v1"})
@@ -30,6 +31,7 @@ NEWER = (*UPSTREAM, "strict")  # the first engine has its own steps
 STEPS = ("_cancel", "_answer_oom", "_refuse_code", "_cap_attempts", "_cap_run", "_obey_worker", "_follow_policy")
 LEGACY = ("upstream-v1",)
 STRICT = ("strict",)
+SAFE = tuple(name for name, dialect in BUILT_IN.items() if dialect.schema.safe_integers)
 Patch = pytest.MonkeyPatch
 Deciding = Callable[[Request], Decision]
 
@@ -192,14 +194,17 @@ LIMITS = (
     (policy, "DEFAULT_FACTOR", EVERY),
     (policy, "DEFAULT_MIN_TIMEOUT_MS", EVERY),
     (policy, "DEFAULT_MAX_TIMEOUT_MS", EVERY),
-    (policy, "MAX_SAFE_INTEGER", EVERY),
+    (schema, "MAX_SAFE_INTEGER", SAFE),
+    (policy, "EXACT_INTEGERS", tuple(name for name in EVERY if name not in SAFE)),
     (policy, "GIBIBYTE", EVERY),
     (errors, "SIGNAL_SEARCH_UNITS", UPSTREAM),
     (truncation, "MAX_MESSAGE_UNITS", EVERY),
     (truncation, "MAX_LINE_UNITS", EVERY),
     (truncation, "MAX_FRAMES", EVERY),
     (truncation, "KEPT_TOP_FRAMES", EVERY),
-    (truncation, "KEPT_BOTTOM_FRAMES", EVERY),
+    (truncation, "CAUSE_FRAMES", EVERY),
+    (truncation, "MAX_CAUSES", EVERY),
+    (truncation, "MAX_CAUSE_NAME_UNITS", EVERY),
     (strict, "LIMIT_SLACK", STRICT),
     (rules, "SHELL_BASE", EVERY),
     (signature, "NULL_PAGES", STRICT),
@@ -219,9 +224,12 @@ def of_limits() -> Iterator[Mutant]:
     for field in policy.DEFAULTS.__struct_fields__:
         default: Any = getattr(policy.DEFAULTS, field)
         if default is not msgspec.UNSET:
-            changed = not default if isinstance(default, bool) else default + 1
-            defaults = msgspec.structs.replace(policy.DEFAULTS, **{field: changed})
+            other = not default if isinstance(default, bool) else default + 1
+            defaults = msgspec.structs.replace(policy.DEFAULTS, **{field: other})
             yield mutant(f"DEFAULTS: other {field}", policy, "DEFAULTS", defaults)
+    for name, dialect in BUILT_IN.items():
+        for member, value in dialect.schema._asdict().items():
+            yield changed(f"schema: other {member}", name, schema=dialect.schema._replace(**{member: not value}))
     for name, machine in policy.PRESETS.items():
         yield _machine(f"machine {name}: other memory", name, machine._replace(gigabytes=machine.gigabytes * 2))
         yield _machine(f"machine {name}: other processors", name, machine._replace(vcpu=machine.vcpu + 1))
@@ -290,15 +298,15 @@ def _without_delay(request: Request, decision: Decision) -> Decision:
     return msgspec.structs.replace(decision, settings=Settings(request.now, 0)) if decision.settings else decision
 
 
-def _lenient(run: Any) -> policy.RetryPolicy | None:
+def _lenient(run: Any, schema: Schema) -> policy.RetryPolicy | None:
     try:
-        return policy.parse_policy(run.locked_retry_config) if run else None
+        return policy.parse_policy(run.locked_retry_config, schema) if run else None
     except ValueError:
         return policy.DEFAULTS
 
 
 def _lenient_v1(request: Request) -> policy.RetryPolicy | None:
-    return _lenient(request.run)
+    return _lenient(request.run, Schema())
 
 
 def _hang(patch: Patch) -> None:

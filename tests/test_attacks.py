@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from holding import NO_PTRACE, hold
 from likeness import moment_s
 
 from harness.evidence import EndedBy, Evidence, Exited, Signaled
@@ -271,20 +272,6 @@ def test_guards_that_somebody_stops_go_on(rung: Wanted) -> None:
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGTERM"), EndedBy.DEADLINE)
 
 
-HOLDS = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-libc.ptrace.argtypes = [ctypes.c_long] * 4
-for pid in map(int, sys.argv[1:]):
-    if libc.ptrace(0x4206, pid, 0, 0) != 0: sys.exit(77)
-    libc.ptrace(0x4207, pid, 0, 0)
-try:
-    while True: os.waitpid(-1, 0x40000000)
-except ChildProcessError:
-    pass
-"""
-
-
 @pytest.mark.usefixtures("impatient")
 @on_each_rung
 def test_guards_that_somebody_holds_are_given_up(rung: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,11 +282,11 @@ def test_guards_that_somebody_holds_are_given_up(rung: Wanted, monkeypatch: pyte
 
     def attack() -> None:
         held = guards() if rung == "namespace" else guards()[:1]
-        holders.append(subprocess.Popen(python(HOLDS) + [str(one.pid) for one in held]))
+        holders.append(hold(one.pid for one in held))
 
     with pytest.raises(InfraError, match="does not answer"):
         while_it_lives(["sh", "-c", "echo up; exec sleep 60"], attack, rung)
-    if holders[0].wait(timeout=20) == 77:
+    if holders[0].wait(timeout=20) == NO_PTRACE:
         pytest.skip("there is no ptrace")
 
 

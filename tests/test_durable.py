@@ -25,7 +25,7 @@ from pathlib import Path
 from harness.engine.loop import Engine, Life
 from harness.engine.policy import Policy
 from harness.evidence import Evidence, Signaled
-from harness.dialects import find
+from harness.dialects import NEWEST
 from harness.engine.durable import Durable
 from harness.journal import History
 
@@ -52,7 +52,7 @@ with History(folder / "history") as book:
         if saves == fatal and when == "after":
             die()
     policy = Policy(3, {"maxAttempts": 3, "randomize": False})
-    run = Engine(policy, find("upstream-4.5"), lambda: 0.5).run(execute, save=save, saved=kept.saved)
+    run = Engine(policy, NEWEST, lambda: 0.5).run(execute, save=save, saved=kept.saved)
 print(run.status, len(run.attempts), run.events[-1].name)
 """
 

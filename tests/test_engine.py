@@ -6,16 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dialects import BUILT_IN, find
+from harness.dialects import BUILT_IN, DEFAULT, NEWEST, find
 from harness.dialects.protocol import Derived
 from harness.engine.lifecycle import Task
 from harness.engine.loop import Attempt, Engine, Life, Run, VirtualClock
 from harness.engine.policy import Policy
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Witness
+from harness.exceptions import InvalidInputError
+from harness.wire.codes import Code
 from harness.wire.request import Branch, Decision, Outcome, Request, Settings
 
 SEGV = Evidence(Signaled("SIGSEGV"))
 DONE = Evidence(Exited(0))
+NZ = Evidence(Exited(3))
 OOM = Evidence(Signaled("SIGKILL"), memory=Memory(oom_kills=1))
 THREE = Policy(3, {"maxAttempts": 3})
 MOVING = Policy(3, {"maxAttempts": 3, "outOfMemory": {"machine": "large-1x"}})
@@ -26,7 +29,7 @@ def scripted(lives: Sequence[Evidence]) -> Callable[[int, str], Life]:
     return lambda number, _: Life(lives[min(number, len(lives)) - 1])
 
 
-def lived(lives: Sequence[Evidence], policy: Task, dialect: str = "upstream-4.5") -> Run:
+def lived(lives: Sequence[Evidence], policy: Task, dialect: str = DEFAULT) -> Run:
     """A run of scripted lives, with the middle draw."""
     return Engine(policy, find(dialect), lambda: 0.5).run(scripted(lives))
 
@@ -55,11 +58,39 @@ def test_no_policy_is_one_attempt() -> None:
         assert len(lived([SEGV], Policy(9, retry=None), dialect).attempts) == 1
 
 
-@pytest.mark.parametrize("dialect", ["upstream-4.5", "strict"])
+@pytest.mark.parametrize("dialect", [DEFAULT, "strict"])
 def test_attempt_251_is_refused(dialect: str) -> None:
     """A policy of a thousand ends after 250 attempts: the run has crashed, and nothing is executed for the refusal."""
     run = lived([SEGV], Policy(1000, {"maxAttempts": 1000, "factor": 1}), dialect)
     assert (run.status, len(run.attempts), run.events[-1].name) == ("CRASHED", 250, "runFailed")
+
+
+@pytest.mark.parametrize(("dialect", "attempts"), [("upstream-4.4", 12), ("upstream-4.5", 12), ("upstream-4.8", 15)])
+def test_a_long_policy_ends_where_the_queue_gives_up(dialect: str, attempts: int) -> None:
+    """Before 4.5.13 the queue counted every return: the twelfth crash of fifteen was the last, and the run says why."""
+    run = lived([NZ], Policy(15), dialect)
+    assert len(run.attempts) == attempts
+    if attempts == 15:
+        assert (run.status, run.given_up) == ("CRASHED", "")
+        return
+    assert run.error is not None
+    assert (run.status, run.error.code) == ("SYSTEM_FAILURE", Code.TASK_RUN_DEQUEUED_MAX_RETRIES)
+    assert str(run).endswith(
+        f"SYSTEM_FAILURE: {run.error.code}: Returns to the queue: 12, which is as many as it takes."
+    )
+
+
+@pytest.mark.parametrize(
+    "retry", [{"minTimeoutInMs": 2**53}, {"maxAttempts": 2**60}, {"factor": float("inf")}], ids=str
+)
+def test_a_policy_that_is_none_to_upstream_is_refused(retry: dict[str, float]) -> None:
+    """What a person writes and 4.6 and later take for no policy is a slip; before, it was a policy."""
+    assert lived([NZ], Policy(2, retry), "upstream-4.5").status == "CRASHED"
+    for dialect in ("upstream-4.8", "strict"):
+        with pytest.raises(InvalidInputError, match=rf"policy.retry.{next(iter(retry))}: .* under {dialect}"):
+            lived([NZ], Policy(2, retry), dialect)
+    stored = Task(2, {"maxAttempts": 2, **retry}, "small-1x")
+    assert len(lived([NZ], stored).attempts) == 1, "what upstream has stored means what it means there"
 
 
 class Stubborn(Derived):
@@ -73,7 +104,7 @@ class Stubborn(Derived):
 
 def test_a_judge_that_never_stops_is_stopped() -> None:
     """After attempt 250 nobody is asked."""
-    engine = Engine(THREE, Stubborn("stubborn", find("upstream-4.5")), lambda: 0.5)
+    engine = Engine(THREE, Stubborn("stubborn", NEWEST), lambda: 0.5)
     assert len(engine.run(scripted([SEGV])).attempts) == 250
 
 
@@ -94,7 +125,7 @@ def test_strict_tries_the_policy_when_it_can_not_move() -> None:
 def test_delays_are_computed_and_recorded() -> None:
     """Backoff with the middle of the jitter; the virtual clock shows that they passed."""
     clock = VirtualClock()
-    run = Engine(THREE, find("upstream-4.5"), lambda: 0.5, clock).run(scripted([SEGV]))
+    run = Engine(THREE, NEWEST, lambda: 0.5, clock).run(scripted([SEGV]))
     assert [attempt.delay_ms for attempt in run.attempts] == [1500, 3000, None]
     assert clock.now_ms == 4500
 
@@ -114,7 +145,7 @@ def test_an_unfired_fault_ends_the_run_with_its_own_status() -> None:
 def test_attempts_are_observed_as_they_end() -> None:
     """The observer sees each attempt, whole, in order."""
     seen: list[Attempt] = []
-    run = Engine(THREE, find("upstream-4.5"), lambda: 0.5).run(scripted([SEGV, DONE]), seen.append)
+    run = Engine(THREE, NEWEST, lambda: 0.5).run(scripted([SEGV, DONE]), seen.append)
     assert tuple(seen) == run.attempts
 
 

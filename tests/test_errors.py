@@ -24,6 +24,7 @@ from harness.wire.errors import (
     sanitize,
     well_formed,
 )
+from harness.wire.schema import Schema
 from harness.wire.truncation import truncate_message, truncate_stack
 
 if TYPE_CHECKING:
@@ -383,7 +384,7 @@ class TestTruncation:
 
     def test_a_cut_may_leave_half_a_character(self) -> None:
         """As JavaScript does; `well_formed` mends it, so that it can be encoded."""
-        error = sanitize(built_in("E", "a" + GRIN * 500))
+        error = sanitize(built_in("E", "a" + GRIN * 500), Schema(causes=True))
         assert error.message == "a" + GRIN * 499 + "\ud83d...[truncated]"
         with pytest.raises(UnicodeEncodeError):
             msgspec.json.encode(error)
@@ -394,36 +395,36 @@ class TestTruncation:
         lines = ["Error: x", "more"]
         frames = [f"    at f{number}" for number in range(51)]
         kept = [*frames[:5], "    ... 1 frames omitted ...", *frames[6:]]
-        assert truncate_stack("\n".join(lines + frames)) == "\n".join(lines + kept)
+        assert truncate_stack("\n".join(lines + frames), 50) == "\n".join(lines + kept)
 
     def test_fifty_frames_stay(self) -> None:
         """The bound is inclusive."""
         stack = "\n".join(["E", *["    at f"] * 50])
-        assert truncate_stack(stack) == stack
+        assert truncate_stack(stack, 50) == stack
 
     def test_message_lines_are_never_dropped(self) -> None:
         """A native program's stderr has no frames, so all of its lines stay."""
         stack = "\n".join(f"line {number}" for number in range(200))
-        assert truncate_stack(stack) == stack
+        assert truncate_stack(stack, 50) == stack
 
     def test_all_lines_after_the_first_frame_are_frames(self) -> None:
         """Plain lines among the frames are dropped like them."""
-        assert "... 10 frames omitted ..." in truncate_stack("\n".join(["E", "at f", *["plain"] * 59]))
+        assert "... 10 frames omitted ..." in truncate_stack("\n".join(["E", "at f", *["plain"] * 59]), 50)
 
     @pytest.mark.parametrize(("space", "is_frame"), [("\u00a0\ufeff\u2003\t", True), ("\x1c", False), ("\x85", False)])
     def test_white_space_before_a_frame_is_javascripts(self, space: str, is_frame: bool) -> None:
         """Python's own strip knows other characters."""
         stack = "\n".join(["E", *[f"{space}at f"] * 51])
-        assert ("omitted" in truncate_stack(stack)) is is_frame
+        assert ("omitted" in truncate_stack(stack, 50)) is is_frame
 
     def test_a_frame_is_told_before_its_line_is_cut(self) -> None:
         """White space alone may fill the 1,024 units that are kept."""
         lines = [" " * 2_000 + "at f", *["x"] * 50]
-        assert "omitted" in truncate_stack("\n".join(lines))
+        assert "omitted" in truncate_stack("\n".join(lines), 50)
 
     def test_a_long_line_is_cut_by_itself(self) -> None:
         """1,024 units and the mark; its neighbours stay."""
-        assert truncate_stack("a\n" + "b" * 1_025 + "\nc") == "a\n" + "b" * 1_024 + "...[truncated]\nc"
+        assert truncate_stack("a\n" + "b" * 1_025 + "\nc", 50) == "a\n" + "b" * 1_024 + "...[truncated]\nc"
 
     @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=2_500))
     @example(GRIN * 501)
@@ -441,25 +442,25 @@ class TestSanitize:
 
     def test_nul_goes_first(self) -> None:
         """NULs do not count against the length."""
-        error = sanitize(built_in("a\0b", "\0" * 10 + "m" * 1_000, "\0s"))
+        error = sanitize(built_in("a\0b", "\0" * 10 + "m" * 1_000, "\0s"), Schema(causes=True))
         assert (error.name, error.message, error.stack_trace) == ("ab", "m" * 1_000, "s")
 
     def test_a_name_is_not_cut(self) -> None:
         """Only its NULs go."""
-        assert sanitize(built_in("n" * 5_000, "m")).name == "n" * 5_000
+        assert sanitize(built_in("n" * 5_000, "m"), Schema(causes=True)).name == "n" * 5_000
 
     def test_absent_texts_of_an_internal_error_stay_absent(self) -> None:
         """There is no difference made between absent and empty elsewhere."""
-        assert sanitize(internal(OOM)) == internal(OOM)
-        assert sanitize(TaskError(Kind.BUILT_IN, name="E")) == built_in("E", "")
+        assert sanitize(internal(OOM), Schema(causes=True)) == internal(OOM)
+        assert sanitize(TaskError(Kind.BUILT_IN, name="E"), Schema(causes=True)) == built_in("E", "")
 
     def test_links_are_not_stored(self) -> None:
         """What is stored is the raw error."""
-        assert sanitize(NOW.enhance(internal(OOM))).link is msgspec.UNSET
+        assert sanitize(NOW.enhance(internal(OOM)), Schema(causes=True)).link is msgspec.UNSET
 
     def test_a_long_thrown_value_becomes_a_preview(self) -> None:
         """It stays valid JSON, even if the cut leaves half a character."""
-        raw = sanitize(TaskError(Kind.CUSTOM, raw='"' + GRIN * 600 + '"')).raw
+        raw = sanitize(TaskError(Kind.CUSTOM, raw='"' + GRIN * 600 + '"'), Schema(causes=True)).raw
         assert isinstance(raw, str)
         assert raw.endswith('\\ud83d"}')
         assert json.loads(raw) == {"truncated": True, "preview": '"' + GRIN * 499 + "\ud83d"}
@@ -467,11 +468,11 @@ class TestSanitize:
     def test_an_unknown_type_has_no_sane_form(self) -> None:
         """Upstream answers undefined; we raise."""
         with pytest.raises(UnexpectedError):
-            sanitize(TaskError("NOPE"))
+            sanitize(TaskError("NOPE"), Schema(causes=True))
 
     def test_a_segfault_is_stored_as_a_plain_exit(self) -> None:
         """The stored error is the raw one, not the enhanced one."""
-        assert sanitize(death("SIGSEGV", "")) == death("SIGSEGV", "")
+        assert sanitize(death("SIGSEGV", ""), Schema(causes=True)) == death("SIGSEGV", "")
 
 
 class TestParse:
@@ -492,13 +493,13 @@ class TestParse:
     def test_a_refusal_says_where(self, value: Any, where: str) -> None:
         """The message names the member and what was expected of it."""
         with pytest.raises(ValueError, match=r"^task error: ") as caught:
-            parse_error(value)
+            parse_error(value, Schema(causes=True))
         assert where in str(caught.value)
 
     def test_unknown_members_are_dropped(self) -> None:
         """So are members that belong to another type."""
         value = {"type": "STRING_ERROR", "raw": "r", "message": "m", "extra": 1}
-        assert parse_error(value) == TaskError(Kind.STRING, raw="r")
+        assert parse_error(value, Schema(causes=True)) == TaskError(Kind.STRING, raw="r")
 
     @pytest.mark.parametrize("code", Code)
     def test_what_we_write_is_what_we_read(self, code: Code) -> None:
@@ -506,4 +507,4 @@ class TestParse:
         error = internal(code, "m")
         wire = msgspec.json.decode(msgspec.json.encode(error))
         assert wire == {"type": "INTERNAL_ERROR", "code": code.value, "message": "m"}
-        assert parse_error(wire) == error
+        assert parse_error(wire, Schema(causes=True)) == error

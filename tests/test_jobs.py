@@ -21,6 +21,7 @@ from harness.child import function as job
 from harness.child.function import CHANNEL_BYTES, CHANNEL_FD, MOST_TEXT
 from harness.supervisor import channel
 from harness.wire.errors import parse_error
+from harness.wire.schema import Schema
 
 THREE = Policy(3, {"maxAttempts": 3, "minTimeoutInMs": 10, "factor": 1, "randomize": False})
 
@@ -53,6 +54,17 @@ def closed_over() -> Any:
 def echo(**given: Any) -> dict[str, Any]:
     """Return."""
     return given
+
+
+def fail_twice_removed() -> None:
+    """Raise from what was raised while something else was handled."""
+    try:
+        try:
+            os.stat("/no/such/file")  # noqa: PTH116 -- it raises
+        except OSError:
+            dict[str, int]()["here"]
+    except KeyError as error:
+        raise ValueError("broken") from error
 
 
 def fail(text: str) -> None:
@@ -183,6 +195,20 @@ def test_a_thrown_error_follows_the_policy(policy: Policy, attempts: int) -> Non
     assert len(harness.run(harness.call(fail, "broken"), policy).attempts) == attempts
 
 
+@pytest.mark.parametrize(
+    ("dialect", "causes"), [("upstream-4.8", ["KeyError", "FileNotFoundError"]), ("upstream-4.5", [])]
+)
+def test_a_thrown_error_has_its_causes(dialect: str, causes: list[str]) -> None:
+    """What it was raised from, the nearest first, where the version knows of causes; and the trail names them."""
+    run = harness.run(fail_twice_removed, dialect=dialect)
+    error = run.attempts[0].error
+    assert error is not None
+    assert [one.name for one in error.causes or ()] == causes
+    assert run.error is not None
+    assert [one.name for one in run.error.causes or ()] == causes
+    assert ("caused by FileNotFoundError: " in str(run)) == bool(causes)
+
+
 def test_an_abort_is_not_retried() -> None:
     """By its name, as upstream has it."""
     assert len(harness.run(give_up, THREE).attempts) == 1
@@ -200,7 +226,8 @@ def test_no_answer_is_no_success(job: Any) -> None:
     run = harness.run(job)
     assert run.attempts[0].error is not None
     assert run.attempts[0].error.name == "NoAnswer"
-    assert parse_error(msgspec.to_builtins(run.attempts[0].error)) == run.attempts[0].error  # a judge can take it
+    again = parse_error(msgspec.to_builtins(run.attempts[0].error), Schema(causes=True))
+    assert again == run.attempts[0].error  # a judge can take it
     assert run.status == "COMPLETED_WITH_ERRORS"
 
 

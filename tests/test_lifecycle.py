@@ -5,7 +5,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from harness.dialects import find
+from harness.dialects import BUILT_IN, find
 from harness.engine.lifecycle import (
     ACTIONS,
     MOST_USAGE_MS,
@@ -287,7 +287,9 @@ def test_the_queues_budget(crashes_count: bool, executions: int) -> None:
     assert lived == executions
     if crashes_count:
         assert taken.state.status == "SYSTEM_FAILURE"
-        assert taken.state.error == internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES)
+        assert taken.state.error is not None
+        assert taken.state.error.code == Code.TASK_RUN_DEQUEUED_MAX_RETRIES
+        assert "12" in str(taken.state.error.message), "how often it came back"
 
 
 def test_a_reported_failure_sets_the_budget_back() -> None:
@@ -323,9 +325,10 @@ def test_a_stall_in_development_is_the_end() -> None:
     assert (taken.state.status, names(taken)) == ("CANCELED", ["runAttemptFailed", "runFailed"])
 
 
-def test_a_stall_can_stand_for_an_oom() -> None:
-    """By upstream's switch, in production: the OOM path decides, and the 250 ms mean nothing."""
-    rules = Rules(stall_is_oom=True)
+@pytest.mark.parametrize("environment", ["PRODUCTION", "STAGING", "PREVIEW"])
+def test_a_stall_can_stand_for_an_oom(environment: str) -> None:
+    """By upstream's switch, but not in development: the OOM path decides, and the 250 ms mean nothing."""
+    rules = Rules(stall_is_oom=True, environment=environment)
     moving = Task(5, POLICY | {"outOfMemory": {"machine": "large-1x"}})
     moved = after(begun(moving), "stall", rules, random=0.5).state
     assert moved.settings is not None
@@ -333,13 +336,16 @@ def test_a_stall_can_stand_for_an_oom() -> None:
     told = names(after(begun(moving), "stall", rules, random=0.5))
     assert told == ["runAttemptFailed", "runAttemptFailed", "runRetryScheduled"], "once as forced, once as OOM"
     assert after(begun(), "stall", rules).state.status == "CRASHED"
+    here = after(begun(moving), "stall", Rules(stall_is_oom=True, environment="DEVELOPMENT")).state
+    assert (here.status, here.error and here.error.code) == ("CANCELED", Code.TASK_RUN_STALLED_EXECUTING)
 
 
 def test_a_stall_while_waiting_has_a_code_of_its_own() -> None:
     """TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS, when the attempts are used up."""
     waiting = after(begun(Task(1, POLICY)), "wait").state
-    ended = after(waiting, "stall").state
-    assert ended.error == internal(Code.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS)
+    ended = after(waiting, "stall", Rules(heartbeat_s=60)).state
+    said = "Nothing was heard of the attempt for 60 s."
+    assert ended.error == internal(Code.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS, said)
 
 
 def test_an_attempt_can_end_while_it_is_blocked() -> None:
@@ -402,10 +408,13 @@ def test_a_second_cancel_changes_nothing() -> None:
     assert after(pending, "cancel", reason="second") == Step(pending)
 
 
-def test_a_worker_that_says_cancelled_cancels() -> None:
-    """TASK_RUN_CANCELLED in a completion."""
-    taken = failed(begun(), internal(Code.TASK_RUN_CANCELLED, "by the user"))
+@pytest.mark.parametrize("dialect", BUILT_IN)
+@pytest.mark.parametrize(("said", "stored"), [("by the user", "by the user"), (None, "Canceled by user")])
+def test_a_worker_that_says_cancelled_cancels(dialect: str, said: str | None, stored: str) -> None:
+    """TASK_RUN_CANCELLED in a completion; what is stored is the reason alone, as for any other cancellation."""
+    taken = failed(begun(), internal(Code.TASK_RUN_CANCELLED, said), Rules(find(dialect)))
     assert (taken.state.status, names(taken)) == ("CANCELED", ["runCancelled"])
+    assert taken.state.error == TaskError("STRING_ERROR", raw=stored)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ from harness.wire.codes import Code
 from harness.wire.errors import TaskError, internal
 from harness.wire.policy import PRESETS, parse_policy
 from harness.wire.request import Outcome, Request, RunSettings, Settings
+from harness.wire.schema import Schema
 
 EXAMPLES = int(os.environ.get("LIFECYCLE_EXAMPLES", "100"))
 NON_ZERO = Code.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE
@@ -116,7 +117,7 @@ class Lives(RuleBasedStateMachine):
         """A looked-up delay is within the policy's bounds."""
         if given.completion.retry is not None or given.kind != "complete":
             return
-        assert parse_policy(self.task.retry) is not None, "without a policy there is one attempt"
+        assert parse_policy(self.task.retry, Schema()) is not None, "without a policy there is one attempt"
         assert isinstance(found, Settings)
         least, most = self.task.retry.get("minTimeoutInMs", 1000), self.task.retry.get("maxTimeoutInMs", 60_000)
         assert min(least, most) <= found.delay <= most, "delays are within [min, max]"
@@ -238,7 +239,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def bounded_attempts(self) -> None:
         """A run that only crashed has had no more attempts than run and policy allow."""
-        policy = parse_policy(self.task.retry)
+        policy = parse_policy(self.task.retry, Schema())
         configured = self.task.retry.get("maxAttempts", 3) if policy else 1
         moved = len(set(self.machines)) > 1  # an OOM retry does not ask the run's own bound
         if self.only_crashed and self.state.attempt and not moved:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from harness.dialects import find
+from harness.dialects import NEWEST
 from harness.engine.durable import Durable
 from harness.engine.durable import steps as saved_steps
 from harness.engine.lifecycle import REQUEUE_LIMIT, Execution
@@ -86,7 +86,7 @@ def go_on(script: Script, world: World, kill: Kill = NEVER, *, interrupted: bool
         if saves == kill.save:
             raise Killed
 
-    engine = Engine(script.policy, find("upstream-4.5"), lambda: 0.5)
+    engine = Engine(script.policy, NEWEST, lambda: 0.5)
     return engine.run(execute, save=save, saved=steps(world), interrupted=interrupted)
 
 
@@ -238,7 +238,7 @@ def test_two_processes_do_not_live_one_run(tmp_path: Path) -> None:
 
 def test_a_step_is_saved_once(tmp_path: Path) -> None:
     """Where the lock does not hold, as on some network's disk, the file refuses the second step of a number."""
-    engine, lived = Engine(THREE, find("upstream-4.5"), lambda: 0.5), []
+    engine, lived = Engine(THREE, NEWEST, lambda: 0.5), []
 
     def execute(number: int, _: str) -> Life:
         lived.append(number)
@@ -253,7 +253,7 @@ def test_a_step_is_saved_once(tmp_path: Path) -> None:
 
 def test_a_run_is_read_back_as_it_was_lived(tmp_path: Path) -> None:
     """Attempts, events and status, to the last member."""
-    engine = Engine(MOVING, find("upstream-4.5"), lambda: 0.5)
+    engine = Engine(MOVING, NEWEST, lambda: 0.5)
     with History(tmp_path / "h") as book:
         run = engine.run(lambda number, _: OOM if number == 1 else THROWN, save=Durable(book, "run").save)
     with read(tmp_path / "h") as reading:
@@ -264,7 +264,7 @@ def test_a_run_is_read_back_as_it_was_lived(tmp_path: Path) -> None:
 def test_a_cancel_of_ours_is_not_the_end_of_the_run(tmp_path: Path) -> None:
     """A supervisor that is told to stop cancels the attempt; the run is CANCELED for now, and goes on later."""
     cancelled = Life(Evidence(Signaled("SIGTERM"), ended_by=EndedBy.CANCEL))
-    engine = Engine(THREE, find("upstream-4.5"), lambda: 0.5)
+    engine = Engine(THREE, NEWEST, lambda: 0.5)
     for _ in range(5):
         with History(tmp_path / "h") as book:
             kept = Durable(book, "run")

@@ -35,6 +35,7 @@ from harness.wire.request import (
     RunSettings,
     Settings,
 )
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from harness.dialects.builtin import BuiltIn
@@ -157,30 +158,30 @@ class TestPolicy:
     def test_a_refusal_says_where_and_what(self, value: object, where: str) -> None:
         """One wrong member fails the whole object."""
         with pytest.raises(ValueError, match=r"^retry policy: ") as caught:
-            parse_options(value)
+            parse_options(value, Schema())
         assert where in str(caught.value)
 
     def test_nothing_has_bounds(self) -> None:
         """Zero, negatives and a hundred thousand pass."""
         value = {"maxAttempts": 100_000, "factor": -1, "minTimeoutInMs": 0, "maxTimeoutInMs": -5}
-        assert parse_options(value) == RetryPolicy(100_000, -1, 0, -5)
+        assert parse_options(value, Schema()) == RetryPolicy(100_000, -1, 0, -5)
 
     def test_unknown_members_are_dropped(self) -> None:
         """On both levels."""
         value = {"unknown": 1, "outOfMemory": {"machine": "micro", "unknown": 1}}
-        assert msgspec.to_builtins(parse_options(value)) == {"outOfMemory": {"machine": "micro"}}
+        assert msgspec.to_builtins(parse_options(value, Schema())) == {"outOfMemory": {"machine": "micro"}}
 
     def test_numbers_are_javascripts(self) -> None:
         """3.0 is an integer, and 2^53 + 1 is 2^53."""
-        assert parse_options({"maxAttempts": 3.0, "minTimeoutInMs": 2**53 + 1}) == RetryPolicy(
+        assert parse_options({"maxAttempts": 3.0, "minTimeoutInMs": 2**53 + 1}, Schema()) == RetryPolicy(
             3, min_timeout_in_ms=2**53
         )
 
     @pytest.mark.parametrize("value", [None, UNSET])
     def test_null_and_absent_are_no_policy(self, value: object) -> None:
         """The look-up allows them; they are not an empty policy, which is all defaults."""
-        assert parse_policy(value) is None
-        assert parse_policy({}) == RetryPolicy()
+        assert parse_policy(value, Schema()) is None
+        assert parse_policy({}, Schema()) == RetryPolicy()
 
 
 class TestPresets:

@@ -22,6 +22,7 @@ HEADER_BYTES = 8
 ROOM_BYTES = CHANNEL_BYTES - HEADER_BYTES - len(b'{"value":}')
 DEEPEST = 200
 MOST_TEXT = 1 << 16
+MOST_CAUSES, MOST_CAUSE_TEXT = 8, 1 << 13
 MAIN = "__harness_main__"
 IMPORTING = "harness_is_importing"  # an attribute of sys: True while the job is imported, a text where that went wrong
 
@@ -136,15 +137,26 @@ def _finished(awaitable: "Awaitable[object]") -> object:
 
 
 def _thrown(error: BaseException) -> "dict[str, object]":
+    """The error's own texts, and those of the errors that it was raised from or while handling, the nearest first."""
+    texts, causes = _texts(error, MOST_TEXT, chain=True), list[object]()
+    seen: BaseException | None = error
+    while seen is not None and len(causes) < MOST_CAUSES:
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        if seen is not None:
+            causes.append(_texts(seen, MOST_CAUSE_TEXT, chain=False))
+    return {"thrown": {**texts, "causes": causes}}
+
+
+def _texts(error: BaseException, most: int, *, chain: bool) -> "dict[str, str]":
     """Name, message and stack; whatever can't travel of them is escaped, and what is too long is cut."""
     import traceback  # noqa: PLC0415 -- as above
 
     try:
-        message, stack = str(error), "".join(traceback.format_exception(error))
+        message, stack = str(error), "".join(traceback.format_exception(error, chain=chain))
     except Exception as failed:  # noqa: BLE001 -- an exception's own methods may raise
         message, stack = f"a text that can't be had: {type(failed).__name__}", ""
-    texts = {"name": type(error).__name__, "message": message[:MOST_TEXT], "stack": stack[-MOST_TEXT:]}
-    return {"thrown": {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}}
+    texts = {"name": type(error).__name__, "message": message[:most], "stack": stack[-most:]}
+    return {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
 
 
 def _answer(asked: "dict[str, Any]", arguments: "dict[str, Any]") -> bytes:

@@ -1,6 +1,6 @@
 """Runs in a process of its own: a Python function of the user's as a judge. A JSON line in, a JSON line out.
 
-    python -P answerer.py PATH MODULE NAME
+    python -P judge.py PATH MODULE NAME
 
 PATH is the path to import by, as JSON. A question is `{"kind", "question"}`, and `{}` asks only whether the function is
 there. Answers: `{"value": …}`, `{"thrown": "…"}`, `{"refused": "…"}` where it can't be imported. What the function
@@ -30,7 +30,7 @@ def find(module: str, name: str) -> Any:
 
 def answer(function: Any, line: bytes) -> bytes:
     """Answer one question; whatever is thrown is an answer too."""
-    asked = msgspec.json.decode(line)
+    asked = json.loads(line)  # unlike msgspec it takes half a surrogate pair
     try:
         value = function(asked["kind"], asked["question"]) if asked else None
         return msgspec.json.encode({"value": value})

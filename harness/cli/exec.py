@@ -103,7 +103,9 @@ def exec_command(
         in_terminal=True,
     )
     bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
-    job = _job(context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0, observe=witnesses)
+    job = _job(
+        context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0, observe=witnesses
+    )
     with ExitStack() as stack:
         kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
         attempts = _taken_up(kept, relay)

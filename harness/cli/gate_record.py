@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.gate_told import runs_shown, tell
-from harness.cli.options import common
+from harness.cli.options import common, write
 from harness.dialects.custom import opened
 from harness.gate.asked import accepted
 from harness.gate.file import load, save
@@ -72,9 +72,9 @@ def record(
         save(output, made.baseline)
     tell(made.findings, as_json, written=made.baseline is not None, changed=made.changed)
     for line in made.changed[:SHOWN_CHANGES]:
-        click.echo(f"changed answer: {line}", err=True)
+        write(f"changed answer: {line}", err=True)
     if len(made.changed) > SHOWN_CHANGES:
-        click.echo(f"and {len(made.changed) - SHOWN_CHANGES} more; --json has them", err=True)
+        write(f"and {len(made.changed) - SHOWN_CHANGES} more; --json has them", err=True)
     if made.baseline is None:
-        click.echo(f"crash-harness: {output}: not written", err=True)
+        write(f"crash-harness: {output}: not written", err=True)
     context.exit(exit_code(one.judgement.verdict for one in made.findings))

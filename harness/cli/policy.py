@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 from msgspec import UNSET
 
 from harness.cli.word import Word
 from harness.engine.policy import Policy, check_retry
 from harness.exceptions import InvalidInputError
+from harness.wire import javascript
 from harness.wire.policy import PRESETS
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def _config(_: click.Context, parameter: click.Parameter, value: str | None) -> 
     if value is None:
         return UNSET
     try:
-        config = msgspec.json.decode(value)
+        config = javascript.read(value.encode())
         if config is not None:
             check_retry(config)
-    except (ValueError, RecursionError, InvalidInputError) as error:
+    except (ValueError, InvalidInputError) as error:
         raise click.BadParameter(str(error), param=parameter) from error
     return config
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from harness.dialects import strict, upstream_4_4, upstream_4_5, upstream_v1
+from harness.dialects import strict, upstream_4_4, upstream_4_5, upstream_4_8, upstream_v1
 from harness.exceptions import unknown
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RELEASES: Final = (
     upstream_4_4.DIALECT,
     upstream_4_5.DIALECT,
+    upstream_4_8.DIALECT,
 )
 """Upstream's, the newest last: it is the default, and the one that strict goes by."""
 

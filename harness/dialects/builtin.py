@@ -10,6 +10,7 @@ from harness.dialects import retry
 from harness.dialects.rules import Overruled, Rule, classify
 from harness.wire import errors
 from harness.wire.codes import CODES
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,9 @@ class BuiltIn(msgspec.Struct, frozen=True, kw_only=True):
     `stands_for` says of which software it gives the answers. `may_be_left_out`: a scenario need not say what is
     expected under it. `rules` classify, `rows` say what follows from a code. `oom_by_text`: a signal's name in a
     message is taken for a shortage of memory. `oom_may_stay`: where no larger machine helps, a retriable shortage of
-    memory goes on to the policy. `overruled` and `departures` are its reasons, beside those of its rules.
+    memory goes on to the policy. `schema` says what the version lets through. `published` is the version of the npm
+    package with which `make differential` compares the dialect. `overruled` and `departures` are its reasons, beside
+    those of its rules.
     """
 
     name: str
@@ -46,8 +49,10 @@ class BuiltIn(msgspec.Struct, frozen=True, kw_only=True):
     rows: Mapping[Code, CodeRow] = CODES
     oom_by_text: bool = True
     oom_may_stay: bool = False
+    schema: Schema = Schema()
     crashes_count: bool = False
     waiting: str | None = None
+    published: str | None = None
     overruled: tuple[Overruled, ...] = ()
     departures: tuple[Departure, ...] = ()
 
@@ -57,7 +62,7 @@ class BuiltIn(msgspec.Struct, frozen=True, kw_only=True):
 
     def enhance(self, error: TaskError) -> TaskError:
         """Give the error that people see."""
-        return errors.enhance(error, oom_by_text=self.oom_by_text)
+        return errors.enhance(errors.admitted(error, self.schema), oom_by_text=self.oom_by_text)
 
     def decide(self, request: Request) -> Decision:
         """Follow the steps of upstream's second engine."""

@@ -23,9 +23,11 @@ from harness.dialects.protocol import Classification, Derived, Dialect
 from harness.dialects.retry import MIDDLE
 from harness.exceptions import InvalidInputError, JudgeError, expected
 from harness.supervisor.dialogue import PATIENCE_S, Dialogue, DialogueError
+from harness.wire import javascript
 from harness.wire.errors import TaskError, UnexpectedError, parse_error
 from harness.wire.policy import PRESETS
 from harness.wire.request import Decision, Outcome, Request, RunNotFoundError, Settings
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,13 +62,13 @@ class Custom(Derived):
         return self._ask("decide", request, Decision, _check_decision)
 
     def _ask(self, kind: str, asked: Evidence | Request, shape: type[T], check: Callable[[T], None]) -> T:
-        question = msgspec.json.encode(asked)
+        question = javascript.write(asked)
         try:
             answer = self._answer(kind, question)
         except DialogueError as error:
             raise self._failed(kind, question, str(error)) from error
         try:
-            decoded = msgspec.json.decode(answer)
+            decoded = javascript.read(answer)
             raised = decoded.get("raises") if isinstance(decoded, dict) else None
             made = None if raised else msgspec.convert(decoded, shape)
             if made is not None:
@@ -113,7 +115,7 @@ def _check_decision(made: Decision) -> None:
 
 
 def _check_error(error: TaskError) -> None:
-    parse_error(msgspec.to_builtins(error))
+    parse_error(msgspec.to_builtins(error), Schema(causes=True))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from harness.evidence import Evidence
     from harness.wire.codes import Code, CodeRow, Status
     from harness.wire.request import Decision, Request
+    from harness.wire.schema import Schema
 
 
 class Classification(msgspec.Struct, frozen=True):
@@ -36,6 +37,10 @@ class Dialect(Protocol):
     @property
     def like(self) -> str | None:
         """Name of its parent, whose expectation a scenario has for it too; None where it has none."""
+
+    @property
+    def schema(self) -> Schema:
+        """What its version's schemas let through."""
 
     @property
     def crashes_count(self) -> bool:
@@ -74,6 +79,11 @@ class Derived:
     def like(self) -> str | None:
         """The parent's name."""
         return self.parent.name
+
+    @property
+    def schema(self) -> Schema:
+        """As the parent."""
+        return self.parent.schema
 
     @property
     def crashes_count(self) -> bool:

@@ -22,6 +22,7 @@ from harness.wire.request import (
     RunSettings,
     Settings,
 )
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from harness.dialects.builtin import BuiltIn
@@ -43,8 +44,8 @@ def decide(request: Request, dialect: BuiltIn) -> Decision:
     Raises UnexpectedError for an error of unknown type or code, RunNotFoundError if
     the run is needed and absent.
     """
-    error = request.error
-    case = _Case(request, dialect, dialect.enhance(error), dialect.is_oom(error), _stored_policy(request.run))
+    error, policy = request.error, _stored_policy(request.run, dialect.schema)
+    case = _Case(request, dialect, dialect.enhance(error), dialect.is_oom(error), policy)
     return (
         _cancel(case)
         or _answer_oom(case)
@@ -63,9 +64,10 @@ FINAL_NAMES = frozenset({"AbortTaskRunError", "TaskPayloadParsedError"})
 def worker_settings(error: TaskError, run: RunSettings, attempt: int, now: float, random: float) -> Settings | None:
     """Say when to retry a thrown error, as the worker does before it reports: None is not at all (upstream §13).
 
-    The run's max attempts overwrite the policy's. A crash has no worker left to say anything.
+    The run's max attempts overwrite the policy's. A crash has no worker left to say anything. A worker has the policy
+    from its own code, so that no version's schema stands in between.
     """
-    policy = _stored_policy(run)
+    policy = _stored_policy(run, Schema())
     if policy is None or error.name in FINAL_NAMES:
         return None
     if run.max_attempts:
@@ -167,10 +169,10 @@ def _policy_settings(case: _Case) -> Settings | None:
     return Settings(request.now + delay, delay) if delay and not math.isnan(delay) else None
 
 
-def _stored_policy(run: RunSettings | None) -> RetryPolicy | None:
+def _stored_policy(run: RunSettings | None, schema: Schema) -> RetryPolicy | None:
     try:
-        return parse_policy(run.locked_retry_config) if run else None
-    except ValueError:  # to the look-up, an invalid policy is none
+        return parse_policy(run.locked_retry_config, schema) if run else None
+    except ValueError:  # the look-up takes an invalid policy for a missing one
         return None
 
 

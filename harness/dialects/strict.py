@@ -327,6 +327,7 @@ def beside(upstream: BuiltIn) -> BuiltIn:
         name="strict",
         stands_for="what the evidence supports",
         like=upstream.name,
+        published=None,
         rules=RULES,
         rows={**upstream.rows, Code.TASK_PROCESS_MAYBE_OOM_KILLED: maybe},
         oom_by_text=False,

@@ -13,6 +13,7 @@ DIALECT: Final = msgspec.structs.replace(
     upstream_4_5.DIALECT,
     name="upstream-4.4",
     stands_for="trigger.dev 4.4.6",
+    published="4.4.6",
     like=None,  # what is expected after the fix is not what is expected before it
     rows={
         **CODES,

@@ -54,4 +54,11 @@ RULES: Final = (  # upstream §3 then §4, in their order
     Rule("unexpected-exit", lambda _: True, _unexpected_exit, _shown_cause),
 )
 
-DIALECT: Final = BuiltIn(name="upstream-4.5", stands_for="trigger.dev 4.5.0 to 4.5.12", like=None, rules=RULES)
+DIALECT: Final = BuiltIn(
+    name="upstream-4.5",
+    stands_for="trigger.dev 4.5.0 to 4.5.12",
+    like=None,
+    published="4.5.0",
+    rules=RULES,
+    crashes_count=True,
+)

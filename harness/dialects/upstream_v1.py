@@ -18,6 +18,7 @@ from harness.wire.codes import Code, Status
 from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import RetryPolicy, next_delay_ms, parse_policy
 from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings
+from harness.wire.schema import Schema
 
 MAX_ATTEMPTS: Final = 250
 """This attempt itself is not followed by another; in the second engine it is."""
@@ -96,7 +97,7 @@ def _inferred(request: Request) -> Settings | None:
 
 def _policy(request: Request) -> RetryPolicy | None:
     try:
-        return parse_policy(request.run.locked_retry_config) if request.run else None
+        return parse_policy(request.run.locked_retry_config, Schema()) if request.run else None
     except ValueError:
         return None
 

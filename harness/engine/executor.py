@@ -11,7 +11,7 @@ from harness.engine.call import Call  # noqa: TC001 -- as above
 from harness.engine.loop import Life
 from harness.evidence import Evidence, Exited
 from harness.supervisor import Command, Limits, Shot, channel, check_timeout, supervise
-from harness.wire.errors import Kind, TaskError
+from harness.wire.errors import Cause, Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET, memory_bytes
 
 if TYPE_CHECKING:
@@ -83,5 +83,15 @@ class OfCall(msgspec.Struct, frozen=True):
             return Life(evidence, mistake=f"{self.call.title}: {answer.mistake}")
         if answer.thrown is None:
             return Life(evidence, value=answer.value)
-        name, message, stack = msgspec.structs.astuple(answer.thrown)
-        return Life(evidence, thrown=TaskError(Kind.BUILT_IN, name=name, message=message, stack_trace=stack))
+        return Life(evidence, thrown=_error_of(answer.thrown))
+
+
+def _error_of(thrown: channel.Thrown) -> TaskError:
+    causes = tuple(Cause(one.message, one.name, one.stack) for one in thrown.causes)
+    return TaskError(
+        Kind.BUILT_IN,
+        name=thrown.name,
+        message=thrown.message,
+        stack_trace=thrown.stack,
+        causes=causes or msgspec.UNSET,
+    )

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UnsetType
 
 from harness.dialects import NEWEST
 from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
@@ -25,6 +26,7 @@ PENDING: Final = "PENDING"
 RUNNING: Final = "EXECUTING"
 WARM_START_MS: Final = 30_000
 REQUEUE_LIMIT: Final = 12
+HEARTBEAT_S: Final = 300.0
 STALL_DELAY_MS: Final = 250
 MOST_USAGE_MS: Final = 2**31 - 1
 
@@ -49,14 +51,15 @@ class Rules(msgspec.Struct, frozen=True):
     """What does not change during a run: the dialect, and how its engine is set up.
 
     `warm_start_ms`: delays at least this long go through the queue. None: delays never do. After `requeue_limit`
-    requeues the queue gives up; which returns count, the dialect says. `stall_is_oom` is upstream's switch. Costs are
-    cents.
+    requeues the queue gives up; which returns count, the dialect says. A worker that is silent for `heartbeat_s` has
+    stalled: whoever watches it gives the input "stall". `stall_is_oom` is upstream's switch. Costs are cents.
     """
 
     dialect: Dialect = NEWEST
     environment: str = "PRODUCTION"
     warm_start_ms: int | None = WARM_START_MS
     requeue_limit: int = REQUEUE_LIMIT
+    heartbeat_s: float = HEARTBEAT_S
     stall_is_oom: bool = False
     cents_per_vcpu_second: float = 0.0
     cents_per_gigabyte_second: float = 0.0
@@ -215,7 +218,7 @@ def _fail_attempt(state: State, given: Input, rules: Rules, *, forced: bool = Fa
     decision = rules.dialect.decide(request)
     told = (Event("runAttemptFailed", state.attempt),) * (forced + _is_retried_oom(decision))
     if decision.outcome is Outcome.CANCEL_RUN:
-        ended = _cancelled(state, error)
+        ended = _cancelled(state, _reason(decision.reason))
     elif decision.outcome is Outcome.FAIL_RUN:
         ended = _failed(state, error, rules)
     else:
@@ -230,7 +233,7 @@ def _is_retried_oom(decision: Decision) -> bool:
 def _failed(state: State, error: TaskError, rules: Rules) -> Step:
     """The status is that of the raw error; what is stored is the raw error, bounded, not the enhanced one."""
     status = rules.dialect.final_status(error, rules.environment)
-    kept = final_cut(sanitize(error))
+    kept = final_cut(sanitize(error, rules.dialect.schema))
     ended = _snapshot(state, Execution.FINISHED, "Run failed", status=str(status), error=kept, retry_at_ms=None)
     return Step(ended, (Event("runFailed", state.attempt, str(status)),))
 
@@ -262,10 +265,11 @@ def _due(state: State, retry_at_ms: float) -> State:
 
 
 def _requeue(state: State, description: str, rules: Rules, *, counts: bool) -> Step:
-    """The queue counts its own; a failure that a worker reported sets the counter back, since upstream's fix."""
+    """The queue counts the returns of a run. One that does not count sets the counter back."""
     requeues = state.requeues + 1 if counts else 0
     if counts and requeues >= rules.requeue_limit:
-        return _failed(state, internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES, None), rules)
+        said = f"Returns to the queue: {requeues}, which is as many as it takes."
+        return _failed(state, internal(Code.TASK_RUN_DEQUEUED_MAX_RETRIES, said), rules)
     named = {"status": _waiting(state, rules, PENDING), "requeues": requeues}
     return Step(_snapshot(state, Execution.QUEUED, description, **named))
 
@@ -274,10 +278,11 @@ def _stall(state: State, given: Input, rules: Rules) -> Step:
     """No heartbeat from an attempt: it failed, and goes back to the queue. In development there is no retry."""
     waiting = state.execution is Execution.EXECUTING_WITH_WAITPOINTS
     code = Code.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS if waiting else Code.TASK_RUN_STALLED_EXECUTING
-    if rules.stall_is_oom and rules.environment == "PRODUCTION":
+    if rules.stall_is_oom and rules.environment != "DEVELOPMENT":
         code = Code.TASK_PROCESS_OOM_KILLED
     again = None if rules.environment == "DEVELOPMENT" else Settings(given.now_ms + STALL_DELAY_MS, STALL_DELAY_MS)
-    lost = msgspec.structs.replace(given, completion=Completion(internal(code, None), again))
+    error = internal(code, f"Nothing was heard of the attempt for {rules.heartbeat_s:g} s.")
+    lost = msgspec.structs.replace(given, completion=Completion(error, again))
     return _fail_attempt(state, lost, rules, forced=True)
 
 
@@ -288,12 +293,12 @@ def _stall_pending(state: State, _: Input, rules: Rules) -> Step:
 
 def _cancel(state: State, given: Input, _: Rules) -> Step:
     """Nothing executes, so it is over at once."""
-    return _cancelled(state, _asked(given))
+    return _cancelled(state, _reason(given.reason))
 
 
 def _cancel_execution(state: State, given: Input, _: Rules) -> Step:
     """CANCELED at once; it is over when the worker has confirmed, or is given up because its heartbeat ended."""
-    named = {"status": str(Status.CANCELED), "error": _asked(given), "retry_at_ms": None}
+    named = {"status": str(Status.CANCELED), "error": _reason(given.reason), "retry_at_ms": None}
     return Step(_snapshot(state, Execution.PENDING_CANCEL, "Run was cancelled", **named))
 
 
@@ -302,8 +307,9 @@ def _cancel_again(state: State, _: Input, __: Rules) -> Step:
     return Step(state)
 
 
-def _asked(given: Input) -> TaskError:
-    return TaskError("STRING_ERROR", raw=given.reason or "Canceled by user")
+def _reason(said: str | UnsetType) -> TaskError:
+    """What is stored of a cancelled run, whoever cancelled it (upstream §11)."""
+    return TaskError("STRING_ERROR", raw=said or "Canceled by user")
 
 
 def _cancelled(state: State, error: TaskError | None) -> Step:

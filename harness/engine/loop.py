@@ -23,9 +23,10 @@ from harness.engine.lifecycle import (
     step,
     wait_ms,
 )
+from harness.engine.policy import Policy
 from harness.evidence import Evidence, spelling
 from harness.exceptions import InvalidInputError
-from harness.wire.errors import Kind, TaskError
+from harness.wire.errors import Kind, TaskError, admitted, title_of
 from harness.wire.policy import DEFAULT_PRESET
 from harness.wire.request import Decision, Request, RunSettings
 
@@ -79,10 +80,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.error is None or self.decision is None:
             return f"attempt {self.number} on {self.machine}: {seen}"
         error = self.enhanced or self.error
-        called = error.code if isinstance(error.code, str) else f"{error.name}: {error.message}"
         then = f"{self.decision.outcome} ({self.decision.branch})"
         wait = f" in {self.delay_ms:g} ms" if self.delay_ms is not None else ""
-        return f"attempt {self.number} on {self.machine}: {seen}; {self.cause}; {called}; {then}{wait}"
+        return f"attempt {self.number} on {self.machine}: {seen}; {self.cause}; {title_of(error)}; {then}{wait}"
 
     @property
     def delay_ms(self) -> float | None:
@@ -96,7 +96,8 @@ class Run(msgspec.Struct, frozen=True):
 
     `status` is upstream's word: COMPLETED_SUCCESSFULLY, COMPLETED_WITH_ERRORS, CRASHED, SYSTEM_FAILURE, TIMED_OUT or
     CANCELED; or DID_NOT_FIRE, for a fault of ours that proved nothing. `attempts` are in order, `events` what the
-    engine told the world. As text it is the decision trail, a line an attempt, and the status.
+    engine told the world. `error` is what the engine stores of a run that failed or was cancelled: the last attempt's,
+    unless the engine itself gave the run up. As text a run is the decision trail, a line an attempt, and the status.
 
         run = harness.run(["./flaky"], harness.Policy(5))
         assert run.is_flaky, run
@@ -105,10 +106,20 @@ class Run(msgspec.Struct, frozen=True):
     status: str
     attempts: tuple[Attempt, ...]
     events: tuple[Event, ...] = ()
+    error: TaskError | None = None
 
     def __str__(self) -> str:
         """The decision trail, a line an attempt, and the status."""
-        return "\n".join([*map(str, self.attempts), self.status])
+        return "\n".join([*map(str, self.attempts), ": ".join(filter(None, [self.status, self.given_up]))])
+
+    @property
+    def given_up(self) -> str:
+        """Code and words of the engine's, where it and not an attempt's own failure ended the run; else empty."""
+        last = self.attempts[-1].error if self.attempts else None
+        if self.error is None or (last is not None and self.error.code == last.code):
+            return ""
+        said = (self.error.code, self.error.message or self.error.raw)
+        return ": ".join(text for text in said if isinstance(text, str))
 
     @property
     def value(self) -> object:
@@ -174,6 +185,11 @@ class Engine(msgspec.Struct, frozen=True):
     clock: Clock = msgspec.field(default_factory=VirtualClock)
     rules: Rules | None = None
 
+    def __post_init__(self) -> None:
+        """Raise InvalidInputError for what a person wrote, and this dialect's upstream would take for no policy."""
+        if isinstance(self.policy, Policy):
+            self.policy.check_for(self.dialect)
+
     def run(
         self,
         execute: Callable[[int, str], Life],
@@ -228,7 +244,7 @@ class Engine(msgspec.Struct, frozen=True):
             error = TaskError(Kind.BUILT_IN, name=InvalidInputError.__name__, message=life.mistake, stack_trace="")
             return Attempt(number, machine, life.evidence, error, MISTAKE, "callers_mistake"), None
         found = self.dialect.classify(life.evidence)
-        thrown = life.thrown if found.error is None else None
+        thrown = admitted(life.thrown, self.dialect.schema) if life.thrown and found.error is None else None
         if thrown:
             found = Classification(thrown, "thrown", "exception")
         enhanced = self.dialect.enhance(found.error) if found.error else None
@@ -257,9 +273,10 @@ def told(saved: Sequence[Saved]) -> Run:
     One whose fault did not fire has proved nothing, whatever its exit status.
     """
     attempts = tuple(one.attempt for one in saved if one.attempt)
-    status = saved[-1].state.status if saved else PENDING
+    status, error = (saved[-1].state.status, saved[-1].state.error) if saved else (PENDING, None)
     unfired = bool(attempts) and attempts[-1].rule == "did-not-fire" and status == SUCCEEDED
-    return Run(DID_NOT_FIRE if unfired else status, attempts, tuple(event for one in saved for event in one.events))
+    events = tuple(event for one in saved for event in one.events)
+    return Run(DID_NOT_FIRE if unfired else status, attempts, events, error)
 
 
 UNDER_WAY: Final = {Execution.EXECUTING, Execution.PENDING_EXECUTING}

@@ -5,7 +5,6 @@ What upstream stores is not checked here: to `decide` and `parse_options` an inv
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,10 +12,13 @@ from msgspec import UNSET, UnsetType
 
 from harness.engine.lifecycle import Task
 from harness.exceptions import InvalidInputError, expected, near, shown, unknown
-from harness.wire.policy import DEFAULT_PRESET, DEFAULTS, MAX_SAFE_INTEGER, PRESETS
+from harness.wire.policy import DEFAULT_PRESET, DEFAULTS, PRESETS, parse_options, unsafe_member
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from harness.dialects.protocol import Dialect
 
 ATTEMPTS: Final = "a whole number of attempts, 1 or more"
 
@@ -61,6 +63,15 @@ class Policy(Task, frozen=True):
             filled = {"maxAttempts": attempts} if isinstance(attempts, int) else None
             msgspec.structs.force_setattr(self, "retry", filled)
 
+    def check_for(self, dialect: Dialect) -> None:
+        """Raise InvalidInputError for a number that the versions of `dialect` refuse, policy and all."""
+        if not dialect.schema.safe_integers or not isinstance(self.retry, dict):
+            return
+        if member := unsafe_member(parse_options(self.retry, Schema())):
+            what = "a finite number" if member == "factor" else "a number within 2^53 - 1"
+            why = f"{what} under {dialect.name}, to which this policy would be none"
+            raise expected(f"policy.retry.{member}", why, self.retry[member])
+
 
 def check_retry(config: object, where: str = "policy.retry") -> None:
     """Check a retry config as a person writes it. Raises InvalidInputError.
@@ -86,18 +97,18 @@ def _is_whole(value: object) -> bool:
 
 
 def _check_attempts(where: str, value: Any) -> None:
-    if not _is_whole(value) or not 0 < value < MAX_SAFE_INTEGER:
+    if not _is_whole(value) or not value > 0:
         raise expected(where, ATTEMPTS, value)
 
 
 def _check_factor(where: str, value: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < math.inf:
+    if not is_number or not value >= 0:
         raise expected(where, "a number, 0 or more", value)
 
 
 def _check_timeout(where: str, value: Any) -> None:
-    if not _is_whole(value) or not 0 <= value < MAX_SAFE_INTEGER:
+    if not _is_whole(value) or not value >= 0:
         raise expected(where, "a whole number of milliseconds, 0 or more", value)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.wire.codes import Code
-from harness.wire.errors import Kind, TaskError, internal
+from harness.wire.errors import Cause, Kind, TaskError, internal
 from harness.wire.request import Request, RunSettings, Settings
 
 if TYPE_CHECKING:
@@ -335,6 +335,9 @@ POLICIES: Final[dict[str, Any]] = {
     "randomize null": {"maxAttempts": 5, "randomize": None},
     "beyond 2^53": policy(minTimeoutInMs=2**53 + 1, maxTimeoutInMs=2**60),
     "beyond doubles": policy(maxAttempts=10**400),
+    "the largest safe integer": policy(minTimeoutInMs=2**53 - 1, factor=1, maxTimeoutInMs=9),
+    "beyond safe integers": policy(minTimeoutInMs=2**53, factor=1, maxTimeoutInMs=9),
+    "factor infinite": policy(factor=float("inf")),
     "halves up": policy(minTimeoutInMs=1, factor=0.5),
     "least cap": policy(minTimeoutInMs=60_001),
 }
@@ -416,6 +419,10 @@ def _kinds() -> Iterator[tuple[str, Request]]:
         "deadlock": TaskError(
             Kind.BUILT_IN, name="TriggerApiError", message="Deadlock detected: x", stack_trace="at f"
         ),
+        "built-in with causes": _caused(Cause("first", "TypeError"), Cause("second")),
+        "deadlock with causes": msgspec.structs.replace(
+            _caused(Cause("first")), name="TriggerApiError", message="Deadlock detected: x"
+        ),
         "other API error": TaskError(Kind.BUILT_IN, name="TriggerApiError", message="429", stack_trace="at f"),
         "unknown type": TaskError("NOPE"),
         "unknown code": internal("NOPE"),
@@ -439,10 +446,19 @@ def texts() -> dict[str, TaskError]:
     made |= {f"{n} frames": internal(EXITED, None, frames(n)) for n in (49, 50, 51, 60)}
     made |= {f"text of {n}": TaskError(Kind.STRING, raw="s" * n) for n in (1000, 1001)}
     made |= {f"value of {n}": TaskError(Kind.CUSTOM, raw="v" * n) for n in (1000, 1001)}
+    made |= {f"{n} causes": _caused(*[Cause("c")] * n) for n in (1, 4, 5, 6)}
+    made |= {f"name of {n} of a cause": _caused(Cause("", "n" * n)) for n in (0, 255, 256, 257)}
+    made |= {f"{n} frames of a cause": _caused(Cause("", "", frames(n))) for n in (0, 9, 10, 11)}
+    made |= {f"message of {n} of a cause": _caused(Cause("m" * n)) for n in (1000, 1001)}
+    made["NULs of a cause"] = _caused(Cause("a\0b", "c\0d", "e\0f"))
     made["NULs"] = TaskError(Kind.BUILT_IN, name="a\0b", message="c\0d", stack_trace="e\0f")
     made["unknown"] = TaskError("NOPE")
     made |= {f"frame after U+{ord(c):04X}": internal(EXITED, None, frames(60, f"{c}at first")) for c in SPACES}
     return made
+
+
+def _caused(*causes: Cause) -> TaskError:
+    return TaskError(Kind.BUILT_IN, name="Error", message="boom", stack_trace="", causes=causes)
 
 
 # White space of JavaScript, and four that only Python strips.

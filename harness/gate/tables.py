@@ -25,6 +25,7 @@ from harness.wire.errors import (
 )
 from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes
 from harness.wire.request import RunNotFoundError
+from harness.wire.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,7 +94,7 @@ def ask_fixed(dialect: Dialect) -> Tables:
 def ask_again(dialect: Dialect, first: Tables) -> list[str]:
     """Ask everything once more, from the last question to the first, and name what is answered otherwise now.
 
-    A judge whose answer depends on what it was asked before, or on chance, is none: it can't be held to a baseline.
+    A judge whose answer depends on chance, or on what it was asked before, can't be held to a baseline.
     """
     changed = _again(first, dialect)
     before, drawn = b64decode(first.sampled), questions()
@@ -197,6 +198,6 @@ def _status(error: TaskError, environment: str = "PRODUCTION") -> tuple[str, obj
 
 
 def _cut(error: TaskError) -> tuple[str, object]:
-    kept = well_formed(sanitize(error))
+    kept = well_formed(sanitize(error, Schema(causes=True)))
     lengths = {name: len(text) for name, text in msgspec.structs.asdict(kept).items() if isinstance(text, str)}
     return ", ".join(f"{name} {n}" for name, n in lengths.items() if name not in ("type", "code")), kept

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.conformance.check import record as check_record
+from harness.report.sweep import record as sweep_shape
 from harness.scenarios.verdict import observed
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from harness.report.reader import HistoryReport, KeptRun
     from harness.scenarios.campaign import Result
     from harness.scenarios.rollcall import Answer
+    from harness.wire.errors import TaskError
 
 Shape = dict[str, object]
 OF_ATTEMPT = ("number", "machine", "evidence", "error", "enhanced", "rule", "cause", "decision")
@@ -48,16 +50,24 @@ def report_shape(report: HistoryReport) -> Shape:
         "experiments": [conclusion_shape(one.conclusion) for one in report.experiments],
         "confusion": confusion,
         "checks": [check_record(one) for one in report.checks],
+        "sweeps": [sweep_shape(one) for one in report.sweeps],
     }
 
 
 def _kept_run(one: KeptRun) -> Shape:
-    return {"title": one.title, "verdict": one.verdict, **attempts_shape(one.run.attempts, one.run.status)}
+    return {
+        "title": one.title,
+        "verdict": one.verdict,
+        **attempts_shape(one.run.attempts, one.run.status, one.run.error),
+    }
 
 
-def attempts_shape(attempts: Sequence[Attempt], status: str | None, *, interrupted: bool = False) -> Shape:
-    """`exec --json`; an interrupted run has no status."""
-    return {"status": status, "interrupted": interrupted, "attempts": [_attempt(attempt) for attempt in attempts]}
+def attempts_shape(
+    attempts: Sequence[Attempt], status: str | None, error: TaskError | None = None, *, interrupted: bool = False
+) -> Shape:
+    """`exec --json`; an interrupted run has no status, and a run that succeeded no error."""
+    told = [_attempt(attempt) for attempt in attempts]
+    return {"status": status, "error": error, "interrupted": interrupted, "attempts": told}
 
 
 def _attempt(attempt: Attempt) -> Shape:

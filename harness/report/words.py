@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.engine.loop import told
 from harness.evidence import spelling
 from harness.scenarios.verdict import observed
+from harness.wire.errors import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,9 +63,10 @@ def expected(result: Result) -> str:
     return f"{folded(ends)}: {expectation.status}"
 
 
-def ending(run: Run) -> str:
-    """The status a run came to: "CRASHED after 3 attempts"."""
-    return printable(f"{run.status} after {counted(len(run.attempts), 'attempt')}")
+def ending(run: Run, dialect: str = "") -> str:
+    """The status a run came to: "CRASHED after 3 attempts (strict)"; and why, where the engine gave it up."""
+    told = f"{run.status} after {counted(len(run.attempts), 'attempt')}{f' ({dialect})' if dialect else ''}"
+    return printable(": ".join(filter(None, [told, run.given_up])))
 
 
 def evidence_line(evidence: Evidence) -> str:
@@ -101,7 +103,7 @@ def attempt_line(attempt: Attempt) -> str:
 def _called(attempt: Attempt) -> str:
     """The code of its error, or what was thrown."""
     error = attempt.enhanced or attempt.error
-    return observed(attempt)["code"] or (f"{error.name}: {error.message}" if error else "no error")
+    return title_of(error) if error else "no error"
 
 
 def attempt_lines(attempt: Attempt) -> list[str]:

@@ -17,12 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Thrown(msgspec.Struct, frozen=True):
-    """What the function raised."""
+class Caused(msgspec.Struct, frozen=True):
+    """An exception that led to another."""
 
     name: str
     message: str
     stack: str
+
+
+class Thrown(Caused, frozen=True):
+    """What the function raised, and what led to it, the nearest first."""
+
+    causes: tuple[Caused, ...] = ()
 
 
 class Returned(msgspec.Struct, frozen=True):

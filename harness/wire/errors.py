@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,7 +20,11 @@ from harness.wire.codes import (
     find_code,
 )
 from harness.wire.truncation import (
+    CAUSE_FRAMES,
+    MAX_CAUSE_NAME_UNITS,
+    MAX_CAUSES,
     MAX_FINAL_UNITS,
+    MAX_FRAMES,
     MAX_NAME_UNITS,
     first_units,
     mend_pairs,
@@ -31,6 +35,10 @@ from harness.wire.truncation import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from harness.wire.schema import Schema
+
+_Texts = TypeVar("_Texts", bound=msgspec.Struct)
 
 FFMPEG_KILLED = "ffmpeg was killed with signal SIGKILL"
 MANUAL_OOM = "MANUAL_OOM_KILL_ERROR"
@@ -68,10 +76,19 @@ class Kind(StrEnum):
     INTERNAL = "INTERNAL_ERROR"
 
 
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One error that led to another (upstream §1)."""
+
+    message: str
+    name: str | UnsetType = UNSET
+    stack_trace: str | UnsetType = UNSET
+
+
 class TaskError(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """One error as it travels, of whichever type; `parse_error` knows which members belong to which.
 
-    `type` and `code` are plain strings: unknown ones must pass through, as they do upstream.
+    `type` and `code` are plain strings: unknown ones must pass through, as they do upstream. `causes`, the nearest
+    first, are there since upstream 4.6.3; see `without_causes`.
     """
 
     type: str
@@ -81,6 +98,7 @@ class TaskError(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     stack_trace: str | UnsetType = UNSET
     raw: str | UnsetType = UNSET
     link: Link | UnsetType = UNSET
+    causes: tuple[Cause, ...] | UnsetType = UNSET
 
 
 def internal(
@@ -106,6 +124,7 @@ class _BuiltIn(msgspec.Struct, tag_field="type", tag=Kind.BUILT_IN.value, rename
     name: str
     message: str
     stack_trace: str
+    causes: tuple[Cause, ...] | UnsetType = UNSET
 
 
 class _Custom(msgspec.Struct, tag_field="type", tag=Kind.CUSTOM.value):
@@ -122,16 +141,38 @@ class _Internal(msgspec.Struct, tag_field="type", tag=Kind.INTERNAL.value, renam
     stack_trace: str | UnsetType = UNSET
 
 
-def parse_error(value: object) -> TaskError:
+def parse_error(value: object, schema: Schema) -> TaskError:
     """Validate a decoded JSON value against the error union and drop unknown members (upstream §1).
 
     Raises ValueError that says which member is wrong and what was expected there.
     """
     try:
-        error = msgspec.convert(value, _BuiltIn | _Custom | _String | _Internal)
+        error = msgspec.convert(without_causes(value, schema), _BuiltIn | _Custom | _String | _Internal)
     except msgspec.ValidationError as reason:
         raise ValueError(f"task error: {reason}") from reason
     return msgspec.convert(msgspec.to_builtins(error), TaskError)
+
+
+def without_causes(value: object, schema: Schema) -> object:
+    """Return a decoded JSON error as it was, or without its causes where the schema, or its type, has none."""
+    if not isinstance(value, dict) or (schema.causes and value.get("type") == Kind.BUILT_IN):
+        return value
+    return {key: member for key, member in value.items() if key != "causes"}
+
+
+def admitted(error: TaskError, schema: Schema) -> TaskError:
+    """Return the error as a version of the schema lets it through: without its causes where that has none."""
+    return error if schema.causes or not error.causes else msgspec.structs.replace(error, causes=UNSET)
+
+
+def title_of(error: TaskError) -> str:
+    """Call an error by its code, or by what was thrown and what caused that."""
+    if isinstance(error.code, str):
+        return error.code
+    if isinstance(error.raw, str):
+        return error.raw
+    causes = [f"caused by {one.name or 'an error'}: {one.message}" for one in error.causes or ()]
+    return ", ".join([f"{error.name}: {error.message}", *causes])
 
 
 # The table (§2).
@@ -295,7 +336,7 @@ def _canned(code: Code) -> TaskError:
 # What is stored (§7).
 
 
-def sanitize(error: TaskError) -> TaskError:
+def sanitize(error: TaskError, schema: Schema) -> TaskError:
     """Bound the texts of an error for storage (upstream §7). A cut may leave half a surrogate pair.
 
     msgspec refuses to encode such a half: see `well_formed`. Raises UnexpectedError for an unknown type, to
@@ -305,16 +346,27 @@ def sanitize(error: TaskError) -> TaskError:
     raw = _without_nul(error.raw) or ""
     match error.type:
         case Kind.BUILT_IN:
-            texts = _without_nul(error.name), truncate_message(message), truncate_stack(stack)
-            return TaskError(error.type, UNSET, *texts)
+            texts = _without_nul(error.name), truncate_message(message), truncate_stack(stack, MAX_FRAMES)
+            causes = tuple(map(_sanitized, error.causes[:MAX_CAUSES])) if schema.causes and error.causes else UNSET
+            return TaskError(error.type, UNSET, *texts, causes=causes)
         case Kind.STRING:
             return TaskError(error.type, raw=truncate_message(raw))
         case Kind.CUSTOM:
             return TaskError(error.type, raw=truncate_raw_json(raw))
         case Kind.INTERNAL:
-            known = _if_set(truncate_message, message), _if_set(truncate_stack, stack)
+            known = _if_set(truncate_message, message), _if_set(lambda text: truncate_stack(text, MAX_FRAMES), stack)
             return TaskError(error.type, error.code, UNSET, *known)
     raise UnexpectedError(_UNKNOWN_TYPE)
+
+
+def _sanitized(cause: Cause) -> Cause:
+    """Bound a cause; a name or a stack that is empty is absent."""
+    name, stack = _without_nul(cause.name), _without_nul(cause.stack_trace)
+    return Cause(
+        truncate_message(_without_nul(cause.message)),
+        first_units(name, MAX_CAUSE_NAME_UNITS) if name else UNSET,
+        truncate_stack(stack, CAUSE_FRAMES) if stack else UNSET,
+    )
 
 
 def final_cut(error: TaskError) -> TaskError:
@@ -333,8 +385,13 @@ def _cut(text: str | UnsetType, units: int) -> str | UnsetType:
 
 def well_formed(error: TaskError) -> TaskError:
     """Put U+FFFD for each half of a surrogate pair, as JavaScript does when it encodes UTF-8."""
-    texts = {key: mend_pairs(text) for key, text in msgspec.structs.asdict(error).items() if isinstance(text, str)}
-    return msgspec.structs.replace(error, **texts)
+    causes = tuple(map(_mended, error.causes)) if error.causes else error.causes
+    return msgspec.structs.replace(_mended(error), causes=causes)
+
+
+def _mended(texts: _Texts) -> _Texts:
+    whole = {key: mend_pairs(text) for key, text in msgspec.structs.asdict(texts).items() if isinstance(text, str)}
+    return msgspec.structs.replace(texts, **whole)
 
 
 def _without_nul(text: str | UnsetType) -> str | UnsetType:

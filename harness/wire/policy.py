@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from harness.wire.schema import MAX_SAFE_INTEGER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_SAFE_INTEGER = 2**53
+    from harness.wire.schema import Schema
+
+LARGEST_FACTOR = sys.float_info.max
+EXACT_INTEGERS = 2**53  # up to here a delay is an int; beyond, a double may stand for several
+
 GIBIBYTE = 2**30
 
 _T = TypeVar("_T")
@@ -80,15 +87,16 @@ DEFAULTS = RetryPolicy(
 """What absent members mean (upstream §8)."""
 
 
-def parse_policy(value: object) -> RetryPolicy | None:
+def parse_policy(value: object, schema: Schema) -> RetryPolicy | None:
     """Do as `parse_options`, but let null and absent mean no policy, as at the look-up (upstream §9)."""
-    return None if value is None or value is UNSET else parse_options(value)
+    return None if value is None or value is UNSET else parse_options(value, schema)
 
 
-def parse_options(value: object) -> RetryPolicy:
+def parse_options(value: object, schema: Schema) -> RetryPolicy:
     """Validate a decoded JSON value as retry options and drop unknown members (upstream §9).
 
-    Numbers are JavaScript's: 3.0 is the integer 3, and integers beyond 2^53 lose their last bits.
+    Numbers are JavaScript's: 3.0 is the integer 3, and integers beyond 2^53 lose their last bits, or are invalid where
+    the schema wants safe ones.
     Raises ValueError that says which member is wrong and what was expected there.
     """
     if isinstance(value, dict):
@@ -99,9 +107,21 @@ def parse_options(value: object) -> RetryPolicy:
         raise ValueError(f"retry policy: {reason}") from reason
     if policy.factor is not UNSET and math.isnan(policy.factor):
         raise ValueError("retry policy: Expected a number, got NaN - at `$.factor`")
+    if schema.safe_integers and (member := unsafe_member(policy)):
+        raise ValueError(f"retry policy: Expected a number within 2^53 - 1 - at `$.{member}`")
     if policy.out_of_memory is not UNSET and policy.out_of_memory.machine is not UNSET:
         _known_preset(policy.out_of_memory.machine, "retry policy: outOfMemory.machine")
     return policy
+
+
+def unsafe_member(policy: RetryPolicy) -> str | None:
+    """Name the first member that a schema with safe integers refuses: an integer too large, or an infinite factor."""
+    for field in msgspec.structs.fields(RetryPolicy):
+        value = getattr(policy, field.name)
+        limit = LARGEST_FACTOR if field.name == "factor" else MAX_SAFE_INTEGER
+        if isinstance(value, int | float) and abs(value) > limit:
+            return field.encode_name
+    return None
 
 
 def next_delay_ms(policy: RetryPolicy, attempt: int, random: float) -> float | None:
@@ -138,7 +158,7 @@ def _least(left: float, right: float) -> float:
 
 def _round(value: float) -> float:
     """Math.round: halves go up, and exactly so: 0.49999999999999994 is not a half."""
-    if not math.isfinite(value) or abs(value) > MAX_SAFE_INTEGER:
+    if not math.isfinite(value) or abs(value) > EXACT_INTEGERS:
         return float(value)
     above = math.ceil(value)
     return above - 1 if above - 0.5 > value else above

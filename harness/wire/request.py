@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from harness.exceptions import InvalidInputError
-from harness.wire.errors import TaskError  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.wire.errors import TaskError, without_causes
+
+if TYPE_CHECKING:
+    from harness.wire.schema import Schema
 
 MAX_ATTEMPTS = 250
 """No attempt after this one follows a policy, whatever it says (upstream §10.4)."""
@@ -86,6 +89,16 @@ class Request(msgspec.Struct, frozen=True, rename="camel"):
     now: int | float = 0
     random: float | None = None
     reported_by_platform: bool = False
+
+
+def parse_request(value: object, schema: Schema) -> Request:
+    """Convert a decoded JSON value to a request, its error as the schema lets it through.
+
+    Raises ValueError that says which member is wrong and what was expected there.
+    """
+    if isinstance(value, dict) and "error" in value:
+        value = {**value, "error": without_causes(value["error"], schema)}
+    return msgspec.convert(value, Request)
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):

@@ -6,14 +6,16 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from harness.wire.javascript import escape_halves
+
 if TYPE_CHECKING:
     from msgspec import UnsetType
 
 MAX_MESSAGE_UNITS = 1_000
 MAX_LINE_UNITS = 1_024
-MAX_FRAMES = 50
-KEPT_TOP_FRAMES = 5
-KEPT_BOTTOM_FRAMES = 45
+KEPT_TOP_FRAMES = 5  # of a stack that has too many
+MAX_FRAMES, CAUSE_FRAMES = 50, 10  # of an error, and of each of its causes
+MAX_CAUSES, MAX_CAUSE_NAME_UNITS = 5, 256
 MAX_NAME_UNITS, MAX_FINAL_UNITS = 1_024, 16_384  # once a run has failed for good
 
 _MARK = "...[truncated]"
@@ -42,16 +44,16 @@ def truncate_message(message: str | UnsetType) -> str:
     return _truncate(message or "", MAX_MESSAGE_UNITS)
 
 
-def truncate_stack(stack: str | UnsetType) -> str:
-    """Shorten each line to 1,024 units, and more than 50 frames to the first 5 and the last 45 (upstream §7).
+def truncate_stack(stack: str | UnsetType, most_frames: int) -> str:
+    """Shorten each line to 1,024 units, and too many frames to the first 5 and the last of them (upstream §7).
 
-    Lines before the first frame belong to the message and are never dropped.
-    An absent stack becomes empty.
+    `most_frames` are kept: MAX_FRAMES of an error's stack, CAUSE_FRAMES of a cause's. Lines before the first frame
+    belong to the message and are never dropped. An absent stack becomes empty.
     """
     lines = (stack or "").split("\n")
     start = next((index for index, line in enumerate(lines) if _is_frame(line)), len(lines))
     shortened = [_truncate(line, MAX_LINE_UNITS) for line in lines]
-    return "\n".join(shortened[:start] + _omit_middle(shortened[start:]))
+    return "\n".join(shortened[:start] + _omit_middle(shortened[start:], most_frames))
 
 
 def truncate_raw_json(raw: str) -> str:
@@ -60,7 +62,7 @@ def truncate_raw_json(raw: str) -> str:
     if preview == raw:
         return raw
     text = json.dumps({"truncated": True, "preview": preview}, ensure_ascii=False, separators=(",", ":"))
-    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):x}", text)  # as JSON.stringify does
+    return escape_halves(text)
 
 
 def _truncate(text: str, limit: int) -> str:
@@ -72,8 +74,8 @@ def _is_frame(line: str) -> bool:
     return line.lstrip(_JS_SPACE).startswith("at ")
 
 
-def _omit_middle(frames: list[str]) -> list[str]:
-    if len(frames) <= MAX_FRAMES:
+def _omit_middle(frames: list[str], most: int) -> list[str]:
+    if len(frames) <= most:
         return frames
-    note = f"    ... {len(frames) - MAX_FRAMES} frames omitted ..."
-    return [*frames[:KEPT_TOP_FRAMES], note, *frames[-KEPT_BOTTOM_FRAMES:]]
+    note = f"    ... {len(frames) - most} frames omitted ..."
+    return [*frames[:KEPT_TOP_FRAMES], note, *frames[KEPT_TOP_FRAMES - most :]]

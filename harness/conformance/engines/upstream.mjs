@@ -1,6 +1,7 @@
 // The published upstream package, asked line by line.
 //
 //   node upstream.mjs FOLDER calls      a line {"fn", "calls": [[argument, …], …]} in, a list of {"value"} or {"throws"} out
+//   node upstream.mjs FOLDER table      a golden table's line {"fn", "args", "random"} in, {"value"} or {"error"} out
 //   node upstream.mjs FOLDER classify   as `crash-harness classify`: evidence in, classification out
 //   node upstream.mjs FOLDER decide     as `crash-harness decide`: a request in, a decision out
 //
@@ -13,13 +14,24 @@ import { pathToFileURL } from "node:url";
 const [folder, kind] = process.argv.slice(2);
 const load = (path) => import(pathToFileURL(join(folder, "node_modules/@trigger.dev/core/dist/esm/v3", path)));
 const errors = await load("errors.js");
-const { calculateNextRetryDelay } = await load("utils/retries.js");
-const { RetryOptions, TaskRunError } = await load("schemas/index.js");
+const { calculateNextRetryDelay, defaultRetryOptions } = await load("utils/retries.js");
+const { RetryOptions, TaskRunError, TaskRunInternalError } = await load("schemas/index.js");
 
 const spell = (_, value) => {
   if (value === undefined) return { $undefined: 1 };
   if (typeof value !== "number" || Number.isFinite(value)) return Object.is(value, -0) ? { $num: "-0" } : value;
   return { $num: String(value) };
+};
+
+// No reviver of JSON.parse: that would drop a member which is undefined on purpose.
+const unspell = (value) => {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(unspell);
+  if (value.$undefined) return undefined;
+  if (value.$num) return Number(value.$num);
+  if (value.$repeat) return value.$repeat[0].repeat(value.$repeat[1]);
+  if (value.$concat) return value.$concat.map(unspell).join("");
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, unspell(member)]));
 };
 
 const withDraw = (draw, f) => {
@@ -47,6 +59,36 @@ const functions = {
   delay: (options, attempt, draw) => withDraw(draw, () => calculateNextRetryDelay(options, attempt)),
   options: parsed(RetryOptions),
   error: parsed(TaskRunError),
+};
+
+// The functions of the golden tables, by the names that the package gives them; and the two that are chains.
+const named = {
+  ...errors,
+  calculateNextRetryDelay,
+  defaultRetryOptions: () => defaultRetryOptions,
+  codes: () => TaskRunInternalError.shape.code.options,
+  parseRetryOptions: parsed(RetryOptions),
+  parseRetryOptionsNullish: parsed(RetryOptions.nullish()),
+  parseTaskRunError: parsed(TaskRunError),
+  classifyExit: ({ dockerMode, ...end }) => {
+    const internal = errors.internalErrorFromUnexpectedExit({ ...end, code: end.code ?? -1 }, dockerMode);
+    const enhanced = errors.taskRunErrorEnhancer(internal);
+    return {
+      internal,
+      oom: errors.isOOMRunError(internal),
+      enhanced_code: enhanced.code,
+      retriable: errors.shouldRetryError(enhanced),
+      lookup: errors.shouldLookupRetrySettings(enhanced),
+    };
+  },
+};
+
+const row = ({ fn, args, random }) => {
+  try {
+    return { value: withDraw(random, () => named[fn](...args)) };
+  } catch (thrown) {
+    return { error: { message: thrown.message } };
+  }
 };
 
 const attempt = (f, argument) => {
@@ -114,6 +156,7 @@ const decide = (request) => {
 
 const answers = {
   calls: ({ fn, calls }) => calls.map((one) => attempt(functions[fn], one)),
+  table: row,
   classify,
   decide: (request) => {
     try {
@@ -124,5 +167,8 @@ const answers = {
   },
 };
 
-for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity }))
-  process.stdout.write(JSON.stringify(answers[kind](JSON.parse(line)), kind === "calls" ? spell : undefined) + "\n");
+const marked = ["calls", "table"].includes(kind);
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  const asked = JSON.parse(line);
+  process.stdout.write(JSON.stringify(answers[kind](marked ? unspell(asked) : asked), marked ? spell : undefined) + "\n");
+}
