@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from harness.experiments.conduct import INTERRUPTED, Progress, conduct
@@ -14,11 +16,11 @@ from harness.scenarios.campaign import title_of
 from harness.scenarios.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from harness.evidence import Start
     from harness.experiments.tally import Tally
-    from harness.gate.baseline import Entry
+    from harness.gate.baseline import Baseline, Entry
     from harness.gate.live import CaseRunner, Pair
     from harness.gate.nights import Watch
 
@@ -72,3 +74,23 @@ class FreshSeeds(NamedTuple):
         if progress.ended == INTERRUPTED:
             raise Interrupted
         return tally
+
+
+def check_fresh(
+    baseline: Baseline,
+    pairs: Mapping[str, Pair],
+    runner: CaseRunner,
+    seed: int | None,
+    observe: Callable[[Entry, int], object],
+) -> list[CaseFinding]:
+    """Check every dosed case by fresh trials; `observe` gets each new count of them. Raises Interrupted.
+
+    Without a seed, one is drawn; the findings have it.
+    """
+    base = int.from_bytes(os.urandom(SEED_BYTES), "big") if seed is None else seed
+    dosed = [entry for entry in baseline.case if entry.tier == "dosed" and entry.id in pairs]
+    return [
+        FreshSeeds(runner, base, partial(observe, entry)).check(entry, pairs[entry.id])
+        for entry in dosed
+        if pairs[entry.id][1].victim.tier == "dosed"
+    ]
