@@ -4,14 +4,7 @@ import json
 import os
 
 import chpayload
-from dagster import (
-    DagsterInstance,
-    RetryPolicy,
-    execute_job,
-    job,
-    op,
-    reconstructable,
-)
+from dagster import DagsterInstance, RetryPolicy, execute_job, job, op, reconstructable
 
 GIVEN = json.loads(os.environ["CH_DAGSTER"])
 TRIES = GIVEN["policy"]["max_attempts"]
