@@ -99,7 +99,9 @@ def run(
 async def run_async(job: Job, policy: Policy = Policy(), **options: Any) -> Run:  # noqa: B008 -- frozen
     """Do as run() does, with the same options, beside the event loop; a task that is cancelled ends its victims first.
 
-    first, second = await asyncio.gather(harness.run_async(["./one"]), harness.run_async(["./two"]))
+        first, second = await asyncio.gather(harness.run_async(["./one"]), harness.run_async(["./two"]))
+
+    SIGTERM is left to the program: one that does not handle it dies at once, and an attempt of a history then counts.
     """
     with Stop() as stop:
         running = asyncio.ensure_future(asyncio.to_thread(run, job, policy, stop=stop, **options))

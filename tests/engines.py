@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.conformance import check, enginefile, suite
-from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of Kept
+from harness.conformance.check import Asked, Check
 from harness.conformance.properties import BY_NAME, ORDER
 
 if TYPE_CHECKING:
@@ -51,14 +51,15 @@ class Kept(msgspec.Struct):
     check: Check
 
 
-def checked(file: EngineFile) -> Kept:
+def checked(file: EngineFile, cells: tuple[str, ...] = ()) -> Kept:
     """Check an engine, or say what is missing; keep the answer."""
     began = time.monotonic()
     if missing := file.missing():
         told = check.skipped(file.name, missing)
     else:
         known = file.expected(dt.datetime.now(tz=dt.UTC).date())
-        told = suite.check_all([file.engine()], known=known)[file.name]
+        engine = msgspec.structs.replace(file.engine(), asked=Asked(cells=cells))
+        told = suite.check_all([engine], known=known)[file.name]
     made = Kept(f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}", time.monotonic() - began, told)
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f"{file.name}.json").write_bytes(msgspec.json.encode(made))
@@ -107,13 +108,13 @@ def _words(file: EngineFile) -> Iterator[str]:
 
 def _table(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
     yield from ("## Table", "", "✓ PASS, ✗ FAIL, ? INFRA (nothing proved), · SKIP (not declared)", "")
-    yield f"| engine | version | {' | '.join(ORDER)} | notices within | date |"
-    yield "|---|---|" + "---|" * (len(ORDER) + 2)
+    yield f"| engine | version | {' | '.join(ORDER)} | cells | notices within | date |"
+    yield "|---|---|" + "---|" * (len(ORDER) + 3)
     for file, made in found:
         told = made.check
         signs = " | ".join(SIGNS[told.properties[name].verdict] for name in ORDER)
         version, detect = (told.declared.version, f"{told.declared.detect_s:g} s") if told.declared else ("", "")
-        yield f"| {file.name} | {version} | {signs} | {detect} | {made.date} |"
+        yield f"| {file.name} | {version} | {signs} | {len(told.settled)} | {detect} | {made.date} |"
     yield ""
     yield from (f"- {name}: {BY_NAME[name].claim}" for name in ORDER)
 
@@ -162,12 +163,15 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", type=Path)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument(
+        "--cell", action="append", default=[], help="only this cell; the table says how many there were"
+    )
     parser.add_argument("--rounds", type=int, default=0)
     asked = parser.parse_args()
     found = []
     for file in enginefile.shipped():
         again = file.name in asked.only or (not asked.only and not asked.rounds)
-        made = checked(file) if again else kept(file)
+        made = checked(file, tuple(asked.cell)) if again else kept(file)
         if made:
             found.append((file, made))
     if asked.write:

@@ -7,10 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from reference_mutants import BAD, ENGINES, MUTANTS
 
-from harness.conformance import suite
+from harness.conformance import enginefile, suite
 from harness.conformance.check import Asked, Check
 from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
@@ -44,6 +45,34 @@ def test_the_reference_engine_passes_every_property() -> None:
     assert skipped <= ({"P10", "P11"} if why_not(["memory_cgroup"]) else set())
     assert found.declared is not None
     assert set(Cap) - set(found.declared.caps) <= {Cap.MACHINE}
+
+
+def test_our_own_engine_passes_under_strict() -> None:
+    """Our engine, through the same protocol, passes every property under the dialect of the evidence."""
+    found = suite.check_all([enginefile.find("own-strict").engine()])["own-strict"]
+    assert (found.verdict, found.fails) == ("PASS", ()), reasons(found)
+
+
+@pytest.mark.parametrize("name", ["own-upstream-4.4", "own-upstream-4.5"])
+def test_under_upstream_exactly_the_known_failures_remain(name: str) -> None:
+    """What upstream tells alike, and what it never retried, fails as its file says; nothing else does."""
+    file = enginefile.find(name)
+    asked = Asked(properties=("P9", "P10", "P20"))
+    found = suite.check_all([msgspec.structs.replace(file.engine(), asked=asked)])[name]
+    known = {one.property for one in file.known} - (set() if memory_cgroup().version else {"P10"})
+    assert set(found.fails) == known, reasons(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "fails"), [("process-pool", {"P7", "P8"}), ("multiprocessing-pool", {"P5"}), ("gnu-parallel", set())]
+)
+def test_engines_that_need_no_service(name: str, fails: set[str]) -> None:
+    """One SIGSEGV breaks a pool with everybody in it, loses the job of another, and is a failed job of the third."""
+    file = enginefile.find(name)
+    if missing := file.missing():
+        pytest.skip(missing)
+    found = suite.check_all([msgspec.structs.replace(file.engine(), asked=Asked(cells=("segv/none",)))])[name]
+    assert set(found.fails) == fails, reasons(found)
 
 
 @pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2]], ids=["one half", "the other"])

@@ -1,5 +1,6 @@
 """The durable engine: killed at every step that it saves, before and after, and restarted until the run has ended."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -141,5 +142,39 @@ def test_a_killed_exec_goes_on(tmp_path: Path) -> None:
     first.wait()
     second = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
     assert second.returncode == 1
-    assert [line.split()[1] for line in second.stderr.splitlines() if line.startswith("attempt")] == ["2", "3"]
+    assert "attempt 1 ended without a word, with the process that supervised it, and counts\n" in second.stderr
+    attempts = [
+        line.split()[1] for line in second.stderr.splitlines() if line.startswith("attempt ") and " on " in line
+    ]
+    assert attempts == ["2", "3"]
     assert notes.read_text() == "\n\n\n"
+
+
+@pytest.mark.slow
+def test_what_a_signal_ends_does_not_count(tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM in attempt 1, four times: each says so and how to go on, and then there are three attempts."""
+    history, notes = tmp_path / "h", tmp_path / "notes"
+    job = ["sh", "-c", f"echo >> {notes}; [ $(wc -l < {notes}) -gt 4 ] || exec sleep 60; kill -SEGV $$"]
+    command = [*PROGRAM, "exec", "--max-attempts", "3", "--history", str(history), "--json", "--", *job]
+    for times, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM), 1):
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not notes.exists() or notes.read_text().count("\n") < times:
+            assert started.poll() is None
+        again = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+        assert (again.returncode, f"process {started.pid}, since" in again.stderr) == (2, True)
+        started.send_signal(number)
+        out, err = started.communicate(timeout=60)
+        assert started.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
+        assert json.loads(out) == {"status": None, "interrupted": True, "attempts": []}
+        assert "interrupted after 0 attempts; what was under way does not count; the same command goes on" in err
+        told = subprocess.run(
+            [*PROGRAM, "report", str(history)], capture_output=True, check=False, text=True, timeout=60
+        )
+        assert (told.returncode, "1 of 1 command not decided: it was interrupted at" in told.stdout) == (4, True)
+    last = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+    assert (last.returncode, len(json.loads(last.stdout)["attempts"])) == (1, 3)
+    assert notes.read_text() == "\n" * (4 + 3)
+    over = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+    assert (over.returncode, json.loads(over.stdout)) == (1, json.loads(last.stdout))
+    assert "; nothing was run\n" in over.stderr
+    assert notes.read_text() == "\n" * (4 + 3)

@@ -20,6 +20,7 @@ from harness.dialects import DEFAULT, find
 from harness.evidence import EndedBy
 from harness.exceptions import InfraError, InvalidInputError
 from harness.journal import History, Kind, Reading, read
+from harness.journal.ballast import Ballast
 from harness.journal.file import APPLICATION, VERSION
 from harness.scenarios.campaign import Campaign, decided
 from harness.scenarios.order import Order, open_history
@@ -159,7 +160,9 @@ def test_a_full_disk_costs_the_ballast_only(tmp_path: Path) -> None:
         history.write(Kind.STARTED, "x", 1)
         assert [ballast.release() for ballast in history._ballasts] == [False, True]
         assert kinds(history) == [("kill_intent", 0), ("started", 1)]
+        history._ballasts.append(Ballast(tmp_path, 1))
     assert files_in(tmp_path) == {"h"}
+    assert not any(ballast.release() for ballast in history._ballasts)
 
 
 def test_a_ballast_is_nobody_elses_file(tmp_path: Path) -> None:

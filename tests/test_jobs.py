@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -19,6 +20,7 @@ from harness import Fault, InfraError, InvalidInputError, Limits, Policy, Run
 from harness.child import function as job
 from harness.child.function import CHANNEL_BYTES, CHANNEL_FD, MOST_TEXT
 from harness.supervisor import channel
+from harness.wire.errors import parse_error
 
 THREE = Policy(3, {"maxAttempts": 3, "minTimeoutInMs": 10, "factor": 1, "randomize": False})
 
@@ -198,6 +200,7 @@ def test_no_answer_is_no_success(job: Any) -> None:
     run = harness.run(job)
     assert run.attempts[0].error is not None
     assert run.attempts[0].error.name == "NoAnswer"
+    assert parse_error(msgspec.to_builtins(run.attempts[0].error)) == run.attempts[0].error  # a judge can take it
     assert run.status == "COMPLETED_WITH_ERRORS"
 
 

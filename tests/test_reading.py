@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from harness.experiments.tally import GROUP, Trial
 from harness.experiments.variant import Experiment, Variant
 from harness.journal import History, Job, Kind, job_of, read
 from harness.report.formats import render
-from harness.report.reader import Report
+from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.order import Order, run_job
@@ -35,12 +36,19 @@ from harness.scenarios.schema import load, shipped
 PAGE = 4096
 SEGV, DONE = Life(Evidence(Signaled("SIGSEGV"))), Life(Evidence(Exited(0)))
 CONTROLS = load(shipped() / "controls.toml")
+TAMPERING = {
+    "DELETE FROM events WHERE id = 3": "damaged: of [0-9]+ events [0-9]+ are there",
+    "UPDATE events SET body = replace(body, 'PASS', 'FAIL')": "damaged: event [0-9]+ is not what was written",
+    "UPDATE events SET title = 'other' WHERE kind = 'decided'": "damaged: event 5 is not what was written",
+    "UPDATE events SET kind = 'nonsense' WHERE kind = 'decided'": "damaged: of [0-9]+ events [0-9]+ are there",
+    "UPDATE events SET body = x'ff' WHERE kind = 'decided'": "damaged: event 5 is not what was written",
+}
 SETPRIV = shutil.which("setpriv")
 WITHOUT_PRIVILEGES = [] if os.geteuid() else [SETPRIV, "--inh-caps=-all", "--bounding-set=-all"] if SETPRIV else None
 Ending = Callable[[History], object]
 
 
-def report_of(path: Path) -> Report:
+def report_of(path: Path) -> HistoryReport:
     """Read a history."""
     with read(path) as reading:
         return read_report(reading, path.name)
@@ -245,6 +253,17 @@ def test_a_damaged_history_is_told_as_such(tmp_path: Path, make: Callable[[Path]
             lines.append(str(error))
     assert len(lines) > 10
     assert not any("\n" in line for line in lines)
+
+
+@pytest.mark.parametrize("statement", TAMPERING)
+def test_an_event_that_is_not_what_was_written_is_told(tmp_path: Path, statement: str) -> None:
+    """One that is gone, or has another body, title or kind, though SQLite has nothing to say."""
+    of_cases(tmp_path / "h")
+    connection = sqlite3.connect(tmp_path / "h", isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+    with pytest.raises(InvalidInputError, match=TAMPERING[statement]):
+        report_of(tmp_path / "h")
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from harness.dialects import BUILT_IN
 from harness.journal import Standing, read
 from harness.report.counts import MOST_POINTS, Confusion, Curve
 from harness.report.formats import FORMATS, Format, render
-from harness.report.reader import Report
+from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
 
 PROGRAM = [sys.executable, "-m", "harness"]
@@ -46,7 +46,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def report_of(path: Path) -> Report:
+def report_of(path: Path) -> HistoryReport:
     """Read a history."""
     with read(path) as reading:
         return read_report(reading, path.name)
@@ -175,7 +175,7 @@ def test_a_name_splits_no_row(histories: dict[str, Path]) -> None:
     ET.fromstring(render("junit", told))  # noqa: S314 -- our own
 
 
-def _failed(told: Report) -> object:
+def _failed(told: HistoryReport) -> object:
     made = json.loads(msgspec.json.encode(told.results[0]))
     return made | {"judgement": {"verdict": "FAIL", "reasons": ["it broke"]}}
 
@@ -212,7 +212,7 @@ def test_a_format_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "shouting.py").write_text("def render(report):\n    return report.name.upper()\n")
     monkeypatch.setattr("harness.report.__path__", [str(tmp_path)])
     monkeypatch.setitem(FORMATS, "shouting", Format("shouting", "Write it large."))
-    told = Report("name", None, Standing("empty"), {}, ())
+    told = HistoryReport("name", None, Standing("empty"), {}, ())
     assert render("shouting", told) == "NAME"
     made = click.Command("x")
     of_formats(made)

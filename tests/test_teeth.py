@@ -14,7 +14,7 @@ from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Sig
 from harness.exceptions import HarnessError, JudgeError
 from harness.gate.check import check_tables
 from harness.gate.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
-from harness.gate.tables import Answer, Coded, Tables, ask_all, ask_fixed_again, stored
+from harness.gate.tables import Coded, Reply, Tables, ask_all, ask_fixed_again, stored
 from harness.scenarios.verdict import Verdict
 from harness.wire.codes import CODES, Code
 from harness.wire.errors import TaskError, internal, sanitize
@@ -82,7 +82,7 @@ def survives(one: Mutant, dialect: str) -> bool:
 
 def is_caught_at_once(before: Tables, now: Dialect) -> bool:
     """Whether a fixed question tells them apart: asked one by one, and no further than to the first that does."""
-    rows: tuple[Coded | Answer, ...] = (*before.codes, *before.classified, *before.decided)
+    rows: tuple[Coded | Reply, ...] = (*before.codes, *before.classified, *before.decided)
     try:
         return any(one != ask_fixed_again(now, one) for one in rows) or tuple(stored()) != before.stored
     except JudgeError:

@@ -6,7 +6,7 @@ import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,7 @@ from harness.supervisor import Command, Limits, supervise
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
+    from harness.journal import Job
     from harness.supervisor.limits import MemoryBy
 
 
@@ -80,26 +81,10 @@ def exec_command(
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
     watched = partial(supervise, relay=relay, black_box=black_box == "on", backtrace=backtrace)
     bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
-
-    job = job_of(
-        EXEC,
-        (as_text(shlex.join(command)),),
-        command=command,
-        folder=str(Path.cwd()),
-        policy=policy,
-        limits=bounds.limits,
-        timeout_s=timeout,
-        dialect=dialect,
-        seed=seed or 0,
-        black_box=black_box,
-        backtrace=backtrace,
-        wait=wait,
-    )
+    job = _job(context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0)
     with ExitStack() as stack:
         kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
-        attempts = list(told(kept.saved).attempts) if kept else []
-        for line in taken_up_lines(kept) if kept else ():
-            relay.say(line)
+        attempts = _taken_up(kept, relay)
 
         def observe(attempt: Attempt) -> None:
             attempts.append(attempt)
@@ -118,3 +103,21 @@ def exec_command(
         emit(attempts_shape(finished.attempts, finished.status))
     relay.say(f"{ending(finished)} ({dialect})")
     context.exit(0 if finished.status == SUCCEEDED else 1)
+
+
+OF_THE_JOB = ("command", "dialect", "black_box", "backtrace", "wait")
+
+
+def _job(given: dict[str, Any], **more: object) -> Job:
+    """What a history keeps of the command and its options, so that another is refused."""
+    asked = {name: given[name] for name in OF_THE_JOB}
+    return job_of(EXEC, (as_text(shlex.join(given["command"])),), **asked, **more, folder=str(Path.cwd()))
+
+
+def _taken_up(kept: Durable | None, relay: Relay) -> list[Attempt]:
+    """Say what a history has of the run, and return the attempts that had ended."""
+    if kept is None:
+        return []
+    for line in taken_up_lines(kept):
+        relay.say(line)
+    return list(told(kept.saved).attempts)

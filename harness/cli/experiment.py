@@ -15,7 +15,7 @@ from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
 from harness.experiments.kept import open_history
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
-from harness.experiments.variant import Asked, plan
+from harness.experiments.variant import VariantOptions, plan
 from harness.report.experiment import Shown, conclusion_lines
 from harness.report.shapes import conclusions_shape
 from harness.report.terminal import console, progress, say, tell_history
@@ -145,7 +145,7 @@ def experiment(
         trials = DEFAULT_TRIALS
     chosen_start: Start | None = None if start == "auto" else cast("Start", start)
     limits = Limits(memory, memory_by, processes=processes)
-    asked = Asked(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below)
+    asked = VariantOptions(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below)
     stopping = Stopping(trials, width, test, time_s)
     planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
     with open_history(history, old, planned) as (book, experiments):

@@ -68,15 +68,18 @@ def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
 def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
     """In a job that fails in three ways each attempt is told as it is alone."""
     mixed = _failed(views, "mixed")
-    alone = [_failed(views, f"{fault}/none") for fault in mixed[0].cell.faults] if mixed else []
-    if mixed is None or None in alone:
+    if mixed is None:
         return
     view, last = mixed
+    faults = [view.cell.fault(start.n) for start in view.starts("X")]
+    alone = [_failed(views, f"{fault}/none") for fault in faults]
+    if not alone or None in alone:
+        return
     wanted = [stripped(one, (claim.history or (claim.cause,))[0]) for one, claim in filter(None, alone)]
     history = [stripped(view, cause) for cause in last.history or ()]
     if history and history != wanted:
         yield "mixed", Reason("P9", f"causes {history}, alone {wanted}")
-    elif stripped(view, last.cause) != _cause(views, f"{view.cell.faults[-1]}/none"):
+    elif stripped(view, last.cause) != _cause(views, f"{faults[-1]}/none"):
         yield "mixed", Reason("P9", f"the last cause is {last.cause[:SHOWN]!r}, alone {wanted[-1]!r}")
     else:
         yield "mixed", None

@@ -189,7 +189,9 @@ def _spared(view: View) -> Found:
     name = "P21" if view.cell.pills > 1 else "P7"
     for role in view.innocents:
         last, starts = view.record.last(role), len(view.starts(role))
-        if last.state != "ok":
+        ended = view.record.verdict(role)
+        was_asked_to = view.cell.cancel == "run" and ended is not None and ended.claim.state == "ok"  # it flips: P6
+        if last.state != "ok" and not was_asked_to:
             yield Reason(name, f"{role}: {last.state} {last.cause[:SHOWN]}".rstrip(), by_clock=not last.is_final)
         if starts != 1:
             yield Reason(name, f"{role}: {starts} starts of an innocent", by_clock=starts == 0)

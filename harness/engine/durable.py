@@ -10,7 +10,7 @@ import msgspec
 from harness.engine.lifecycle import Event, Execution, State
 from harness.engine.loop import Attempt, Saved
 from harness.evidence import EndedBy
-from harness.journal import History, Kind, Row
+from harness.journal import Draft, History, Kind
 from harness.wire.codes import Status
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ EXEC: Final = "exec"
 PYTHON: Final = "harness.run"
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class KeptStep(msgspec.Struct, frozen=True, omit_defaults=True):
     """Body of a `step` event: the state after it, and what was emitted."""
 
     state: State
@@ -60,6 +60,12 @@ class Durable:
         return bool(self.saved) and self.saved[-1].state.is_final
 
     @property
+    def lost(self) -> int | None:
+        """The attempt that was under way when the process before was killed; an interrupted one does not count."""
+        state = self.saved[-1].state if self.saved else State()
+        return state.attempt if state.execution is Execution.EXECUTING and not self._was_interrupted else None
+
+    @property
     def decisions(self) -> int:
         """Failures that have been decided on so far."""
         state = self.saved[-1].state if self.saved else State()
@@ -75,10 +81,10 @@ class Durable:
         if attempt and state.status == Status.CANCELED and attempt.evidence.ended_by is EndedBy.CANCEL:
             self.history.interrupted()
             return
-        rows = [Row(Kind.FINISHED, self._title, attempt.number, attempt)] if attempt else []
-        rows.append(Row(Kind.STEP, self._title, state.snapshot, Step(state, saved.events)))
+        rows = [Draft(Kind.FINISHED, self._title, attempt.number, attempt)] if attempt else []
+        rows.append(Draft(Kind.STEP, self._title, state.snapshot, KeptStep(state, saved.events)))
         if state.is_final:
-            rows.append(Row(Kind.DECIDED, self._title, body={"status": state.status}))
+            rows.append(Draft(Kind.DECIDED, self._title, body={"status": state.status}))
         self.history.write_all(rows)
 
     def options(self) -> Options:
@@ -99,6 +105,6 @@ def steps(reading: Reading, title: str) -> Iterator[Saved]:
         if event.kind is Kind.FINISHED:
             attempt = reading.decode(event, Attempt)
         elif event.kind is Kind.STEP:
-            step = reading.decode(event, Step)
+            step = reading.decode(event, KeptStep)
             yield Saved(step.state, step.events, attempt)
             attempt = None

@@ -17,7 +17,9 @@ from harness.wire.policy import DEFAULT_PRESET, memory_bytes
 if TYPE_CHECKING:
     from harness.supervisor import Victim
 
-NO_ANSWER = TaskError(Kind.BUILT_IN, name="NoAnswer", message="the function ended its process without an answer")
+NO_ANSWER = TaskError(
+    Kind.BUILT_IN, name="NoAnswer", message="the function ended its process without an answer", stack_trace=""
+)
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.exceptions import InvalidInputError
 from harness.experiments.tally import GROUP, Trial
-from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of Asked
+from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of KeptExperiments
 from harness.journal import History, Job, Kind, as_text, job_of
 from harness.machine import environment
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KIND: Final = "experiment"
 
 
-class Asked(msgspec.Struct, frozen=True):
+class KeptExperiments(msgspec.Struct, frozen=True):
     """What the job of an experiment's history has."""
 
     experiments: tuple[Experiment, ...]
@@ -35,7 +35,7 @@ class Ended(msgspec.Struct, frozen=True):
     elapsed_s: float
 
 
-class Group(msgspec.Struct, frozen=True):
+class KeptGroup(msgspec.Struct, frozen=True):
     """A group of trials as it was journalled: in which session, and when."""
 
     session: int
@@ -53,7 +53,7 @@ def experiment_job(experiments: Sequence[Experiment]) -> Job:
 
 def experiments_of(reading: Reading) -> tuple[Experiment, ...]:
     """Return what a history was begun with. Raises InvalidInputError where it is no history of an experiment."""
-    return reading.asked(KIND, Asked).experiments
+    return reading.asked(KIND, KeptExperiments).experiments
 
 
 @contextmanager
@@ -81,10 +81,10 @@ def save(history: History, trials: list[Trial]) -> None:
     history.write(Kind.TRIALS, trials[0].variant, trials[0].group + 1, trials)
 
 
-def groups(reading: Reading) -> Iterator[Group]:
+def groups(reading: Reading) -> Iterator[KeptGroup]:
     """All groups in the order in which they were journalled."""
     for event, trials in reading.bodies(Kind.TRIALS, list[Trial]):
-        yield Group(event.session, event.at_ms, trials)
+        yield KeptGroup(event.session, event.at_ms, trials)
 
 
 def trial(reading: Reading, variant: str, number: int) -> Trial | None:

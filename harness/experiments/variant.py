@@ -66,7 +66,7 @@ class Experiment(msgspec.Struct, frozen=True):
                     yield variant, index
 
 
-class Asked(msgspec.Struct, frozen=True):
+class VariantOptions(msgspec.Struct, frozen=True):
     """What the options say of a variant."""
 
     dialect: str
@@ -80,7 +80,7 @@ class Asked(msgspec.Struct, frozen=True):
     expect_below: float | None = None
 
 
-def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Variant:
+def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptions) -> Variant:
     if reason := why_not(case.needs()):
         raise InvalidInputError(f"{title_of(scenario, case)}: {reason}")
     seed = asked.seed if asked.seed is not None else case.victim.seed or 0
@@ -88,7 +88,7 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: Asked) -> Va
     return Variant(name, asked.dialect, seed, case, host=asked.host, start=start)
 
 
-def _command_variant(name: str, command: tuple[str, ...], asked: Asked) -> Variant:
+def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
     if asked.start == "warm":
         raise InvalidInputError("--start warm: a command is always started afresh")
     return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
@@ -132,7 +132,7 @@ def _second(first: Variant, change: str) -> Variant:
 
 
 def plan(
-    scenarios: list[Scenario], command: tuple[str, ...], asked: Asked, vs: str | None, stopping: Stopping
+    scenarios: list[Scenario], command: tuple[str, ...], asked: VariantOptions, vs: str | None, stopping: Stopping
 ) -> list[Experiment]:
     """Make an experiment of each case, or of the command."""
     pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]

@@ -27,7 +27,7 @@ TABLES = "tables"
 CONTROLS = "controls"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CaseFinding(msgspec.Struct, frozen=True):
     """The gate's answer about one case, the tables or the controls. Of `trials` first attempts `failures` failed."""
 
     id: str
@@ -46,7 +46,7 @@ def check(
     on_unit: Callable[[Unit], object],
     *,
     today: str = "",
-) -> list[Finding]:
+) -> list[CaseFinding]:
     """Compare every case, and the answers to the questions, with the baseline. Raises Interrupted.
 
     An accepted failure whose review was due before `today` (YYYY-MM-DD) fails; no day, no review.
@@ -55,8 +55,8 @@ def check(
     lived a second time under the same seed, so that the finding can say whether the seed reproduces it.
     """
     if wrong := controls():
-        return [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))]
-    entries, findings = baseline.entries(), list[Finding]()
+        return [CaseFinding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))]
+    entries, findings = baseline.entries(), list[CaseFinding]()
     ready = list[Unit]()
     for title, (_, case) in pairs.items():
         if found := _unfit(entries.get(title), title, case, today):
@@ -75,7 +75,7 @@ def check(
         seen = {seed: one for seed, (_, one) in runs.items()}
         findings.append(_finding(entries[title], seen, worst.get(title, {})))
     findings += [
-        Finding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
+        CaseFinding(title, "", Judgement(Verdict.FAIL, ("stale: it is in the baseline, and there is no such case",)))
         for title in stale
     ]
     return [check_tables(baseline.tables, runner.guarded), *sorted(findings, key=lambda one: one.id)]
@@ -87,19 +87,19 @@ def _deviates(entry: Entry, runs: RunsBySeed, seed: int) -> tuple[str, ...]:
     return () if seen.trouble else tuple(deviations(entry, seed, seen))
 
 
-def _unfit(entry: Entry | None, title: str, case: Case, today: str) -> Finding | None:
+def _unfit(entry: Entry | None, title: str, case: Case, today: str) -> CaseFinding | None:
     """Finding for a case that can't be compared: not recorded, changed, or not possible here. None where it can."""
     if entry is None:
         if missing := why_not(case.needs()):  # nor could it be recorded here
-            return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,)))
+            return CaseFinding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,)))
         reason = "it is not in the baseline: record it"
-        return Finding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
+        return CaseFinding(title, case.victim.tier, Judgement(Verdict.FAIL, (reason,)))
     if entry.accepted and entry.accepted.is_due(today):
-        return Finding(title, entry.tier, Judgement(Verdict.FAIL, (_overdue(entry.accepted),)))
+        return CaseFinding(title, entry.tier, Judgement(Verdict.FAIL, (_overdue(entry.accepted),)))
     if changed := changed_conditions(entry, case):
-        return Finding(title, entry.tier, Judgement(Verdict.FAIL, tuple(changed)))
+        return CaseFinding(title, entry.tier, Judgement(Verdict.FAIL, tuple(changed)))
     if missing := why_not(case.needs()):
-        return Finding(title, entry.tier, Judgement(Verdict.SKIP, (missing,)))
+        return CaseFinding(title, entry.tier, Judgement(Verdict.SKIP, (missing,)))
     return None
 
 
@@ -108,7 +108,7 @@ def _overdue(accepted: Acceptance) -> str:
     return f"its failure was accepted ({accepted.because}) and to be reviewed{owner} by {accepted.review}"
 
 
-def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgement]) -> Finding:
+def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgement]) -> CaseFinding:
     """One finding from the judgements of a case's runs: FAIL outranks INFRA, which outranks PASS."""
     trouble = {seed: Judgement(Verdict.INFRA, (one.trouble,)) for seed, one in seen.items() if one.trouble}
     judgements = {**trouble, **worst}
@@ -117,7 +117,7 @@ def _finding(entry: Entry, seen: Mapping[int, Seen], worst: Mapping[int, Judgeme
     first = [one.outcomes[0] for one in seen.values() if one.outcomes]
     failed = sum(one.decision != NONE for one in first)
     judgement = Judgement(verdict, tuple(by_seeds(judgements)))
-    return Finding(entry.id, entry.tier, judgement, len(first), failed, entry.seed)
+    return CaseFinding(entry.id, entry.tier, judgement, len(first), failed, entry.seed)
 
 
 def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
@@ -135,13 +135,13 @@ def unsteady(dialect: Dialect, now: Tables) -> list[str]:
     return [f"nondeterministic: {one}: asked twice, answered in two ways" for one in ask_again(dialect, now)]
 
 
-def check_tables(recorded: Tables | None, dialect: Dialect) -> Finding:
+def check_tables(recorded: Tables | None, dialect: Dialect) -> CaseFinding:
     """Ask all questions again, and once more backwards: an answer must not depend on what was asked before it."""
     if recorded is None:
-        return Finding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
+        return CaseFinding(TABLES, "", Judgement(Verdict.FAIL, ("the tables are not in the baseline: record them",)))
     try:
         now = ask_all(dialect)
         reasons = changed_tables(recorded, now) + unsteady(dialect, now)
     except JudgeError as error:
         reasons = [f"the classifier broke: {error}"]
-    return Finding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))
+    return CaseFinding(TABLES, "", Judgement(Verdict.FAIL if reasons else Verdict.PASS, tuple(reasons)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness.gate.baseline import AttemptKind, Entry
     from harness.gate.observing import Seen
-    from harness.gate.tables import Answer, Coded, Tables
+    from harness.gate.tables import Coded, Reply, Tables
     from harness.scenarios.schema import Case
 
 
@@ -90,7 +90,7 @@ def _changed_draws(recorded: Tables, now: Tables) -> list[str]:
     return [f"{len(asked)} of {COUNT:,} drawn questions are answered otherwise", *asked]
 
 
-def _changed(old: Mapping[str, Coded | Answer], new: Mapping[str, Coded | Answer]) -> list[str]:
+def _changed(old: Mapping[str, Coded | Reply], new: Mapping[str, Coded | Reply]) -> list[str]:
     return [
         f"{name}: recorded {_row(old.get(name))}, now {_row(new.get(name))}"
         for name in dict.fromkeys((*old, *new))
@@ -98,7 +98,7 @@ def _changed(old: Mapping[str, Coded | Answer], new: Mapping[str, Coded | Answer
     ]
 
 
-def _row(row: Coded | Answer | None) -> str:
+def _row(row: Coded | Reply | None) -> str:
     if row is None:
         return "nothing"
     return " ".join(f"{name}={value}" for name, value in list(msgspec.structs.asdict(row).items())[1:])

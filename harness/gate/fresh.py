@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from harness.experiments.conduct import INTERRUPTED, Progress, conduct
 from harness.experiments.variant import Experiment, Variant
-from harness.gate.check import Finding
+from harness.gate.check import CaseFinding
 from harness.gate.live import Interrupted
 from harness.gate.nights import alarm, conclude, first_watch, second_watch, strangers, trouble
 from harness.scenarios.campaign import title_of
 from harness.scenarios.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from harness.evidence import Start
     from harness.experiments.tally import Tally
-    from harness.gate.baseline import Entry
+    from harness.gate.baseline import Baseline, Entry
     from harness.gate.live import CaseRunner, Pair
     from harness.gate.nights import Watch
 
@@ -38,7 +40,7 @@ class FreshSeeds(NamedTuple):
     base: int
     observe: Callable[[int], object]
 
-    def check(self, entry: Entry, pair: Pair) -> Finding:
+    def check(self, entry: Entry, pair: Pair) -> CaseFinding:
         """Fire trials of a dosed case until its failure rate is decided on. Raises Interrupted."""
         watch = first_watch(entry)
         first = self._fire(watch, pair, 1)
@@ -49,7 +51,7 @@ class FreshSeeds(NamedTuple):
             second = self._fire(confirming, pair, 2) if confirming else None
             judgement = conclude(watch, first, confirming, second)
             trials, failures = (trials + second.trials, failures + second.failures) if second else (trials, failures)
-        return Finding(f"{entry.id} fresh", entry.tier, judgement, trials, failures, self.base)
+        return CaseFinding(f"{entry.id} fresh", entry.tier, judgement, trials, failures, self.base)
 
     @staticmethod
     def _at_once(entry: Entry, tally: Tally) -> Judgement | None:
@@ -72,3 +74,23 @@ class FreshSeeds(NamedTuple):
         if progress.ended == INTERRUPTED:
             raise Interrupted
         return tally
+
+
+def check_fresh(
+    baseline: Baseline,
+    pairs: Mapping[str, Pair],
+    runner: CaseRunner,
+    seed: int | None,
+    observe: Callable[[Entry, int], object],
+) -> list[CaseFinding]:
+    """Check every dosed case by fresh trials; `observe` gets each new count of them. Raises Interrupted.
+
+    Without a seed, one is drawn; the findings have it.
+    """
+    base = int.from_bytes(os.urandom(SEED_BYTES), "big") if seed is None else seed
+    dosed = [entry for entry in baseline.case if entry.tier == "dosed" and entry.id in pairs]
+    return [
+        FreshSeeds(runner, base, partial(observe, entry)).check(entry, pairs[entry.id])
+        for entry in dosed
+        if pairs[entry.id][1].victim.tier == "dosed"
+    ]

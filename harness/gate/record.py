@@ -8,7 +8,7 @@ import msgspec
 
 from harness.exceptions import InvalidInputError
 from harness.gate.baseline import VERSION, Acceptance, Baseline, Entry, Environment, Fact, Provenance, sealed
-from harness.gate.check import CONTROLS, TABLES, Finding, by_seeds, unsteady
+from harness.gate.check import CONTROLS, TABLES, CaseFinding, by_seeds, unsteady
 from harness.gate.comparing import changed_tables
 from harness.gate.live import Unit, controls
 from harness.gate.making import entry_of, keep_unchanged, wild_entry_of
@@ -47,7 +47,7 @@ class Recorded(NamedTuple):
     """The new baseline, or None where something stands against it; what was found of each case; changed answers."""
 
     baseline: Baseline | None
-    findings: list[Finding]
+    findings: list[CaseFinding]
     changed: Sequence[str] = ()
 
 
@@ -67,7 +67,7 @@ def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Ca
     was not asked for. `Recorded.changed` names the answers that are others than those of `old`.
     """
     if wrong := controls():
-        return Recorded(None, [Finding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
+        return Recorded(None, [CaseFinding(CONTROLS, "", Judgement(Verdict.INFRA, tuple(wrong)))])
     units = [unit for title, (_, case) in wanted.pairs.items() for unit in _units(wanted, title, case)]
     first = runner.live_all(units, on_unit)
     again = runner.live_all([unit for unit in units if unit.case.victim.tier != "wild"], on_unit)
@@ -77,7 +77,7 @@ def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Ca
     findings = [finding for finding, _ in written.values()]
     tables = ask_all(runner.guarded)
     if wrong := unsteady(runner.guarded, tables):
-        findings.append(Finding(TABLES, "", Judgement(Verdict.FAIL, tuple(wrong))))
+        findings.append(CaseFinding(TABLES, "", Judgement(Verdict.FAIL, tuple(wrong))))
     if any(one.judgement.verdict not in (Verdict.PASS, Verdict.SKIP) for one in findings):
         return Recorded(None, findings)
     fresh = {title: entry for title, (_, entry) in written.items() if entry}
@@ -107,17 +107,17 @@ class _Entries(NamedTuple):
     again: Mapping[str, RunsBySeed]
     source: Provenance
 
-    def write(self, title: str) -> tuple[Finding, Entry | None]:
+    def write(self, title: str) -> tuple[CaseFinding, Entry | None]:
         """Return what was found of a case, and its entry if there is one."""
         case = self.wanted.pairs[title][1]
         if missing := why_not(case.needs()):
-            return Finding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,))), self.before.get(title)
+            return CaseFinding(title, case.victim.tier, Judgement(Verdict.SKIP, (missing,))), self.before.get(title)
         judgement, entry = self._inexcusable(title), None
         if judgement is None:
             entry = _entry(title, case, self.runner, self.first[title], self.source)
             judgement, accepted = self._excuse(entry, _as_expected(case, self.runner, self.first[title]))
             entry = keep_unchanged(self.before.get(title), msgspec.structs.replace(entry, accepted=accepted))
-        return Finding(title, case.victim.tier, judgement), entry
+        return CaseFinding(title, case.victim.tier, judgement), entry
 
     def _inexcusable(self, title: str) -> Judgement | None:
         """Judgement that `--accept` can't excuse: a run proved nothing, the judge broke, a seed gave two results."""

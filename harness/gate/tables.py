@@ -46,7 +46,7 @@ class Coded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     full: str
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question by its name and the answer in short; `full` is a digest of all of it, texts included."""
 
     asked: str
@@ -61,9 +61,9 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     codes: tuple[Coded, ...]
-    classified: tuple[Answer, ...]
-    decided: tuple[Answer, ...]
-    stored: tuple[Answer, ...]
+    classified: tuple[Reply, ...]
+    decided: tuple[Reply, ...]
+    stored: tuple[Reply, ...]
     generator: int = GENERATOR
     sampled: str = ""
 
@@ -104,7 +104,7 @@ def ask_again(dialect: Dialect, first: Tables) -> list[str]:
     return changed
 
 
-def ask_fixed_again(dialect: Dialect, row: Coded | Answer) -> Coded | Answer:
+def ask_fixed_again(dialect: Dialect, row: Coded | Reply) -> Coded | Reply:
     """Ask the question of one row of `codes`, `classified` or `decided` again."""
     if isinstance(row, Coded):
         return _code(dialect, Code(row.code))
@@ -115,11 +115,11 @@ def ask_fixed_again(dialect: Dialect, row: Coded | Answer) -> Coded | Answer:
 
 def _again(first: Tables, dialect: Dialect) -> list[str]:
     """The fixed questions, backwards."""
-    rows: list[Coded | Answer] = [*first.codes, *first.classified, *first.decided]
+    rows: list[Coded | Reply] = [*first.codes, *first.classified, *first.decided]
     return [_name(one) for one in reversed(rows) if ask_fixed_again(dialect, one) != one]
 
 
-def _name(row: Coded | Answer) -> str:
+def _name(row: Coded | Reply) -> str:
     return row.code if isinstance(row, Coded) else row.asked
 
 
@@ -135,9 +135,9 @@ def _sampled(dialect: Dialect, number: int, question: Evidence | Request) -> byt
     return hashlib.blake2b(msgspec.json.encode(answer), digest_size=SAMPLE_BYTES).digest()
 
 
-def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Answer:
+def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Reply:
     short, full = _answered(name, question)
-    return Answer(name, str(short), digest(full, FULL_BYTES))
+    return Reply(name, str(short), digest(full, FULL_BYTES))
 
 
 def _answered(name: str, question: Callable[[], Any]) -> Any:
@@ -177,7 +177,7 @@ def _code(dialect: Dialect, code: Code) -> Coded:
     return Coded(code, retried["retriable"], retried["looked_up"], moved, final_status(error), full)
 
 
-def stored() -> Iterable[Answer]:
+def stored() -> Iterable[Reply]:
     """What is not the dialect's: how texts are cut for storage, statuses, and what a machine is."""
     for name, error in texts().items():
         yield _asked(name, partial(_cut, error))
@@ -186,10 +186,10 @@ def stored() -> Iterable[Answer]:
     for error in (TaskError(Kind.STRING), internal("NOPE")):
         yield _asked(f"status of {error.type}", partial(_status, error))
     defaults = msgspec.json.encode(DEFAULTS).decode()
-    yield Answer("policy defaults", defaults, digest(defaults, FULL_BYTES))
+    yield Reply("policy defaults", defaults, digest(defaults, FULL_BYTES))
     for preset, machine in PRESETS.items():
         size = f"{memory_bytes(preset)} bytes, scaled {memory_bytes(preset, 0.1)}, {machine.vcpu:g} vCPU"
-        yield Answer(f"machine {preset}", size, digest(size, FULL_BYTES))
+        yield Reply(f"machine {preset}", size, digest(size, FULL_BYTES))
 
 
 def _status(error: TaskError, environment: str = "PRODUCTION") -> tuple[str, object]:

@@ -77,8 +77,15 @@ class Job(msgspec.Struct, frozen=True):
 
 def job_of(kind: str, titles: tuple[str, ...], **asked: object) -> Job:
     """Make a job from records of any kind. Bytes of a file's name that are no text are kept as Python escapes them."""
-    plain = msgspec.to_builtins(asked, str_keys=True)
-    return Job(kind, msgspec.json.decode(msgspec.json.encode(_as_text(plain))), tuple(map(as_text, titles)))
+    return Job(kind, msgspec.json.decode(encoded(asked)), tuple(map(as_text, titles)))
+
+
+def encoded(body: object) -> str:
+    """Write a record as JSON; what stands for a byte that is no text, as in a file's name, is spelt out."""
+    try:
+        return msgspec.json.encode(body).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(msgspec.to_builtins(body, str_keys=True))).decode()
 
 
 def as_text(words: str) -> str:

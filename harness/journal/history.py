@@ -14,11 +14,9 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-import msgspec
-
 from harness.exceptions import HarnessError, InfraError, InvalidInputError
 from harness.journal.ballast import Ballast
-from harness.journal.events import Closing, Job, Kind, spelt
+from harness.journal.events import Closing, Job, Kind, as_text, encoded, spelt
 from harness.journal.file import MEMBERS, SCHEMA, check_path, checksum, connect, has_events, trouble, wal
 from harness.journal.lock import Lock
 from harness.journal.reading import NO_HISTORY, Reading
@@ -36,7 +34,7 @@ PAUSE_S: Final = 0.01
 OLD_HISTORY: Final = "there is a file already; --resume goes on with it"
 
 
-class Row(NamedTuple):
+class Draft(NamedTuple):
     """An event to be written."""
 
     kind: Kind
@@ -61,14 +59,23 @@ class History(Reading):
         self._closing = Closing("ended")
         with ExitStack() as undo:
             super().__init__(path, undo.enter_context(closing(_opened(path))))
-            self._right = Lock(wal(path))
-            undo.callback(self._right.close)
-            if not self._right.take():
-                raise InvalidInputError(f"{path}: {self._holder()} is writing it: start again when it has ended")
+            self._right = self._locked(undo)
             last = self._one("1")
             self._session = last.session + 1 if last else 1
             self._before = self.environment()
             undo.pop_all()
+
+    def _locked(self, undo: ExitStack) -> Lock:
+        """Take the right to write. Raises InvalidInputError where another process has it."""
+        try:
+            right = Lock(wal(self.path))
+            undo.callback(right.close)
+            is_ours = right.take()
+        except OSError as error:
+            raise InfraError(f"{self.path}: it can't be locked: {error.strerror}") from error
+        if not is_ours:
+            raise InvalidInputError(f"{self.path}: {self._holder()} is writing it: start again when it has ended")
+        return right
 
     def _holder(self) -> str:
         event = self._one("kind = 'opened'")
@@ -124,9 +131,9 @@ class History(Reading):
 
     def write(self, kind: Kind, title: str = "", number: int = 0, body: object = None) -> None:
         """Append one event and commit."""
-        self.write_all([Row(kind, title, number, body)])
+        self.write_all([Draft(kind, title, number, body)])
 
-    def write_all(self, rows: Sequence[Row]) -> None:
+    def write_all(self, rows: Sequence[Draft]) -> None:
         """Append events in one commit: all of them, or none."""
         with self._lock:
             try:
@@ -137,19 +144,19 @@ class History(Reading):
                 raise InfraError(reason) from error
             self._is_open = True
 
-    def _introduced(self, rows: Sequence[Row]) -> list[Row]:
+    def _introduced(self, rows: Sequence[Draft]) -> list[Draft]:
         """The first write of a session says first who writes, and where."""
         if self._is_open:
             return list(rows)
-        opened = Row(Kind.OPENED, body={"process": os.getpid(), "environment": self._environment})
+        opened = Draft(Kind.OPENED, body={"process": os.getpid(), "environment": self._environment})
         job, others = (rows[:1], rows[1:]) if rows[0].kind is Kind.JOB else (rows[:0], rows)
         return [*job, opened, *others]
 
-    def _insert(self, rows: list[Row]) -> None:
+    def _insert(self, rows: list[Draft]) -> None:
         at_ms = time.time_ns() // 1_000_000
         made = []
         for row in rows:
-            members = (self._session, at_ms, row.kind.value, row.title, row.number, _encoded(row.body))
+            members = (self._session, at_ms, row.kind.value, as_text(row.title), row.number, encoded(row.body))
             made.append((*members, checksum(*members)))
         statement = f"INSERT INTO events ({MEMBERS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- no input in it
         with self._connection:
@@ -199,10 +206,6 @@ class History(Reading):
             named = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._closing = Closing("failed", named)
         self.close()
-
-
-def _encoded(body: object) -> str:
-    return msgspec.json.encode(body).decode()
 
 
 @contextmanager

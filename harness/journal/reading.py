@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 T = TypeVar("T")
+COUNT: Final = f"""
+SELECT count(*) FILTER (WHERE kind IN ({", ".join("?" * len(Kind))})), coalesce(max(id), 0), coalesce(sum(id), 0)
+FROM events NOT INDEXED
+"""  # noqa: S608 -- no input in it
 # An index that is damaged would hide events.
 SELECT: Final = f"SELECT id, {MEMBERS}, checksum FROM events NOT INDEXED"  # noqa: S608 -- no input in it
 NO_HISTORY: Final = "there is no such history"
@@ -50,8 +54,7 @@ class Reading:
     def _count(self) -> None:
         """Raise InvalidInputError where an event is missing or there twice: a damaged page may look like another."""
         with self._damage():
-            found = "SELECT count(*), coalesce(max(id), 0), coalesce(sum(id), 0) FROM events NOT INDEXED"
-            count, last, total = self._connection.execute(found).fetchone()
+            count, last, total = self._connection.execute(COUNT, list(Kind)).fetchone()
             if count != last or total != last * (last + 1) // 2:
                 raise InvalidInputError(f"{self.path}: damaged: of {last} events {count} are there")
 

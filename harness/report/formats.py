@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
-    from harness.report.reader import Report
+    from harness.report.reader import HistoryReport
 
 
 class Renderer(Protocol):
     """What a module of a format has."""
 
-    def render(self, report: Report) -> str:
+    def render(self, report: HistoryReport) -> str:
         """Write the whole document."""
 
 
@@ -32,6 +32,6 @@ FORMATS = {
 }
 
 
-def render(name: str, report: Report) -> str:
+def render(name: str, report: HistoryReport) -> str:
     """Write a report in one format. Only its module is loaded."""
     return cast("Renderer", import_module(f"harness.report.{FORMATS[name].module}")).render(report)

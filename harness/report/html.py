@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.experiments.findings import Finding
     from harness.report.counts import Confusion, Curve
-    from harness.report.reader import Report
+    from harness.report.reader import HistoryReport
     from harness.scenarios.campaign import Result
 
 STYLE = """
@@ -52,7 +52,7 @@ def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object
     yield "</tbody></table>"
 
 
-def render(report: Report) -> str:
+def render(report: HistoryReport) -> str:
     """Write the whole file."""
     title = _text(f"Crash Harness: {report.name}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
@@ -66,7 +66,7 @@ def render(report: Report) -> str:
     )
 
 
-def _headline(report: Report) -> Iterator[str]:
+def _headline(report: HistoryReport) -> Iterator[str]:
     counts = report.verdicts()
     told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
     differing = [truth for truth, _, differ in report.confusion.rows() if differ]
@@ -78,7 +78,7 @@ def _headline(report: Report) -> Iterator[str]:
         yield f"{_text('; '.join(differing))}.</p>"
 
 
-def _open(report: Report) -> Iterator[str]:
+def _open(report: HistoryReport) -> Iterator[str]:
     if report.open_question:
         yield f'<section><h2>Not decided</h2><p class="FAIL">{_text(report.open_question)}.</p>'
         if report.undecided:
@@ -86,7 +86,7 @@ def _open(report: Report) -> Iterator[str]:
         yield "</section>"
 
 
-def _runs(report: Report) -> Iterator[str]:
+def _runs(report: HistoryReport) -> Iterator[str]:
     for one in report.runs:
         verdict = one.verdict or "UNKNOWN"
         yield f'<section><h2>{_text(one.title)}</h2><p class="{verdict}">{_text(words.ending(one.run))}'
@@ -96,7 +96,7 @@ def _runs(report: Report) -> Iterator[str]:
         yield "</section>"
 
 
-def _checks(report: Report) -> Iterator[str]:
+def _checks(report: HistoryReport) -> Iterator[str]:
     for check in report.checks:
         yield f"<section><h2>{_text(engines.headline(check))}</h2>"
         yield from _table("Properties", engines.HEADINGS, engines.rows(check))
@@ -122,7 +122,7 @@ def _verdicts(results: Sequence[Result]) -> Iterator[str]:
     yield "</tbody></table></section>"
 
 
-def _experiments(report: Report) -> Iterator[str]:
+def _experiments(report: HistoryReport) -> Iterator[str]:
     for one in report.experiments:
         told = one.conclusion
         yield f"<section><h2>Experiment: {_text(one.title)}</h2><p>Stopped: {_text(told.ended or 'not ended')}.</p>"
@@ -172,7 +172,7 @@ def _confusion(confusion: Confusion) -> Iterator[str]:
     yield "</tbody></table></section>"
 
 
-def _environment(report: Report) -> Iterator[str]:
+def _environment(report: HistoryReport) -> Iterator[str]:
     yield "<section><h2>Where it was made</h2>"
     yield from _table("Environment", ("fact", "value"), sorted(report.environment.items()))
     yield "</section>"

@@ -12,13 +12,13 @@ from harness.scenarios.verdict import Verdict
 if TYPE_CHECKING:
     from harness.conformance.check import Check
     from harness.engine.loop import Run
-    from harness.report.reader import KeptExperiment, KeptRun, Report
+    from harness.report.reader import HistoryReport, KeptExperiment, KeptRun
     from harness.scenarios.campaign import Result
 
 ELEMENTS = {Verdict.FAIL: "failure", Verdict.INFRA: "error", Verdict.UNKNOWN: "skipped", Verdict.SKIP: "skipped"}
 
 
-def render(report: Report) -> str:
+def render(report: HistoryReport) -> str:
     """Write the whole file. What was not decided is an error, never absent."""
     suite = ET.Element("testsuite", name="crash-harness")
     for result in report.results:

@@ -11,7 +11,7 @@ from harness.report.experiment import finding_lines_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.report.reader import Report
+    from harness.report.reader import HistoryReport
 
 
 def _cell(text: object) -> str:
@@ -20,20 +20,20 @@ def _cell(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$@:-])", r"\\\1", flat)
 
 
-def render(report: Report) -> str:
+def render(report: HistoryReport) -> str:
     """Write the whole file."""
     parts = [f"# Crash Harness: {_cell(report.name)}", "", *_open(report), *_cases(report), *_runs(report)]
     return "\n".join([*parts, *_checks(report), *_experiments(report)]) + "\n"
 
 
-def _open(report: Report) -> Iterator[str]:
+def _open(report: HistoryReport) -> Iterator[str]:
     if report.open_question:
         yield from (f"**{_cell(report.open_question)}**", "")
         yield from (f"- {_cell(title)}" for title in report.undecided)
         yield ""
 
 
-def _cases(report: Report) -> Iterator[str]:
+def _cases(report: HistoryReport) -> Iterator[str]:
     if not report.results:
         return
     counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(report.verdicts().items()))
@@ -47,14 +47,14 @@ def _cases(report: Report) -> Iterator[str]:
     yield ""
 
 
-def _runs(report: Report) -> Iterator[str]:
+def _runs(report: HistoryReport) -> Iterator[str]:
     for one in report.runs:
         yield from (f"## {_cell(one.title)}", "")
         yield from (f"- {_cell(words.attempt_line(attempt))}" for attempt in one.run.attempts)
         yield from ("", f"**{one.verdict or 'not decided'}** {_cell(words.ending(one.run))}", "")
 
 
-def _checks(report: Report) -> Iterator[str]:
+def _checks(report: HistoryReport) -> Iterator[str]:
     for check in report.checks:
         yield from (
             f"## {_cell(engines.headline(check))}",
@@ -67,7 +67,7 @@ def _checks(report: Report) -> Iterator[str]:
         yield ""
 
 
-def _experiments(report: Report) -> Iterator[str]:
+def _experiments(report: HistoryReport) -> Iterator[str]:
     for one in report.experiments:
         told = one.conclusion
         yield from (f"## {_cell(one.title)}", "", f"Stopped: {_cell(told.ended or 'not ended')}.", "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.conformance import kept as kept_checks
-from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of Report
+from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of HistoryReport
 from harness.dialects import BUILT_IN
 from harness.engine.durable import EXEC, PYTHON, steps
 from harness.engine.loop import Run, told
@@ -53,7 +53,7 @@ class KeptExperiment(msgspec.Struct, frozen=True):
         return self.conclusion.experiment.title
 
 
-class Report(msgspec.Struct, frozen=True):
+class HistoryReport(msgspec.Struct, frozen=True):
     """All that a history tells. `job` is None where nothing was begun; `undecided` are titles without an answer."""
 
     name: str
@@ -106,21 +106,21 @@ class Report(msgspec.Struct, frozen=True):
                 return f"its process ended without a word after {at}, as by SIGKILL"
 
 
-def read(reading: Reading, name: str) -> Report:
+def read(reading: Reading, name: str) -> HistoryReport:
     """Read all of it, in one pass over trials. Raises InvalidInputError for a damaged file."""
     standing, job = reading.standing(), reading.job  # in this order: what is decided meanwhile is no contradiction
-    found = Report(name, job, standing, reading.environment(), tuple(reading.undecided()))
+    found = HistoryReport(name, job, standing, reading.environment(), tuple(reading.undecided()))
     return READERS[job.kind](reading, found) if job and job.kind in READERS else found
 
 
-def _cases(reading: Reading, found: Report) -> Report:
+def _cases(reading: Reading, found: HistoryReport) -> HistoryReport:
     results = sorted(decided(reading), key=lambda one: one.title)
     for result in results:
         _count(found.confusion, result.case.victim.fault, result.run.attempts if result.run else ())
     return msgspec.structs.replace(found, results=tuple(results))
 
 
-def _runs(reading: Reading, found: Report) -> Report:
+def _runs(reading: Reading, found: HistoryReport) -> HistoryReport:
     made = []
     for title in found.job.titles if found.job else ():
         run = told(list(steps(reading, title)))
@@ -129,14 +129,14 @@ def _runs(reading: Reading, found: Report) -> Report:
     return msgspec.structs.replace(found, runs=tuple(made))
 
 
-def _checks(reading: Reading, found: Report) -> Report:
+def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
     return msgspec.structs.replace(found, checks=tuple(kept_checks.checks(reading)))
 
 
-def of_check(check: Check) -> Report:
+def of_check(check: Check) -> HistoryReport:
     """Make a report of one check, without a history."""
     job = Job(kept_checks.KIND, {}, (check.engine,))
-    return Report(check.engine, job, Standing("ended"), {}, (), checks=(check,))
+    return HistoryReport(check.engine, job, Standing("ended"), {}, (), checks=(check,))
 
 
 def _count(confusion: Confusion, what: str, attempts: tuple[Attempt, ...]) -> None:
@@ -144,7 +144,7 @@ def _count(confusion: Confusion, what: str, attempts: tuple[Attempt, ...]) -> No
         confusion.add(f"{what}, {attempt.injected or 'as it is'}", codes_of(attempt.evidence))
 
 
-def _experiments(reading: Reading, found: Report) -> Report:
+def _experiments(reading: Reading, found: HistoryReport) -> HistoryReport:
     experiments = kept.experiments_of(reading)
     curves = {variant.name: Curve() for one in experiments for variant in one.variants}
     truths = {
@@ -173,7 +173,7 @@ def _codes(trial: Trial) -> dict[str, str | None]:
     return dict.fromkeys(BUILT_IN, trial.code) | trial.elsewhere
 
 
-READERS: dict[str, Callable[[Reading, Report], Report]] = {
+READERS: dict[str, Callable[[Reading, HistoryReport], HistoryReport]] = {
     order.KIND: _cases,
     kept.KIND: _experiments,
     EXEC: _runs,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from harness.engine.loop import Attempt
     from harness.experiments.conduct import Conclusion
-    from harness.gate.check import Finding
-    from harness.report.reader import KeptRun, Report
+    from harness.gate.check import CaseFinding
+    from harness.report.reader import HistoryReport, KeptRun
     from harness.scenarios.campaign import Result
     from harness.scenarios.rollcall import Answer
 
@@ -23,7 +23,7 @@ Shape = dict[str, object]
 OF_ATTEMPT = ("number", "machine", "evidence", "error", "enhanced", "rule", "cause", "decision")
 
 
-def render(report: Report) -> str:
+def render(report: HistoryReport) -> str:
     """Write a report as JSON."""
     return encoded(report_shape(report))
 
@@ -33,7 +33,7 @@ def encoded(shape: object) -> str:
     return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode() + "\n"
 
 
-def report_shape(report: Report) -> Shape:
+def report_shape(report: HistoryReport) -> Shape:
     """`report --json`."""
     confusion = [
         {"injected": truth, "codes": cells, "differ": differ} for truth, cells, differ in report.confusion.rows()
@@ -117,7 +117,7 @@ def answers_shape(answers: Sequence[Answer], *, interrupted: bool) -> Shape:
     return {"interrupted": interrupted, "results": [answer_shape(answer) for answer in answers]}
 
 
-def finding_shape(finding: Finding) -> Shape:
+def finding_shape(finding: CaseFinding) -> Shape:
     """One finding of `gate --json`."""
     members = msgspec.structs.asdict(finding)
     judgement = members.pop("judgement")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from harness.conformance.check import Check
     from harness.journal import History
-    from harness.report.reader import KeptRun, Report
+    from harness.report.reader import HistoryReport, KeptRun
     from harness.scenarios.campaign import Result
 
 PLAIN_WIDTH = 240
@@ -85,7 +85,7 @@ def plain_line(result: Result) -> str:
     return " ".join(filter(None, [f"{result.judgement.verdict:<5}", result.title, seen]))
 
 
-def render(report: Report) -> str:
+def render(report: HistoryReport) -> str:
     """Write a report as it looks on this terminal."""
     out = console()
     with out.capture() as written:

@@ -123,6 +123,8 @@ def taken_up_lines(kept: Durable) -> Iterator[str]:
         yield f"ended at {kept.history.ended_at()}; nothing was run"
         return
     yield from (f"note: {line}" for line in kept.history.moved())
+    if kept.lost:
+        yield f"attempt {kept.lost} ended without a word, with the process that supervised it, and counts"
     yield f"{counted(len(attempts), 'attempt')} had ended; going on"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from harness.exceptions import InvalidInputError
-from harness.journal import History, Job, job_of
+from harness.journal import History, Job, as_text, job_of
 from harness.machine import environment
 from harness.scenarios.campaign import title_of
 from harness.scenarios.select import select
@@ -37,7 +37,7 @@ class Order(msgspec.Struct, frozen=True):
         return select(self.scenarios, self.case)
 
 
-class Asked(msgspec.Struct, frozen=True):
+class KeptOrder(msgspec.Struct, frozen=True):
     """What the job of a history of runs has: the order, and a digest of the scenarios as they were."""
 
     order: Order
@@ -45,7 +45,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def run_job(order: Order) -> Job:
-    """Return the job of a new history."""
+    """Return the job of a new history. Raises InvalidInputError for a path that could not be found again from it."""
+    if odd := [one for one in order.scenarios if as_text(one) != one]:
+        raise InvalidInputError(f"--history: a path is kept as text, and this one is not: {as_text(odd[0])}")
     scenarios = order.select()
     titles = tuple(title_of(one, case) for one in scenarios for case in one.case)
     return job_of(KIND, titles, order=order, digest=digest(scenarios))
@@ -77,7 +79,7 @@ def open_history(new: Path | None, old: Path | None, order: Order) -> Iterator[t
 
 
 def _order_of(reading: Reading) -> Order:
-    asked = reading.asked(KIND, Asked)
+    asked = reading.asked(KIND, KeptOrder)
     if asked.digest != digest(asked.order.select()):
         raise InvalidInputError(f"{reading.path}: the scenarios have changed since it was begun")
     return asked.order

@@ -26,7 +26,7 @@ from harness.exceptions import HarnessError, InfraError, JudgeError
 from harness.gate import check as gate_check
 from harness.gate import live as gate_live
 from harness.gate.baseline import Acceptance
-from harness.gate.check import Finding, check, check_tables
+from harness.gate.check import CaseFinding, check, check_tables
 from harness.gate.file import load
 from harness.gate.fresh import FreshSeeds
 from harness.gate.live import CaseRunner, Interrupted, Unit, pairs_of
@@ -412,7 +412,7 @@ def test_help_has_an_example() -> None:
 # --- at night ---
 
 
-def fired(dose: float) -> Finding:
+def fired(dose: float) -> CaseFinding:
     """One night of the race under another dose than the baseline's .3."""
     scenario = load_scenario(shipped() / "native-addon-race.toml")
     case = scenario.case[0]
