@@ -112,6 +112,15 @@ def test_a_factor_must_be_finite() -> None:
         parse_options({"factor": float("inf")}, NEW)
 
 
+def test_the_time_of_a_retry_is_a_double() -> None:
+    """Beyond 2^53 a sum loses its last bit, as it does upstream."""
+    run = RunSettings(5, {"maxAttempts": 5, "minTimeoutInMs": 1000, "randomize": False})
+    for name in ("upstream-4.5", "upstream-4.8"):
+        decision = find(name).decide(Request(internal(Code.TASK_PROCESS_SIGTERM), 1, run, now=2**53 - 1))
+        assert decision.settings
+        assert decision.settings.timestamp == 2**53 + 1000
+
+
 # --- JSON as V8 has it ---
 
 

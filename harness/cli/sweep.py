@@ -84,10 +84,9 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
     if given["as_json"]:
         emit(record(told))
     out = console(stderr=given["as_json"])
-    for line in lines(told):
+    debugged = conduct.debug(asked.subject().host(asked.plan), asked.plan) if given["gdb"] else ""
+    for line in (*lines(told), *debugged.splitlines()):
         say(out, line)
-    if given["gdb"]:
-        say(out, conduct.debug(asked.subject().host(asked.plan), asked.plan))
     context.exit(INTERRUPTED if told.interrupted else of_sweep(told).exit_code)
 
 

@@ -21,6 +21,7 @@ from harness.wire.request import (
     RunNotFoundError,
     RunSettings,
     Settings,
+    settings_after,
 )
 from harness.wire.schema import Schema
 
@@ -73,7 +74,7 @@ def worker_settings(error: TaskError, run: RunSettings, attempt: int, now: float
     if run.max_attempts:
         policy = msgspec.structs.replace(policy, max_attempts=run.max_attempts)
     delay = next_delay_ms(policy, attempt, random)
-    return None if delay is None else Settings(now + delay, delay)
+    return None if delay is None else settings_after(now, delay)
 
 
 def _cancel(case: _Case) -> Decision | None:
@@ -166,7 +167,7 @@ def _policy_settings(case: _Case) -> Settings | None:
         return None
     attempt = 1 if request.attempt is None else request.attempt
     delay = next_delay_ms(case.policy, attempt, MIDDLE if request.random is None else request.random)
-    return Settings(request.now + delay, delay) if delay and not math.isnan(delay) else None
+    return settings_after(request.now, delay) if delay and not math.isnan(delay) else None
 
 
 def _stored_policy(run: RunSettings | None, schema: Schema) -> RetryPolicy | None:

@@ -17,7 +17,7 @@ from harness.dialects.builtin import BuiltIn
 from harness.wire.codes import Code, Status
 from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import RetryPolicy, next_delay_ms, parse_policy
-from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings
+from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings, settings_after
 from harness.wire.schema import Schema
 
 MAX_ATTEMPTS: Final = 250
@@ -92,7 +92,7 @@ def _inferred(request: Request) -> Settings | None:
     if policy is None:
         return None
     delay = next_delay_ms(policy, request.attempt or 0, MIDDLE if request.random is None else request.random)
-    return Settings(request.now + delay, delay) if delay and not math.isnan(delay) else None
+    return settings_after(request.now, delay) if delay and not math.isnan(delay) else None
 
 
 def _policy(request: Request) -> RetryPolicy | None:

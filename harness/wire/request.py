@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from harness.exceptions import InvalidInputError
 from harness.wire.errors import TaskError, without_causes
+from harness.wire.policy import EXACT_INTEGERS
 
 if TYPE_CHECKING:
     from harness.wire.schema import Schema
@@ -62,6 +63,14 @@ class Settings(msgspec.Struct, frozen=True):
 
     timestamp: int | float  # with int, msgspec leaves 5 alone
     delay: int | float
+
+
+def settings_after(now: float, delay: float) -> Settings:
+    """Say when a delay that begins now is over: a sum of doubles, which beyond 2^53 loses its last bits."""
+    timestamp = now + delay
+    if isinstance(timestamp, int) and abs(timestamp) > EXACT_INTEGERS:
+        timestamp = int(float(timestamp))
+    return Settings(timestamp, delay)
 
 
 class RunSettings(msgspec.Struct, frozen=True, rename="camel"):
