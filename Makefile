@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
 .PHONY: engines run test lint check docs witness chaos bench differential statistics compilers cgroup2 clean
 
-run: $(STAMP)
+run: $(RUNS)
 	$(BIN)/crash-harness run
 
 test: $(STAMP)
@@ -17,6 +18,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check harness tests
 	$(BIN)/ruff check harness tests
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: lint test
 
@@ -26,13 +28,22 @@ docs: $(STAMP)
 	$(BIN)/crash-harness dialects strict --markdown > docs/why-strict.md
 	$(BIN)/crash-harness dialects upstream-v1 --markdown > docs/legacy.md
 
-# Editable, so only a change to the native side, or a module that comes or goes, needs another install.
+# Editable, so only a change to the native side, or a module that comes or goes, needs another install. `make run` does
+# not wait for what the tests and the linters need.
+$(RUNS): $(SOURCES)
+	$(call install,.)
+
 $(STAMP): $(SOURCES)
+	$(call install,.[dev])
+	touch $(STAMP)
+
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed, and $(PYTHON) is older: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '$(1)'
+	touch $(RUNS)
+endef
 
 # Each fault by a witness that is not ours: ptrace, strace, the sanitizers, the kernel's counters.
 witness: $(STAMP)

@@ -1,58 +1,90 @@
-"""The command line: crash-harness, or python -m harness."""
+"""The command line: crash-harness, or python -m harness.
+
+Nothing is imported before main() has seen to Ctrl-C: while something is being loaded, and once the exit code is known,
+there is nothing to clean up, so that Ctrl-C ends the process at once instead of raising in the middle of an import.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-
 INTERRUPTED = 130
 INFRA = 3
-
-
-def run() -> int:
-    """Run the command line; a user's mistake gets one line and an exit code, never a traceback."""
-    import click  # noqa: PLC0415 -- so that Ctrl-C while this is loaded is no traceback either
-
-    from harness.cli.program import program  # noqa: PLC0415 -- as above
-    from harness.exceptions import HarnessError  # noqa: PLC0415 -- as above
-    from harness.supervisor.interrupt import terminable  # noqa: PLC0415 -- as above
-
-    try:
-        with terminable():
-            code = program(prog_name="crash-harness", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except HarnessError as error:
-        click.echo(f"crash-harness: {error}", err=True)
-        return error.exit_code
-    except click.Abort:
-        return INTERRUPTED
-    return code if isinstance(code, int) else 0
-
-
-def _silence() -> None:
-    """Let the last flush go nowhere: whoever read our output is gone, or there is no room for it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+PIPE_CLOSED = 141  # as a shell has it for what SIGPIPE ends: whether all was as expected is not known
 
 
 def main() -> None:
     """Run, flush, and leave with the exit code."""
     try:
-        code = run()
-        if sys.stdout:
-            sys.stdout.flush()
+        import sys  # noqa: PLC0415 -- see above
+
+        leave_at_once_with(INTERRUPTED)
+        code = guarded(sys.argv[1:])
+        leave_at_once_with(code)
     except KeyboardInterrupt:
         code = INTERRUPTED
+        leave_at_once_with(code)
+    sys.exit(code)
+
+
+def leave_at_once_with(code: int) -> None:
+    """Let Ctrl-C end this process with `code`; where it is ignored, it stays so."""
+    import os  # noqa: PLC0415 -- see above
+    import signal  # noqa: PLC0415 -- see above
+
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+
+
+def guarded(words: list[str]) -> int:
+    """Answer, and flush the answer. An error that nobody foresaw is the harness's: it must not read as a FAIL."""
+    import sys  # noqa: PLC0415 -- see above
+
+    try:
+        code = answer(words)
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:
         _silence()
-        code = 0
+        return PIPE_CLOSED
     except OSError as error:
         _silence()
-        if sys.stderr:
-            sys.stderr.write(f"crash-harness: {error}\n")
-        code = INFRA
-    sys.exit(code)
+        _say(f"crash-harness: {error}\n")
+        return INFRA
+    except Exception:  # noqa: BLE001 -- the last resort, and it hides nothing
+        import traceback  # noqa: PLC0415 -- seldom
+
+        _say(f"{traceback.format_exc()}crash-harness: this is an error of the harness: please report these lines\n")
+        return INFRA
+    return code
+
+
+def answer(words: list[str]) -> int:
+    """Help and version cost nothing; all else loads the command that is named."""
+    import sys  # noqa: PLC0415 -- see above
+
+    from harness.cli.commands import quick_answer  # noqa: PLC0415 -- see above
+
+    text = quick_answer(words)
+    if text is None:
+        from harness.cli.program import run  # noqa: PLC0415 -- see above
+
+        return run(words)
+    if sys.stdout:
+        sys.stdout.write(text)
+    return 0
+
+
+def _say(text: str) -> None:
+    import sys  # noqa: PLC0415 -- see above
+
+    if sys.stderr:
+        sys.stderr.write(text)
+
+
+def _silence() -> None:
+    """Let the last flush go nowhere: whoever read our output is gone, or there is no room for it."""
+    import os  # noqa: PLC0415 -- see above
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -74,26 +74,35 @@ def run(
     included; InfraError when the harness could not do its part. A crash raises nothing: it is in the run.
     """
     refuse_unguarded()
+    _check_options(policy, limits, seed)
+    title, executor = executor_of(job, limits)
+    bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop))
+    options = {"policy": policy, "limits": limits, "timeout_s": timeout_s, "dialect": dialect, "seed": seed}
+    with ExitStack() as stack:
+        kept = None if history is None else stack.enter_context(_kept(_path(history), title, job, options))
+        chosen = stack.enter_context(opened(dialect))
+        finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, kept=kept)
+    if finished.mistake is not None:
+        raise InvalidInputError(finished.mistake)
+    return finished
+
+
+def _check_options(policy: object, limits: object, seed: object) -> None:
+    """Raise InvalidInputError for an option of another type; what it means, its type has checked already."""
     if not isinstance(policy, Policy):
         raise expected("policy", "a harness.Policy; a function's arguments go into harness.call", policy)
     if not isinstance(limits, Limits):
         raise expected("limits", "a harness.Limits", limits)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise expected("seed", "a whole number", seed)
-    title, executor = executor_of(job, limits)
-    bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop))
-    kept = None
-    with ExitStack() as stack:
-        if history is not None:
-            options = {"policy": policy, "limits": limits, "timeout_s": timeout_s, "dialect": dialect, "seed": seed}
-            asked = job_of(PYTHON, (title,), job=_asked(job), **options)
-            stack.enter_context(terminable())
-            kept = stack.enter_context(Durable.open(_path(history), asked, environment()))
-        chosen = stack.enter_context(opened(dialect))
-        finished = live(executor, policy, bounds, chosen, seed, clock=clock, observe=observe, kept=kept)
-    if finished.mistake is not None:
-        raise InvalidInputError(finished.mistake)
-    return finished
+
+
+@contextmanager
+def _kept(history: Path, title: str, job: Job, options: Mapping[str, object]) -> Iterator[Durable]:
+    """Yield what the history has of this job's run. Raises InvalidInputError where it is another job's."""
+    asked = job_of(PYTHON, (title,), job=_asked(job), **options)
+    with terminable(), Durable.open(history, asked, environment()) as kept:
+        yield kept
 
 
 async def run_async(job: Job, policy: Policy = Policy(), **options: Any) -> Run:  # noqa: B008 -- frozen

@@ -134,11 +134,12 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     `stdout` and `stderr` hold the last bytes only, decoded with replacement. `faults` is the chain of crash signals
     that were seen, in their order, at most eight: a runtime that reports a fault and then aborts leaves two. It is
     empty when nobody saw one. `witness` is absent for a command that carries no fault of ours.
-    `black_box` says whether a command carried one: "armed", "off", or "unavailable: why"; a fault of ours always
-    does. `survivors` counts processes that the victim left behind and that had to be killed; `containment` is what
-    held it. `host` and `start` say what carried a fault of ours and how it was started; attempts of one `group`
-    were forked from one process, so they share its address-space layout. `backtrace` is there when it was asked for
-    and a signal ended the process: a line a frame, innermost first, or "unavailable: why".
+    `black_box` says whether a command carried the library that sees its signals: "armed", "off", or "unavailable:
+    why"; a fault of ours always does. `second_witness` is the one that needs no library: "perf", "trace", "off", or
+    "unavailable: why". `survivors` counts processes that the victim left behind and that had to be killed;
+    `containment` is what held it. `host` and `start` say what carried a fault of ours and how it was started; attempts
+    of one `group` were forked from one process, so they share its address-space layout. `backtrace` is there when it
+    was asked for and a signal ended the process: a line a frame, innermost first, or "unavailable: why".
     """
 
     termination: Termination
@@ -152,6 +153,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     duration_s: float | None = None
     cpu_s: float | None = None
     black_box: str | None = None
+    second_witness: str | None = None
     survivors: int = 0
     containment: str | None = None
     host: Host | None = None
@@ -165,6 +167,11 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
         if self.former is not None:
             msgspec.structs.force_setattr(self, "faults", (self.former, *self.faults)[:MOST_FAULTS])
             msgspec.structs.force_setattr(self, "former", None)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the process left by itself with status 0; False for a crash, which has no status."""
+        return self.termination == Exited(0)
 
     @property
     def fault(self) -> FaultRecord | None:

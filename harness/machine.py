@@ -170,7 +170,7 @@ def environment() -> dict[str, str]:
 
 def _said(command: list[str]) -> str:
     try:
-        evidence = supervise(command, deadline_s=PATIENCE_S, black_box=False)
+        evidence = supervise(command, deadline_s=PATIENCE_S, observe="off")
     except InfraError as error:
         return str(error)
     return evidence.stdout.strip() if str(evidence.termination) == "exited 0" else "unknown"

@@ -12,23 +12,24 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import psutil
+from holding import NO_PTRACE, hold
 
 from harness.journal import History, Kind, read
-from harness.supervisor import Command, Limits, memory_cgroup, process, supervise
-from harness.supervisor.guard import Guard
+from harness.supervisor import Command, Limits, memory_cgroup, supervise
 
 MARK = "CRASH_HARNESS_CHAOS"
 PATIENCE_S = 15.0
-HOLD_S = 30
 LIFE = """
 echo {number} >> {marks}
 setsid sleep 600 &
@@ -52,12 +53,9 @@ class Counts(NamedTuple):
 # --- the driver: the process that is killed ---
 
 
-def drive(folder: Path, seed: int, leaks: bool) -> None:
+def drive(folder: Path, seed: int) -> None:
     """Supervise victims for ever, on two threads."""
-    if leaks:
-        _leak_lifelines(folder)
     numbers, draw = count(1), random.Random(seed)
-    deadline_s = 600 if leaks else 0.1
     history, lock = History(folder / "history"), threading.Lock()
 
     def live() -> None:
@@ -67,25 +65,12 @@ def drive(folder: Path, seed: int, leaks: bool) -> None:
             argv = ("sh", "-c", LIFE.format(number=number, marks=folder / "marks", end=end))
             journal = history.attempt("chaos", number)
             limits = Limits(memory_bytes=64 << 20) if number % 2 else Limits()
-            evidence = supervise(Command(argv), limits, deadline_s, grace_s=0.05, journal=journal)
+            evidence = supervise(Command(argv), limits, 0.1, grace_s=0.05, journal=journal)
             history.write(Kind.FINISHED, "chaos", number, evidence)
             os.write(1, f"{number}\n".encode())
 
     threading.Thread(target=live, daemon=True).start()
     live()
-
-
-def _leak_lifelines(folder: Path) -> None:
-    """Let another process hold our end of each guard's socket, so that no end of file comes: the negative control."""
-
-    class Leaky(Guard):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            environment = {name: value for name, value in os.environ.items() if name != MARK}
-            script = f"echo $$ >> {folder}/holders; exec sleep {HOLD_S}"
-            subprocess.Popen(["sh", "-c", script], pass_fds=[self.control], env=environment)
-
-    setattr(process, "Guard", Leaky)  # noqa: B010 -- for this process only
 
 
 # --- the judge ---
@@ -115,11 +100,11 @@ def what(pid: int) -> str:
     return f"{pid} {told}"
 
 
-def stale_cgroups() -> list[str]:
-    """Cgroups whose guard, named by its pid, is gone: others on this machine may have living ones."""
+def stale_cgroups(supervisor: int) -> list[str]:
+    """Cgroups of lives that this process supervised: it is dead."""
     found = memory_cgroup()
-    names = [one.name for one in Path(found.parent).glob("crash-harness-[0-9]*")] if found.version else []
-    return [name for name in names if not Path("/proc", name.rpartition("-")[2]).exists()]
+    pattern = f"crash-harness-{supervisor}-*"
+    return [one.name for one in Path(found.parent).glob(pattern)] if found.version else []
 
 
 def numbers_in(path: Path) -> set[int]:
@@ -128,42 +113,61 @@ def numbers_in(path: Path) -> set[int]:
     return {int(line) for line in text.splitlines(keepends=True) if line.endswith("\n")}
 
 
-def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, leaks: bool = False) -> Counts:
-    """Start a driver, kill it `after_s` seconds after its first result, and count."""
+def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, holds: bool = False) -> Counts:
+    """Start a driver, kill it `after_s` seconds after its first result, and count.
+
+    With `holds`, the guards can't act any more: the negative control. Raises PermissionError where that can't be had.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder, mark = Path(name), f"{os.getpid()}-{seed}-{after_s}"
-        command = [sys.executable, __file__, "--drive", name, "--seed", str(seed), *(["--leaks"] if leaks else [])]
+        command = [sys.executable, __file__, "--drive", name, "--seed", str(seed)]
         with (folder / "acknowledged").open("wb") as out:
             driver = subprocess.Popen(command, stdout=out, env={**os.environ, MARK: mark})
+        holder = None
         try:
             _wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
             threading.Event().wait(after_s)
+            holder = _hold_guards(driver.pid) if holds else None
         finally:
             driver.kill()
             driver.wait()
-        _wait_for(lambda: not marked(mark) and not stale_cgroups(), patience_s)
-        orphans, left = marked(mark), stale_cgroups()
-        if not leaks:
+        _wait_for(lambda: not marked(mark) and not stale_cgroups(driver.pid), patience_s)
+        orphans, left = marked(mark), stale_cgroups(driver.pid)
+        if holder:
+            holder.kill()
+            holder.wait()
+            _wait_for(lambda: not marked(mark), PATIENCE_S)
+        else:
             sys.stderr.writelines(f"left behind by {mark}: {what(pid)}\n" for pid in orphans)
-        if leaks:
-            _let_go(folder, mark)
         return _counts(folder, len(orphans), len(left))
+
+
+def _hold_guards(supervisor: int) -> subprocess.Popen[bytes]:
+    """Stop the supervisor in the middle of a life, and then hold all of its guards."""
+    process = psutil.Process(supervisor)
+    while True:
+        process.suspend()
+        below = {one.pid: _name(one) for one in process.children(recursive=True)}
+        if {"guard", "sleep"} <= set(below.values()):
+            break
+        process.resume()
+        threading.Event().wait(0.005)
+    holder = hold(pid for pid, name in below.items() if name == "guard")
+    if holder.returncode == NO_PTRACE:
+        raise PermissionError("ptrace")
+    return holder
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return str(process.name())
+    return ""
 
 
 def _wait_for(is_so: object, patience_s: float) -> None:
     end = time.monotonic() + patience_s
     while not is_so() and time.monotonic() < end:  # type: ignore[operator]  # a callable
         threading.Event().wait(0.005)
-
-
-def _let_go(folder: Path, mark: str) -> None:
-    """End the holders, which are nobody's children now; the guards then see their end of file."""
-    for pid in numbers_in(folder / "holders"):
-        pidfd = os.pidfd_open(pid)
-        if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.close(pidfd)
-    _wait_for(lambda: not marked(mark), PATIENCE_S)
 
 
 def _counts(folder: Path, orphans: int, left: int) -> Counts:
@@ -191,10 +195,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--leaks", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.drive:
-        drive(asked.drive, asked.seed, asked.leaks)
+        drive(asked.drive, asked.seed)
     sums = chaos(asked.kills, asked.seed, say=True)
     rows = [("kills", *Counts._fields), ("---",) * (1 + len(sums)), (asked.kills, *sums)]
     sys.stdout.writelines(f"| {' | '.join(map(str, row))} |\n" for row in rows)

@@ -28,7 +28,7 @@ Attempts may resemble each other: a state file, a warm cache or a load that come
 intra-class correlation (ICC) says how much: 0 for independent attempts, 1 where all ten of a group end alike. Every
 figure below is simulated from a known truth, {times:,} times, by
 
-    make statistics
+    make statistics ARGS='--times {times}'
 
 A group is ten trials that follow each other. Groups are beta-binomial; "a chain" keeps its state from trial to trial
 with probability .9, so its memory outlasts a group.

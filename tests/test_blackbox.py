@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +14,7 @@ from conftest import Compile
 
 from harness.dialects import find
 from harness.evidence import Evidence, Exited, FaultRecord, Signaled
-from harness.supervisor import Limits, box, containment, preload, supervise
-from harness.supervisor.elf import read_program
+from harness.supervisor import Limits, box, containment, observe, supervise
 
 MIB = 1 << 20
 LIMITS = Limits(memory_bytes=256 * MIB, data_bytes=48 * MIB)
@@ -43,9 +44,9 @@ class Stop(NamedTuple):
         )
 
 
-def run(*command: str, black_box: bool = True) -> Evidence:
-    """One life under the usual limits."""
-    return supervise(command, LIMITS, 30, black_box=black_box)
+def run(*command: str) -> Evidence:
+    """One life under the usual limits, with the library alone."""
+    return supervise(command, LIMITS, 30, observe="library")
 
 
 def watched(oracle: str, *command: str) -> tuple[Evidence, int, list[Stop]]:
@@ -80,12 +81,11 @@ RECORDED = {
     "every stream closed but the oracle's": (["close:0", "close:2", "null:0"], "SEGV_MAPERR"),
     "sent by itself": (["kill:11"], "SI_USER"),
     "sent by its child": (["child", "kill_parent:11"], "SI_USER"),
+    "alternate stack taken away": (["no_stack", "overflow"], "SEGV_MAPERR"),
 }
 UNRECORDED = {
     "signal blocked": ["block", "null:0"],
     "signal ignored": ["ignore:11", "null:0"],
-    "handler overwritten": ["replace:11", "null:0"],
-    "alternate stack gone": ["no_stack", "overflow"],
 }
 
 
@@ -211,41 +211,63 @@ def test_an_exec_that_leaves_the_library_behind_is_noticed(compile_program: Comp
     """The shell was armed, what it became was not; an exec that fails changes nothing."""
     program = compile_program("crasher.c", "crasher-static", "-static")
     evidence = run("sh", "-c", f"exec {program} null:0")
-    assert (evidence.fault, evidence.black_box) == (None, "unavailable: the library was not loaded")
+    assert (evidence.fault, evidence.black_box) == (None, "unavailable: crasher-static is a static executable")
     assert evidence.memory.allocation_failures is None
     failing = "import os\ntry:\n    os.execv('/no/such/program', ['x'])\nexcept OSError:\n    os._exit(4)"
     assert run(sys.executable, "-S", "-c", failing).black_box == "armed"
 
 
-def test_a_sanitizers_program_is_left_alone(compile_program: Compile) -> None:
-    """It refuses to run unless its own library is loaded first."""
+@pytest.mark.parametrize(
+    "way",
+    [[], ["env", "A=b"], ["nice"], ["sh", "-c", 'exec "$0" "$@"'], ["script"]],
+    ids=["itself", "env", "nice", "a shell", "a script"],
+)
+def test_a_sanitizers_program_is_left_alone(compile_program: Compile, tmp_path: Path, way: list[str]) -> None:
+    """It refuses to run unless its own library is loaded first, whoever executes it."""
     program = compile_program("crasher.c", "crasher-asan", "-fsanitize=address")
-    looked = read_program(Path(program))
-    if looked is None or not any("asan" in name for name in looked.needed):
+    if way == ["script"]:
+        script = tmp_path / "script"
+        script.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+        script.chmod(0o755)
+        way, program = [], str(script)
+    evidence = supervise([*way, program, "exit:3"], deadline_s=30, observe="library")
+    if evidence.black_box == "armed":
         pytest.skip("the sanitizer is not a library of its own here")
-    evidence = supervise([program, "exit:3"], deadline_s=30)
     assert (evidence.termination, evidence.black_box) == (
         Exited(3),
         "unavailable: crasher-asan is built with a sanitizer",
     )
-    started = supervise(["sh", "-c", f"{program} exit:3; exit $?"], deadline_s=30)
-    assert (started.termination, started.black_box) == (Exited(3), "armed")
 
 
-def test_a_handler_that_passes_the_signal_on_is_no_sender() -> None:
-    """Python's faulthandler raises again what it caught: the record says so, and the verdict is a crash."""
+def test_a_child_of_bash_carries_nothing(compile_program: Compile) -> None:
+    """It has a getenv() of its own; what it starts is as it would be."""
+    program = compile_program("crasher.c", "crasher-asan", "-fsanitize=address")
+    evidence = supervise(["bash", "-c", f"{program} exit:3; exit $?"], deadline_s=30, observe="library")
+    assert (evidence.termination, evidence.black_box) == (Exited(3), "armed")
+
+
+def test_a_handler_that_passes_the_signal_on_hides_nothing() -> None:
+    """Python's faulthandler raises again what it caught: both are in the chain, and the first is the cause."""
     program = "import ctypes, faulthandler; faulthandler.enable(); ctypes.string_at(0)"
     evidence = run(sys.executable, "-c", program)
-    assert evidence.fault is not None
-    assert (evidence.fault.signal, evidence.fault.code) == ("SIGSEGV", "SI_TKILL")
-    assert find("strict").classify(evidence).cause == "segv_raised_by_itself"
+    assert [one.code for one in evidence.faults] == ["SEGV_MAPERR", "SI_TKILL"]
+    assert find("strict").classify(evidence).cause == "null_dereference"
+    assert "Fatal Python error: Segmentation fault" in evidence.stderr
 
 
 def test_off_is_off() -> None:
     """Nothing is added, and nothing is claimed."""
-    evidence = supervise(["env"], deadline_s=30, env={"PATH": os.defpath}, black_box=False)
+    evidence = supervise(["env"], deadline_s=30, env={"PATH": os.defpath}, observe="off")
     assert evidence.stdout == f"PATH={os.defpath}\n"
-    assert (evidence.black_box, evidence.memory.allocation_failures) == ("off", None)
+    assert (evidence.black_box, evidence.second_witness) == ("off", "off")
+    assert evidence.memory.allocation_failures is None
+
+
+def test_without_a_limit_nothing_is_counted(crasher: str) -> None:
+    """The program's allocator is its own there: no zero is invented."""
+    evidence = supervise([crasher, "fill:8", "exit:3"], deadline_s=30, observe="library")
+    assert (evidence.termination, evidence.black_box) == (Exited(3), "armed")
+    assert evidence.memory.allocation_failures is None
 
 
 @pytest.mark.parametrize("chain", ["{}", "exec sh -c '{}'", "exec env A=b sh -c '{}'"], ids=["once", "exec", "twice"])
@@ -264,7 +286,7 @@ def test_only_the_victim_carries_the_box(chain: str) -> None:
 
 def test_a_missing_library_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The command runs as ever, and evidence says why there is no box."""
-    monkeypatch.setattr(preload, "library_path", lambda: tmp_path / "libcrashbox.so")
+    monkeypatch.setattr(observe, "library_path", lambda **_: tmp_path / "libcrashbox.so")
     evidence = run("sh", "-c", "exit 3")
     assert (evidence.termination, evidence.black_box) == (Exited(3), "unavailable: the library is not built")
 
@@ -274,46 +296,106 @@ def test_a_path_that_the_loader_would_split_is_said(monkeypatch: pytest.MonkeyPa
     library = tmp_path / "a folder" / "libcrashbox.so"
     library.parent.mkdir()
     library.touch()
-    monkeypatch.setattr(preload, "library_path", lambda: library)
+    monkeypatch.setattr(observe, "library_path", lambda **_: library)
     assert run("true").black_box == "unavailable: the library's path has a blank or a colon"
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"\x7fELF\x01\x01" + bytes(100), "program is no executable of this word size"),
-        (b"\x7fELF\x02\x01" + b"\xff" * 8, ""),
-        (b"\x7fELF\x02\x01" + b"\xff" * 4096, ""),
-        (b"#!/no/such/shell\n", ""),
-        (b"#!", ""),
-        (b"", ""),
-    ],
-    ids=["32 bits", "torn", "garbage", "script without a shell", "script without a name", "empty"],
-)
-def test_a_look_at_a_file_never_raises(tmp_path: Path, content: bytes, reason: str) -> None:
-    """What can't be read gives no reason: then the start will show."""
-    program = tmp_path / "program"
-    program.write_bytes(content)
-    program.chmod(0o755)
-    assert preload.why_not(str(program), {}) == reason
+def test_a_page_without_a_place_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full or missing /dev/shm costs the box, and not the run."""
+    monkeypatch.setattr(box, "PLACES", ("/proc", "/no/such/folder"))
+    evidence = run("sh", "-c", "exit 3")
+    expected = "unavailable: no place for the page, /no/such/folder: No such file or directory"
+    assert (evidence.termination, evidence.black_box) == (Exited(3), expected)
 
 
-def test_privileges_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that would change the user is one for which the loader ignores LD_PRELOAD."""
-    program = tmp_path / "program"
-    shutil.copy(shutil.which("true") or "", program)
-    assert preload.why_not(str(program), {}) == ""
-    program.chmod(0o4755)
-    assert preload.why_not(str(program), {}) == ""
-    monkeypatch.setattr("os.geteuid", lambda: program.stat().st_uid + 1)
-    assert preload.why_not(str(program), {}) == "program is a privileged executable"
+def test_the_page_leaves_no_file_behind(crasher: str) -> None:
+    """It has a name while the command lives, and none after that."""
+    before = {path for place in box.PLACES for path in Path(place).glob("crash-box-*")}
+    seen = run("sh", "-c", "ls /dev/shm /tmp | grep crash-box; exec " + crasher + " null:0")
+    assert seen.fault is not None
+    names = {Path(place, name) for place in box.PLACES for name in seen.stdout.split()}
+    assert [path for path in names - before if path.exists() and path.stat().st_uid == os.geteuid()] == [
+        path for path in names & before if path.exists()
+    ]
 
 
-def test_the_library_shows_nothing_but_what_it_interposes() -> None:
+ODD = """
+import os, random
+head = open("/proc/self/exe", "rb").read(4096)
+for turn in range(300):
+    draw, image = random.Random(turn), bytearray(head)
+    for _ in range(draw.choice((1, 8, 64))):
+        image[draw.randrange(draw.choice((64, 1024)))] = draw.randrange(256)
+    with open("odd", "wb") as file:
+        file.write((b"#!" + image[2:] if turn % 7 == 0 else image)[: draw.choice((0, 3, 63, 64, 500, 4096))])
+    try:
+        os.execv("./odd", ["odd"])  # looked at, and then refused: nobody may execute it
+    except (OSError, ValueError):
+        continue
+os._exit(7)
+"""
+
+
+def test_a_look_at_a_file_never_harms(tmp_path: Path) -> None:
+    """Three hundred torn, empty and mangled programs can't be executed, and the victim is armed as before."""
+    evidence = run("env", "-C", str(tmp_path), sys.executable, "-S", "-c", ODD)
+    assert (evidence.termination, evidence.black_box) == (Exited(7), "armed"), evidence.stderr
+
+
+def as_nobody(*command: str) -> list[str]:
+    """The command as an ordinary user, after an exec as root."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("takes root and setpriv")
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+
+
+@pytest.fixture
+def public_copy() -> Iterator[Path]:
+    """A program that everybody may execute, in a folder that everybody can reach."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield Path(shutil.copy(shutil.which("true") or "", folder / "program"))
+
+
+def test_a_privileged_program_is_left_alone(public_copy: Path) -> None:
+    """The loader ignores LD_PRELOAD there, and would hand our variables on; not where we have the rights already."""
+    public_copy.chmod(0o4755)
+    assert run(str(public_copy)).black_box == "armed"
+    assert run(*as_nobody(str(public_copy))).black_box == "unavailable: program is a privileged executable"
+
+
+def test_a_program_with_capabilities_is_left_alone(public_copy: Path) -> None:
+    """The same, by another road."""
+    public_copy.chmod(0o755)
+    command = as_nobody(str(public_copy))
+    if not shutil.which("setcap") or subprocess.run(["setcap", "cap_net_raw+ep", public_copy], check=False).returncode:
+        pytest.skip("takes setcap, and a file system that keeps capabilities")
+    assert run(*command).black_box == "unavailable: program has capabilities of its own"
+
+
+def test_a_victim_that_becomes_another_user_keeps_the_box(public_copy: Path, crasher: str) -> None:
+    """Root's page may be written by whoever the victim becomes."""
+    shutil.copy(crasher, public_copy)
+    public_copy.chmod(0o755)
+    if not all(path.stat().st_mode & 1 for path in observe.library_path().parents):
+        pytest.skip("the library lies where another user can't read it")
+    evidence = run(*as_nobody(str(public_copy), "null:16"))
+    assert (evidence.black_box, evidence.fault and evidence.fault.address) == ("armed", 16)
+
+
+def test_the_libraries_show_nothing_but_what_they_interpose() -> None:
     """A symbol more could stand in the way of one of the program's own."""
     if not shutil.which("nm"):
         pytest.skip("there is no nm")
-    names = subprocess.check_output(["nm", "-D", "--defined-only", str(preload.library_path())], text=True)
-    memory, exec_family = {"malloc", "calloc", "realloc"}, {"execve", "execv", "execvp", "execvpe", "fexecve"}
-    variadic = {"execl", "execlp", "execle"}
-    assert {line.split()[-1] for line in names.splitlines()} == memory | exec_family | variadic | {"pthread_create"}
+
+    def shown(*, counting: bool) -> set[str]:
+        command = ["nm", "-D", "--defined-only", str(observe.library_path(counting=counting))]
+        return {line.split()[-1] for line in subprocess.check_output(command, text=True).splitlines()}
+
+    aligned = {"posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc"}
+    execs = {"execve", "execv", "execvp", "execvpe", "fexecve", "execveat", "execl", "execlp", "execle"}
+    simple = {"signal", "bsd_signal", "ssignal", "sysv_signal", "__sysv_signal", "sigignore", "sigset"}
+    plain = execs | simple | {"sigaction", "sigaltstack", "pthread_create", "prctl", "syscall"}
+    assert shown(counting=False) == plain
+    assert shown(counting=True) == plain | aligned | {"malloc", "calloc", "realloc"}

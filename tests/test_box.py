@@ -14,7 +14,7 @@ from harness.supervisor import box
 
 def crash(number: int, code: int, *, order: int = 1, module: bytes = b"libboom.so") -> bytes:
     """The bytes of a crash at address 0x10."""
-    return box.CRASH.pack(number, code, 0x10, 0x400000, 0x7FFF0000, 0x1234, 42, 0, order, 0, module)
+    return box.CRASH.pack(number, code, 0x10, 0x400000, 0x7FFF0000, 0x1234, 0, 42, 0, order, 0, module)
 
 
 def link(record: bytes, fate: int = box.OPEN, *, checksum: int | None = None) -> bytes:

@@ -123,6 +123,20 @@ def test_a_command_that_is_not_there_is_said_in_one_line() -> None:
     assert found.infra == "/nowhere/adapter: can't be started: No such file or directory"
 
 
+@pytest.mark.skipif(not memory_cgroup().version, reason="no memory cgroup can be made")
+def test_cgroups_of_a_check_are_removed_wherever_they_lie() -> None:
+    """What an engine that was killed could not remove is removed, below our own place and at the root."""
+    root = Path(suite.ROOTS[0] if memory_cgroup().version == 1 else suite.ROOTS[1])
+    made = [
+        folder / f"{suite.GROUP}t{os.getpid()}-{number}"
+        for number, folder in enumerate((Path(memory_cgroup().parent), root))
+    ]
+    for path in made:
+        path.mkdir()
+    suite._remove_groups(f"t{os.getpid()}")
+    assert [path for path in made if path.exists()] == []
+
+
 KILLED = """
 import os, signal, sys
 from harness.conformance import suite

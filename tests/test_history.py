@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -289,13 +288,13 @@ def test_a_hundred_kills_leave_nothing_and_lose_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_without_the_lifeline_the_chaos_finds_orphans() -> None:
-    """The negative control: a process that holds our end of the guards' sockets keeps the victims alive."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if chaos.kill_once(0.05, 3, patience_s=1, leaks=True).orphans:
-            return
-    pytest.fail("no orphan was found: the chaos proves nothing")
+def test_without_its_guards_the_chaos_finds_orphans() -> None:
+    """The negative control: where the guards can't act, the victims of a dead supervisor live on, and are counted."""
+    try:
+        counts = chaos.kill_once(0.05, 3, patience_s=1, holds=True)
+    except PermissionError:
+        pytest.skip("there is no ptrace")
+    assert counts.orphans
 
 
 def test_who_judged_goes_on_judging(tmp_path: Path) -> None:

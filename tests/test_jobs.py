@@ -226,9 +226,8 @@ def test_no_answer_is_no_success(job: Any) -> None:
     run = harness.run(job)
     assert run.attempts[0].error is not None
     assert run.attempts[0].error.name == "NoAnswer"
-    assert (
-        parse_error(msgspec.to_builtins(run.attempts[0].error), Schema(causes=True)) == run.attempts[0].error
-    )  # a judge can take it
+    again = parse_error(msgspec.to_builtins(run.attempts[0].error), Schema(causes=True))
+    assert again == run.attempts[0].error  # a judge can take it
     assert run.status == "COMPLETED_WITH_ERRORS"
 
 

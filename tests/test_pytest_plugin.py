@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.pytest_plugin import looks_like_ours
+
 pytest_plugins = ["pytester"]
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
@@ -59,8 +61,48 @@ def test_a_broken_file_is_one_line(pytester: pytest.Pytester) -> None:
     """A collection error names file and key."""
     scenario(pytester, "controls").write_text('claim = "x"\n')
     done = pytester.runpytest_subprocess("scenarios")
-    done.stdout.fnmatch_lines(["*controls.toml: Object missing required field*"])
+    done.stdout.fnmatch_lines(["*controls.toml: cause: expected, and it is not there"])
     done.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_other_peoples_files_are_left_alone(pytester: pytest.Pytester) -> None:
+    """A folder of that name is not ours by its name; one that the project calls ours is."""
+    scenario(pytester, "controls").write_text('title = "checkout"\n[load]\nusers = 50\n')
+    pytester.makepyfile("def test_ok(): pass")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    pytester.makeini("[pytest]\ncrash_scenarios = scenarios")
+    pytester.runpytest_subprocess().assert_outcomes(errors=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ('claim = "x"', True),
+        ("# claim = 1\n[[case]]\nname = 'a'\n[case.victim]\n", True),
+        ("[[case]]\nvictim = {}\n[", True),
+        ("[claim]\namount = 5\n[[cases]]\n", False),
+        ("[[case]]\ninput = 1\n", False),
+        ("", False),
+        ("\0" * 100, False),
+    ],
+)
+def test_a_file_of_ours_is_known_by_its_text(tmp_path: Path, text: str, ours: bool) -> None:
+    """By a claim in words or a case with a victim, so that a mistake in ours is not taken for somebody else's file."""
+    (tmp_path / "a.toml").write_text(text)
+    assert looks_like_ours(tmp_path / "a.toml") is ours
+
+
+def test_a_session_without_anything_of_ours_loads_at_most_three_modules(pytester: pytest.Pytester) -> None:
+    """The plugin is installed for all projects of an environment; those that use nothing of it pay nothing."""
+    test = pytester.makepyfile("""
+        import sys
+
+        def test_count():
+            loaded = [name for name in sys.modules if name.partition(".")[0] == "harness"]
+            assert 0 < len(loaded) <= 3, loaded
+            assert "msgspec" not in sys.modules and "rich" not in sys.modules
+    """)
+    pytester.runpytest_subprocess(test).assert_outcomes(passed=1)
 
 
 def test_an_unknown_dialect_is_refused(pytester: pytest.Pytester) -> None:

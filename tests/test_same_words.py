@@ -15,7 +15,7 @@ import pytest
 import harness
 from harness import Fault, InvalidInputError, Limits, Policy, Run
 from harness.cli.program import program
-from harness.dialects import find
+from harness.dialects import BUILT_IN, find
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.schema import load
 
@@ -266,7 +266,7 @@ MISTAKES = {
         ["exec", "--memory-by", "cgruop", "--", "true"],
     ),
     "a dialect": Mistake(
-        "expected one of upstream-4.4, upstream-4.5, strict, upstream-v1, not 'stric'; did you mean 'strict'?",
+        f"expected one of {', '.join(BUILT_IN)}, not 'stric'; did you mean 'strict'?",
         lambda: harness.run(["true"], dialect="stric"),
         ["exec", "--dialect", "stric", "--", "true"],
         None,

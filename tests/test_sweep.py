@@ -4,20 +4,26 @@ import importlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
+import psutil
 import pytest
 
 import harness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate import known
+from harness.journal import Kind, read
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
+from harness.refusals.kept import Kept
 from harness.refusals.outcome import Report, command_line, report
 from harness.refusals.server import Call
 from harness.refusals.stacks import Rules
@@ -422,3 +428,53 @@ def test_a_window_marks_what_a_program_does(tmp_path: Path, truth: Path) -> None
     program.write_text("\n".join([*lines, "with harness.window(): truth.frugal()", "truth.leaky()"]))
     code, seen = told("--in", "libtruth", "--", sys.executable, str(program))
     assert (code, seen["tally"], seen["sites"], seen["reasons"]) == (0, {"absorbed": 2}, 1, [])
+
+
+def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> None:
+    """What was refused is not refused again, and the whole is as if it had never been ended."""
+    file = tmp_path / "sweep.sqlite"
+    asked = ("--mode", "once", "--dense", "--history", str(file), "truth:careful")
+    code, first = told("--time", "0.001", *asked, cwd=truth)
+    assert (code, first["verdict"]) == (4, "UNKNOWN")
+    code, rest = told("--resume", str(file), cwd=truth)
+    assert (code, rest["tally"], rest["trials"]) == (0, {"handled": 20}, 20)
+    with read(file) as reading:
+        kept = list(reading.bodies(Kind.TRIALS, Kept))
+    assert [event.number for event, _ in kept] == list(range(1, 21))
+    assert told("--resume", str(file), cwd=truth)[1]["tally"] == rest["tally"]
+
+
+def test_reports_go_to_files(truth: Path, tmp_path: Path) -> None:
+    """JUnit has a case for each finding and one for the sweep; HTML and Markdown have the stacks."""
+    files = {name: tmp_path / f"sweep.{name}" for name in ("junit", "html", "markdown")}
+    options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    assert command("--mode", "once", *options, "truth:jumping", cwd=truth).returncode == 1
+    suite = ET.parse(files["junit"]).getroot()  # noqa: S314 -- our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "2")
+    for name in ("html", "markdown"):
+        text = files[name].read_text()
+        assert "libtruth.so!jumping" in text
+        assert "malloc does fail" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_behind(truth: Path, number: signal.Signals) -> None:
+    """Ctrl-C tells what was seen so far; after it, and after SIGKILL, no process is there any more."""
+    line = [sys.executable, "-m", "harness", "sweep", "--json", "--deadline", "600", "truth:hanging"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=truth) as running:
+        below = psutil.Process(running.pid)
+        wait_until(lambda: [one for one in below.children(recursive=True) if "swept.py" in str(one.cmdline())][1:])
+        started = below.children(recursive=True)
+        running.send_signal(number)
+        out, _ = running.communicate(timeout=60)
+    assert psutil.wait_procs(started, timeout=30)[1] == []
+    if number is signal.SIGINT:
+        assert running.returncode == 130
+        assert json.loads(out)["interrupted"] is True
+
+
+def wait_until(seen: Callable[[], object]) -> None:
+    """Look until there is something."""
+    end = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < end

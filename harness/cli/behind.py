@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.options import write
 from harness.exceptions import HarnessError, InfraError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def _for_bisect(context: click.Context) -> Iterator[None]:
     except (click.UsageError, HarnessError) as error:
         if not context.meta[BISECT]:
             raise
-        click.echo(
-            f"crash-harness: {error.format_message() if isinstance(error, click.UsageError) else error}", err=True
-        )
+        said = error.format_message() if isinstance(error, click.UsageError) else error
+        write(f"crash-harness: {said}", err=True)
         wrong = isinstance(error, click.UsageError | InvalidInputError)
         context.exit(BISECT_STOPS if wrong else BISECT_SKIPS)
     except click.exceptions.Exit as left:

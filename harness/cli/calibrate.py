@@ -6,7 +6,7 @@ from typing import get_args
 
 import click
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, host_option, json_option, write
 from harness.evidence import Host, Start
 from harness.experiments.calibration import DIAL, Tried, calibrate, check
 from harness.faults.catalogue import find
@@ -16,12 +16,16 @@ from harness.report.experiment import fact_lines
 @click.command("calibrate", epilog="Example: crash-harness calibrate torn_publish --target .3")
 @click.argument("race")
 @click.option("--target", type=float, default=0.3, show_default=True, help="Share of trials that it should strike.")
-@click.option("--start", type=click.Choice(get_args(Start)), default="warm", show_default=True)
-@click.option("--host", type=click.Choice(get_args(Host)), default="python", show_default=True)
-@common
-def calibrate_race(
-    race: str, target: float, start: Start, host: Host, as_json: bool, dialect: str, seed: int | None
-) -> None:
+@click.option(
+    "--start",
+    type=click.Choice(get_args(Start)),
+    default="warm",
+    show_default=True,
+    help="Each victim a new process image, or a fork of one.",
+)
+@host_option
+@json_option
+def calibrate_race(race: str, target: float, start: Start, host: Host, as_json: bool) -> None:
     """Find the setting of RACE's window at which it strikes that often, here and now.
 
     The rate moves with the machine's load: use the setting in an experiment that follows, and don't store the rate.
@@ -31,12 +35,12 @@ def calibrate_race(
 
     def observe(found: Tried) -> None:
         word = {-1: "too rare", 0: "taken", 1: "too often"}[found.side(target)]
-        click.echo(f"{DIAL} {found.setting:>9}: {found.failures} of {found.trials}, {found.rate:.0%}: {word}", err=True)
+        write(f"{DIAL} {found.setting:>9}: {found.failures} of {found.trials}, {found.rate:.0%}: {word}", err=True)
 
     found = calibrate(fault, target, host, start, observe)
     if as_json:
         emit_pretty(found)
         return
-    click.echo(f"{race}: {DIAL} = {found.setting}   ({host}, {start})")
+    write(f"{race}: {DIAL} = {found.setting}   ({host}, {start})")
     for line in fact_lines(found.finding):
-        click.echo(f"  {line}")
+        write(f"  {line}")

@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import dialect_option, emit_pretty, json_option, write
 from harness.dialects import BUILT_IN, parted
 from harness.dialects.compare import argued, compare
 from harness.dialects.custom import opened_all
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: crash-harness dialects strict --dialect upstream-4.4")
 @click.argument("other", required=False)
 @click.option("--markdown", is_flag=True, help="The page about OTHER: docs/why-strict.md, docs/legacy.md.")
-@common
-def dialects(other: str | None, markdown: bool, as_json: bool, dialect: str, seed: int | None) -> None:
+@json_option
+@dialect_option
+def dialects(other: str | None, markdown: bool, as_json: bool, dialect: str) -> None:
     """Say on which deaths the dialect OTHER differs from --dialect, and what each makes of them.
 
     Without OTHER, list the dialects. OTHER may be a judge of yours, as for --classifier.
@@ -34,7 +35,7 @@ def dialects(other: str | None, markdown: bool, as_json: bool, dialect: str, see
     if markdown:
         if other not in PAGES:
             raise InvalidInputError(f"--markdown: there are pages about {' and '.join(PAGES)}")
-        click.echo(PAGES[other](), nl=False)
+        write(PAGES[other](), end=False)
     elif other is None:
         _list(as_json)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, json_option, write
 from harness.exceptions import InfraError
 from harness.machine import Capability, capabilities, surroundings, why_not
 from harness.report.words import counted, evidence_line
@@ -36,9 +36,9 @@ def _skips() -> dict[str, str]:
 
 
 @click.command(epilog="Example: crash-harness doctor --json")
-@common
+@json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, dialect: str, seed: int | None) -> None:
+def doctor(context: click.Context, as_json: bool) -> None:
     """Say what this machine can do, what will be skipped, and why."""
     proof = _proof()
     found, skips = [proof, *capabilities(), *surroundings()], _skips()
@@ -46,8 +46,8 @@ def doctor(context: click.Context, as_json: bool, dialect: str, seed: int | None
         emit_pretty({"capabilities": found, "skips": skips})
     else:
         for one in found:
-            click.echo(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
-        click.echo(f"{'will be skipped':24} {counted(len(skips), 'case')}")
+            write(f"{one.name:24} {one.value}{f'  MISSING: {one.missing}' if one.missing else ''}")
+        write(f"{'will be skipped':24} {counted(len(skips), 'case')}")
         for title, reason in skips.items():
-            click.echo(f"  {title}: {reason}")
+            write(f"  {title}: {reason}")
     context.exit(InfraError.exit_code if proof.missing else 0)

@@ -11,7 +11,7 @@ import click
 import msgspec
 from rich.markup import escape
 
-from harness.cli.options import emit_pretty, json_option
+from harness.cli.options import emit_pretty, json_option, write
 from harness.cli.report import of_formats
 from harness.conformance import check, enginefile, kept, suite
 from harness.conformance.check import Asked
@@ -46,8 +46,8 @@ def install_engines(names: tuple[str, ...]) -> None:
     """Make the environment of each NAME, or of `all`, in a cache folder; its versions are pinned in its file."""
     wanted = enginefile.shipped() if names == ("all",) else [enginefile.find(name) for name in names]
     for one in wanted:
-        missing = install(one, lambda text: click.echo(text, err=True))
-        click.echo(f"{one.name}: {missing or 'installed'}")
+        missing = install(one, lambda text: write(text, err=True))
+        write(f"{one.name}: {missing or 'installed'}")
 
 
 @engines.command("check", epilog="Example: crash-harness engines check --property P4 rq     … check -- node my.mjs")

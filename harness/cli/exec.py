@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from harness.api import live
-from harness.cli.options import common, emit, seconds, size
+from harness.cli.options import common, emit, limit_options
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
+from harness.cli.surroundings import containment, stdin
 from harness.cli.word import Word
 from harness.dialects.custom import opened
 from harness.engine.durable import EXEC, Durable
@@ -26,11 +27,14 @@ from harness.machine import environment
 from harness.report.shapes import attempts_shape
 from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
 from harness.supervisor import Command, Limits, supervise
-from harness.supervisor.limits import MemoryBy
+from harness.supervisor.observe import FORMERLY, Observe
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.journal import Job
+    from harness.supervisor.ladder import Wanted
+    from harness.supervisor.limits import MemoryBy
+    from harness.supervisor.process import Stdin
 
 
 @click.command(
@@ -39,27 +43,25 @@ if TYPE_CHECKING:
     epilog="Example: crash-harness exec --max-attempts 3 --timeout 60 --memory 512MiB -- python job.py",
 )
 @click.argument("command", nargs=-1, required=True)
-@click.option("--timeout", type=float, callback=seconds, help="Seconds an attempt may take.")
-@click.option(
-    "--memory",
-    callback=size,
-    help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
-)
-@click.option("--memory-by", type=Word(get_args(MemoryBy), "limits.memory_by"), default="auto", show_default=True)
+@limit_options
 @policy_options
 @click.option(
-    "--black-box",
-    type=click.Choice(["on", "off"]),
-    default="on",
+    "--observe",
+    "witnesses",
+    type=Word(get_args(Observe), "observe"),
+    default="auto",
     show_default=True,
-    help="Preload a library that records a crash of COMMAND and counts refused allocations.",
+    help="Who sees a crash: a preloaded library, perf events, both (auto), a tracer (COMMAND can notice it), nobody.",
 )
+@click.option("--black-box", type=click.Choice(list(FORMERLY)), hidden=True, help="What --observe was called before.")
 @click.option(
     "--history",
     type=click.Path(path_type=Path),
     help="Commit each step to this file; with the same command again, go on where it was ended.",
 )
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
+@containment
+@stdin
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context
@@ -69,12 +71,16 @@ def exec_command(
     timeout: float | None,
     memory: int | None,
     memory_by: MemoryBy,
+    processes: int | None,
     max_attempts: object,
     retry_config: object,
     machine: str,
-    black_box: str,
+    witnesses: Observe,
+    black_box: str | None,
     history: Path | None,
     backtrace: bool,
+    containment: Wanted,
+    stdin: Stdin,
     wait: bool,
     as_json: bool,
     dialect: str,
@@ -82,12 +88,24 @@ def exec_command(
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
 
-    Its standard input is empty. Exit status 0 when it succeeded in the end, 1 when not.
+    COMMAND has what it has without us: descriptors, ignored signals, the terminal; docs/transparency.md names the
+    exceptions. Exit status 0 when it succeeded in the end, 1 when not, 130 when Ctrl-C has ended it.
     """
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
-    watched = partial(supervise, relay=relay, black_box=black_box == "on", backtrace=backtrace)
-    bounds = Bounds(Limits(memory, memory_by), timeout, policy.machine, watched)
-    job = _job(context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0)
+    witnesses = FORMERLY[black_box] if black_box else witnesses
+    watched = partial(
+        supervise,
+        relay=relay,
+        observe=witnesses,
+        backtrace=backtrace,
+        containment=containment,
+        stdin=stdin,
+        in_terminal=True,
+    )
+    bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
+    job = _job(
+        context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0, observe=witnesses
+    )
     with ExitStack() as stack:
         kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
         attempts = _taken_up(kept, relay)
@@ -111,7 +129,7 @@ def exec_command(
     context.exit(0 if finished.status == SUCCEEDED else 1)
 
 
-OF_THE_JOB = ("command", "dialect", "black_box", "backtrace", "wait")
+OF_THE_JOB = ("command", "dialect", "backtrace", "wait", "containment", "stdin")
 
 
 def _job(given: dict[str, Any], **more: object) -> Job:

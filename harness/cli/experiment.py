@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from harness.cli.behind import COMMAND, WithCommand
-from harness.cli.options import common, emit_pretty, refuse_beside, size
-from harness.evidence import Host, Start
+from harness.cli.options import COUNT, JOBS, OF_HISTORY, common, emit_pretty, host_option, limit_options, refuse_beside
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
 from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
@@ -27,12 +26,14 @@ from harness.supervisor import Limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.evidence import Host, Start
     from harness.experiments.variant import Experiment
     from harness.journal import History
     from harness.supervisor.limits import MemoryBy
 
 DEFAULT_TRIALS = 200
 EXIT_INTERRUPTED = 130
+PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -50,22 +51,27 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     epilog="Example: crash-harness experiment 'native-addon-race[wild]' --width .05 --vs start=fresh",
 )
 @click.argument("scenario", nargs=-1)
-@click.option("--trials", type=click.IntRange(1), help=f"Stop after so many of each variant [{DEFAULT_TRIALS}].")
+@click.option("--trials", type=COUNT, help=f"Stop after so many of each variant [{DEFAULT_TRIALS}].")
 @click.option("--width", type=click.FloatRange(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this.")
 @click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
-@click.option("--beta", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option("--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds.")
+@click.option("--beta", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P1 holds.")
 @click.option(
     "--expect-below",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=PROPER,
     metavar="RATE",
     help="Exit with 0 if the failure rate is shown to be below (95 %), with 1 if above, else with 4.",
 )
-@click.option("--bisect", is_flag=True, help="Exit as `git bisect run` wants it: 125 where nothing can be told.")
+@click.option(
+    "--bisect",
+    is_flag=True,
+    expose_value=False,
+    help="Exit as `git bisect run` wants it: 125 where nothing can be told.",
+)
 @click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option(
     "--target",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=PROPER,
     default=TARGET,
     show_default=True,
     help="What may be left of P(all attempts fail) in the advice.",
@@ -82,15 +88,13 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     show_default=True,
     help="Each victim a new process image, or a fork of one; auto is warm where the scenario allows it.",
 )
-@click.option("--host", type=click.Choice(get_args(Host)), default="python", show_default=True)
+@host_option
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the trials in this new file.")
 @click.option(
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Groups at a time; 1 where the machine's load matters.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds a trial of a command may take.")
-@click.option("--memory", callback=size, help="Memory a trial of a command may use.")
-@click.option("--memory-by", type=click.Choice(["rlimit", "cgroup", "auto"]), default="auto", show_default=True)
+@click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
+@limit_options
 @common
 @click.pass_context
 def experiment(
@@ -102,7 +106,6 @@ def experiment(
     alpha: float,
     beta: float,
     expect_below: float | None,
-    bisect: bool,
     time_s: float | None,
     target: float,
     vs: str | None,
@@ -114,6 +117,7 @@ def experiment(
     timeout: float | None,
     memory: int | None,
     memory_by: MemoryBy,
+    processes: int | None,
     as_json: bool,
     dialect: str,
     seed: int | None,
@@ -128,9 +132,9 @@ def experiment(
     """
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
     if old:
-        refuse_beside(context, "--resume", set(context.params) - {"old", "as_json"})
+        refuse_beside(context, "--resume", set(context.params) - {"old", "as_json"}, OF_HISTORY)
         if command:
-            raise InvalidInputError("--resume: the command is that of the history: leave it out")
+            raise InvalidInputError(f"--resume: the command {OF_HISTORY}: leave it out")
     elif bool(scenario) == bool(command):
         raise InvalidInputError("expected SCENARIO, or a command after --")
     test = SequentialTest(*sprt, alpha, beta) if sprt else None
@@ -139,9 +143,8 @@ def experiment(
     if not any((trials, width, test, time_s)):
         trials = DEFAULT_TRIALS
     chosen_start: Start | None = None if start == "auto" else cast("Start", start)
-    asked = VariantOptions(
-        dialect, seed, host, chosen_start, Limits(memory, memory_by), timeout, jobs, target, expect_below
-    )
+    limits = Limits(memory, memory_by, processes=processes)
+    asked = VariantOptions(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below)
     stopping = Stopping(trials, width, test, time_s)
     planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
     with open_history(history, old, planned) as (book, experiments):

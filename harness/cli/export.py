@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import common, emit
+from harness.cli.options import emit
 from harness.journal import read
 
 
 @click.command(epilog="Example: crash-harness export runs.sqlite > runs.jsonl")
 @click.argument("history", type=click.Path(path_type=Path))
-@common
-def export(history: Path, as_json: bool, dialect: str, seed: int | None) -> None:
+def export(history: Path) -> None:
     """Write HISTORY, one JSON object a line: its events as they were journalled."""
     with read(history) as reading:
         for event in reading.events():

@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import common, emit_pretty
+from harness.cli.options import emit_pretty, json_option, write
 from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
@@ -16,12 +16,12 @@ from harness.report.terminal import console
 @click.command(epilog="Example: crash-harness faults torn_publish")
 @click.argument("name", required=False)
 @click.option("--markdown", is_flag=True, help="The whole catalogue as a page: docs/faults.md.")
-@common
-def faults(name: str | None, markdown: bool, as_json: bool, dialect: str, seed: int | None) -> None:
+@json_option
+def faults(name: str | None, markdown: bool, as_json: bool) -> None:
     """List the native faults, or tell all about one."""
     chosen = [find(name)] if name else list(catalogue().values())
     if markdown:
-        click.echo(page(chosen), nl=False)
+        write(page(chosen), end=False)
     elif as_json:
         emit_pretty(chosen[0] if name else chosen)
     elif name:
@@ -48,11 +48,11 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _describe(fault: Row) -> None:
-    click.echo(f"{fault.name}: {fault.mechanism}")
-    click.echo(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
-    click.echo(f"expected evidence: {' or '.join(fault.expects)}")
-    click.echo(f"needs: {', '.join(fault.needs) or 'nothing'}")
+    write(f"{fault.name}: {fault.mechanism}")
+    write(f"family {fault.family}, {fault.kind}; tiers: {', '.join(fault.tiers)}")
+    write(f"expected evidence: {' or '.join(fault.expects)}")
+    write(f"needs: {', '.join(fault.needs) or 'nothing'}")
     for dial in fault.parameters:
-        click.echo(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
+        write(f"parameter {dial.name}: {dial.low} to {dial.high} {dial.unit}, {dial.initial} if not given")
     if reason := why_not(fault.needs):
-        click.echo(f"not on this machine: {reason}")
+        write(f"not on this machine: {reason}")

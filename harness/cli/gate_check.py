@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.gate_told import runs_shown, tell
-from harness.cli.options import common, dialect_or
+from harness.cli.options import JOBS, common, dialect_or
 from harness.dialects import lineage
 from harness.dialects.custom import opened
 from harness.gate.asked import stale_ids, unskipped
@@ -29,7 +29,7 @@ from harness.scenarios.verdict import exit_code
 )
 @click.option("--no-skip", is_flag=True, help="A case that this machine can't run is a FAIL.")
 @click.option("--must-run", multiple=True, metavar="ID", help="The same for this case alone.")
-@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context
 def check_file(

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.gate_told import runs_shown, tell
-from harness.cli.options import common
+from harness.cli.options import COUNT, JOBS, common, write
 from harness.dialects.custom import opened
 from harness.gate.asked import accepted
 from harness.gate.file import load, save
@@ -37,12 +37,12 @@ def _day(_: click.Context, parameter: click.Parameter, value: str | None) -> str
 )
 @click.argument("scenario", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file.")
-@click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, help="Runs of each dosed case.")
+@click.option("--seeds", type=COUNT, default=SEEDS, show_default=True, help="Runs of each dosed case.")
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
 @click.option("--owner", metavar="NAME", default="", help="Who answers for what is accepted.")
 @click.option("--review", metavar="YYYY-MM-DD", callback=_day, help="The day after which what is accepted fails.")
-@click.option("--jobs", type=click.IntRange(1), help="Runs at a time; the number of processors if not given.")
+@click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context
 def record(
@@ -72,9 +72,9 @@ def record(
         save(output, made.baseline)
     tell(made.findings, as_json, written=made.baseline is not None, changed=made.changed)
     for line in made.changed[:SHOWN_CHANGES]:
-        click.echo(f"changed answer: {line}", err=True)
+        write(f"changed answer: {line}", err=True)
     if len(made.changed) > SHOWN_CHANGES:
-        click.echo(f"and {len(made.changed) - SHOWN_CHANGES} more; --json has them", err=True)
+        write(f"and {len(made.changed) - SHOWN_CHANGES} more; --json has them", err=True)
     if made.baseline is None:
-        click.echo(f"crash-harness: {output}: not written", err=True)
+        write(f"crash-harness: {output}: not written", err=True)
     context.exit(exit_code(one.judgement.verdict for one in made.findings))

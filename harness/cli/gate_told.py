@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
-from harness.cli.options import emit_pretty
+from harness.cli.options import emit_pretty, write
 from harness.report.gate import GateShown, finding_lines, summary
 from harness.report.shapes import finding_shape
 from harness.report.terminal import console, progress, say
@@ -26,7 +24,7 @@ def runs_shown(what: str) -> Iterator[GateShown]:
         try:
             yield seen
         except KeyboardInterrupt:
-            click.echo(seen.interrupted(), err=True)
+            write(seen.interrupted(), err=True)
             raise
 
 

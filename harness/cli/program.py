@@ -1,49 +1,106 @@
-"""The command line as a whole: one group, a command each."""
+"""The command line as a whole: one group, a command each, loaded when it is asked for."""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from io import StringIO, TextIOWrapper
+from typing import cast
+
 import click
+from click.exceptions import Exit
+from click.shell_completion import shell_complete
 
-from harness.cli.calibrate import calibrate_race
-from harness.cli.dialects import dialects
-from harness.cli.doctor import doctor
-from harness.cli.engines import engines
-from harness.cli.exec import exec_command
-from harness.cli.experiment import experiment
-from harness.cli.export import export
-from harness.cli.faults import faults
-from harness.cli.filters import classify_lines, decide_lines
-from harness.cli.gate import gate
-from harness.cli.replay import replay
-from harness.cli.report import report
-from harness.cli.run import run
-from harness.cli.sweep import sweep
+from harness.cli.commands import COMMANDS, help_text
+from harness.cli.options import write
+from harness.cli.version import version_text
+from harness.exceptions import HarnessError, InvalidInputError
+from harness.supervisor.interrupt import terminable
+
+NAME = "crash-harness"
+COMPLETE = "_CRASH_HARNESS_COMPLETE"
+"""The environment variable by which a shell asks for completions, as click spells it."""
+
+MISTAKES = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
+"""What the system says of a path that can be no file's, wherever it is used first."""
 
 
-@click.group(
+class Program(click.Group):
+    """All commands, by the table that --help shows."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Return the names, in the order of --help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- as above
+        """Load one command. From then on Ctrl-C is an exception, so that what was begun is also ended."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, command = COMMANDS[cmd_name][0].partition(":")
+        found = getattr(import_module(f"harness.cli.{module}"), command)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return cast("click.Command", found)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; a misspelt one is answered with the nearest."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Those are {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {args[0]!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 -- as above
+        """Return what --help alone prints too."""
+        return help_text().rstrip("\n")
+
+
+def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        write(version_text(), end=False)
+        context.exit()
+
+
+program = Program(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 all as expected, 1 a FAIL, 2 wrong use, 3 the harness could not do its job, 4 UNKNOWN.",
+    params=[click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_show_version)],
 )
-@click.version_option(package_name="crash-harness")
-def program() -> None:
-    """Make native code crash for real, and prove that a retry engine classifies and retries the crashes correctly."""
 
 
-for command in (
-    doctor,
-    faults,
-    run,
-    exec_command,
-    experiment,
-    sweep,
-    engines,
-    calibrate_race,
-    gate,
-    replay,
-    report,
-    dialects,
-    classify_lines,
-    decide_lines,
-    export,
-):
-    program.add_command(command)
+def run(words: list[str]) -> int:
+    """Run one command and return its exit code; a mistake of the user's is a line on stderr."""
+    if asked := os.environ.get(COMPLETE):
+        return shell_complete(program, {}, NAME, COMPLETE, asked)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
+    try:
+        with terminable(), program.make_context(NAME, words) as context:
+            code = program.invoke(context)
+    except Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        _show(error)
+        return error.exit_code
+    except HarnessError as error:
+        write(f"{NAME}: {error}".replace("\n", "\\n"), err=True)
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in MISTAKES:
+            raise
+        write(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"), err=True)
+        return InvalidInputError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _show(error: click.ClickException) -> None:
+    """Show usage and mistake, as click does; what the user wrote must not command the terminal."""
+    text = StringIO()
+    error.show(text)
+    write(text.getvalue(), end=False, err=True)

@@ -11,7 +11,8 @@ from harness.cli.word import Word
 from harness.exceptions import InvalidInputError
 from harness.gate.known import Acceptance
 from harness.gate.sweeping import Terms
-from harness.refusals import asking
+from harness.refusals import asking, subject
+from harness.refusals.kept import Asked
 from harness.refusals.server import Call
 from harness.refusals.targets import ERRNOS, FAMILIES, MODES
 
@@ -128,6 +129,15 @@ KNOWN = (
     click.option("--owner", default="", metavar="NAME", help="Who answers for what is accepted."),
     click.option("--review", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="When it is looked at again."),
 )
+KEPT = (
+    click.option(
+        "--history", type=click.Path(path_type=Path), metavar="FILE", help="Journal refusals in this new file."
+    ),
+    click.option("--resume", "old", type=click.Path(path_type=Path), metavar="FILE", help="Go on with that history."),
+    click.option(
+        "--gdb", is_flag=True, help="Of one refusal (--site or --at): what gdb says, in a process of its own."
+    ),
+)
 BOUNDS = (
     click.option(
         "--deadline",
@@ -138,6 +148,18 @@ BOUNDS = (
     click.option("--time", "time_s", type=SECONDS, metavar="S", help="Seconds the sweep may take."),
     click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials at a time."),
 )
+
+
+GROUPS = (WHAT, WHERE, JUDGED, KNOWN, KEPT, BOUNDS)
+
+
+class WithCommand(click.Command):
+    """Remembers whether there was a '--': what follows it is a command, and no function's name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look before click takes it away."""
+        ctx.meta["is_command"] = "--" in args
+        return super().parse_args(ctx, args)
 
 
 def options(*groups: tuple[Any, ...]) -> Callable[[Function], Function]:
@@ -155,6 +177,22 @@ def plan_of(given: dict[str, Any]) -> Plan:
     """Read the options. Raises InvalidInputError for words that mean nothing."""
     words = {name: given[name] for name in PLANNED}
     return asking.plan(**words, deadline_s=given["deadline"])
+
+
+def asked_of(words: tuple[str, ...], given: dict[str, Any], *, is_command: bool) -> Asked:
+    """What is swept, and how. Raises InvalidInputError for what makes no sense."""
+    plan = plan_of(given)
+    if given["gdb"] and not (plan.site or plan.at):
+        raise InvalidInputError("--gdb: expected one refusal, by --site or --at; a finding's replay line has it")
+    if is_command and words:
+        one = subject.command(words, plan)
+        return Asked(one.words, None, plan, (*again(given), "--", *words))
+    if len(words) != 1 or plan.window:
+        raise InvalidInputError(
+            f"expected one module:function, or '--' and a command, not {' '.join(words) or 'nothing'}"
+        )
+    one = subject.function(words[0], call_of(given, plan))
+    return Asked(one.words, one.call, plan, (*again(given), *words))
 
 
 def call_of(given: dict[str, Any], plan: Plan) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import click
+from harness.cli.options import write
 
 
 class Relay:
@@ -25,5 +25,5 @@ class Relay:
 
     def say(self, line: str) -> None:
         """Write a line of ours to stderr, on a line of its own."""
-        click.echo(f"\n{line}" if self._line_is_open else line, err=True)
+        write(f"\n{line}" if self._line_is_open else line, err=True)
         self._line_is_open = False

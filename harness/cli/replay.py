@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import common, dialect_or, emit_pretty
+from harness.cli.options import dialect_option, dialect_or, emit_pretty, json_option, write
 from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
 from harness.experiments.firing import GroupRunner
@@ -45,7 +45,8 @@ def differences(then: Trial, now: Trial) -> list[str]:
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--trial", type=click.IntRange(1), required=True, help="Its number, counted from 1.")
 @click.option("--variant", help="Which, where the history has several.")
-@common
+@json_option
+@dialect_option
 @click.pass_context
 def replay(
     context: click.Context,
@@ -54,7 +55,6 @@ def replay(
     variant: str | None,
     as_json: bool,
     dialect: str,
-    seed: int | None,
 ) -> None:
     """Run one trial of HISTORY again, as it was, and say whether it comes out the same.
 
@@ -74,9 +74,9 @@ def replay(
     if as_json:
         emit_pretty({"verdict": verdict, "differences": changed, "then": then, "now": now})
     seen = ", ".join(filter(None, (now.ended, now.cause, now.code)))
-    click.echo(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
+    write(f"{verdict} {chosen.name} trial {trial}: {seen}", err=as_json)
     for line in changed:
-        click.echo(f"  {line}", err=as_json)
+        write(f"  {line}", err=as_json)
     context.exit(exit_code([verdict]))
 
 

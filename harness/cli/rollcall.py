@@ -7,7 +7,7 @@ from collections import Counter
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import emit_pretty
+from harness.cli.options import emit_pretty, write
 from harness.faults.catalogue import catalogue
 from harness.report.shapes import answers_shape
 from harness.report.terminal import STYLES, console, progress
@@ -16,6 +16,17 @@ from harness.scenarios.rollcall import Answer, call_all
 from harness.scenarios.verdict import Verdict, exit_code
 
 INTERRUPTED = 130
+
+
+def list_calls(as_json: bool) -> int:
+    """Name every shot and what it must look like; fire none. Returns the exit code."""
+    shots = [(fault, tier) for fault in catalogue().values() for tier in fault.tiers]
+    if as_json:
+        emit_pretty([{"fault": fault.name, "tier": tier, "expected": fault.expects} for fault, tier in shots])
+        return 0
+    for fault, tier in shots:
+        write(f"{fault.name} {tier}: {' or '.join(fault.expects)}")
+    return 0
 
 
 def roll_call(jobs: int, as_json: bool) -> int:

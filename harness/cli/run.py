@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import common, emit_pretty, refuse_beside
-from harness.cli.rollcall import roll_call
+from harness.cli.options import JOBS, common, emit_pretty, refuse_beside, write
+from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import opened
-from harness.exceptions import InvalidInputError
 from harness.report import words
 from harness.report.shapes import results_shape
 from harness.report.terminal import console, plain_line, progress, say, tell_history, tell_results
@@ -20,8 +19,7 @@ from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from harness.report.terminal import Terminal
     from harness.scenarios.schema import Scenario
 
 INTERRUPTED = 130
@@ -30,11 +28,11 @@ INTERRUPTED = 130
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
 @click.argument("scenario", nargs=-1)
 @click.option("--case", help="Only the cases of this name.")
-@click.option("--list", "only_list", is_flag=True, help="Name the cases and what each scenario claims; run nothing.")
+@click.option("--list", "only_list", is_flag=True, help="Name what would be run; run nothing.")
 @click.option("--catalogue", "whole", is_flag=True, help="Fire every fault in each of its tiers instead.")
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the runs in this new file.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
-@click.option("--jobs", type=click.IntRange(1), help="Cases at a time; the number of processors if not given.")
+@click.option("--jobs", type=JOBS, help="Cases at a time; the number of processors if not given.")
 @common
 @click.pass_context
 def run(
@@ -54,15 +52,17 @@ def run(
 
     SCENARIO is a file, a folder, or the name of a shipped scenario; without any, all that ship are run.
     """
-    if whole and (scenario or case or history or resume):
-        raise InvalidInputError("--catalogue: it takes no scenario, case or history")
     if whole:
-        context.exit(roll_call(jobs or processors(), as_json))
+        names = ("scenario", "case", "history", "resume", "seed", "dialect", "classifier")
+        refuse_beside(context, "--catalogue", names, "has no part in it")
+        context.exit(list_calls(as_json) if only_list else roll_call(jobs or processors(), as_json))
     if only_list:
-        _list(select(scenario, case))
+        _list(select(scenario, case), as_json)
         return
     if resume:
-        refuse_beside(context, "--resume", ("scenario", "case", "seed", "dialect", "classifier"))
+        refuse_beside(
+            context, "--resume", ("scenario", "case", "seed", "dialect", "classifier"), "is that of the history"
+        )
     order = Order(scenario, case, dialect, seed)
     with open_history(history, resume, order) as (book, asked), opened(asked.dialect) as chosen:
         campaign = Campaign(chosen, asked.seed, history=book)
@@ -70,11 +70,15 @@ def run(
     context.exit(code)
 
 
-def _list(scenarios: list[Scenario]) -> None:
+def _list(scenarios: list[Scenario], as_json: bool) -> None:
+    if as_json:
+        found = [(one, [case.name for case in one.case]) for one in scenarios]
+        emit_pretty([{"scenario": one.name, "claim": one.claim, "cases": cases} for one, cases in found])
+        return
     for scenario in scenarios:
-        click.echo(f"{scenario.name}: {scenario.claim}")
+        write(f"{scenario.name}: {scenario.claim}")
         for case in scenario.case:
-            click.echo(f"  {title_of(scenario, case)}")
+            write(f"  {title_of(scenario, case)}")
 
 
 def _run(asked: Order, campaign: Campaign, jobs: int, as_json: bool) -> int:
@@ -93,7 +97,7 @@ def _run(asked: Order, campaign: Campaign, jobs: int, as_json: bool) -> int:
     return exit_code(result.judgement.verdict for result in results) if finished else INTERRUPTED
 
 
-def _live(scenarios: list[Scenario], campaign: Campaign, jobs: int, out: Console, results: list[Result]) -> bool:
+def _live(scenarios: list[Scenario], campaign: Campaign, jobs: int, out: Terminal, results: list[Result]) -> bool:
     done = {result.title for result in results}
     with progress(out) as bar:
         task = bar.add_task("running", total=sum(len(one.case) for one in scenarios), completed=len(results))

@@ -2,62 +2,68 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from harness.cli import refusing
-from harness.cli.options import emit
+from harness.cli.options import OF_HISTORY, emit, json_option, refuse_beside
+from harness.cli.report import of_formats
 from harness.exceptions import InvalidInputError
 from harness.gate import sweeping
-from harness.refusals import conduct, subject
+from harness.journal import replace_file
+from harness.refusals import conduct, kept, subject
 from harness.refusals.conduct import Tell
 from harness.refusals.outcome import command_line
 from harness.refusals.verdicts import GOOD
+from harness.report.formats import render
+from harness.report.reader import of_sweep
 from harness.report.sweep import finding_line, lines, record
+from harness.report.terminal import console, progress, say
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from harness.journal import History
+    from harness.refusals.kept import Asked
+    from harness.refusals.outcome import Report
     from harness.refusals.refusal import Refusal
-    from harness.refusals.subject import Subject
-    from harness.refusals.targets import Plan
+    from harness.report.terminal import Terminal
 
-CODES = {"PASS": 0, "FAIL": 1, "INFRA": 3, "UNKNOWN": 4}
 INTERRUPTED = 130
-
-
-class WithCommand(click.Command):
-    """Remembers whether there was a '--': what follows it is a command, and no function's name."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Look before click takes it away."""
-        ctx.meta["is_command"] = "--" in args
-        return super().parse_args(ctx, args)
+OF_THIS_SESSION = {"old", "as_json", "time_s", "jobs", "gdb", "html", "junit", "markdown", "history", "strict"} | {
+    *("baseline", "accept", "because", "owner", "review", "words"),
+}
 
 
 class Teller(Tell):
-    """Says each new finding as it comes."""
+    """Says each new finding as it comes, and shows how far the sweep is."""
 
-    def __init__(self) -> None:
-        self._told: set[tuple[object, ...]] = set()
+    def __init__(self, out: Terminal, bar: Progress) -> None:
+        self._out, self._bar, self._told = out, bar, set[tuple[object, ...]]()
+        self._task = bar.add_task("refusing", total=None)
 
     def refused(self, refusal: Refusal, done: int, total: int) -> None:
         """Tell one refusal, if it is the first of its kind."""
+        self._bar.update(self._task, completed=done, total=total)
         what = (refusal.verdict, refusal.signal, refusal.crash[:2])
         if refusal.verdict in GOOD or what in self._told:
             return
         self._told.add(what)
-        click.echo(f"{done} of {total}: {finding_line(refusal)}", err=True)
+        say(self._out, f"{done} of {total}: {finding_line(refusal)}")
 
 
 @click.command(
     "sweep",
-    cls=WithCommand,
+    cls=refusing.WithCommand,
     epilog="Example: crash-harness sweep mymodule:load --in _mymodule     crash-harness sweep -- ./program input",
 )
-@click.argument("words", nargs=-1, required=True, metavar="MODULE:FUNCTION | -- CMD...")
-@refusing.options(refusing.WHAT, refusing.WHERE, refusing.JUDGED, refusing.KNOWN, refusing.BOUNDS)
-@click.option("--gdb", is_flag=True, help="Of one refusal (--site or --at): what gdb says, in a process of its own.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, words on stderr.")
+@click.argument("words", nargs=-1, metavar="MODULE:FUNCTION | -- CMD...")
+@refusing.options(*refusing.GROUPS)
+@of_formats
+@json_option
 @click.pass_context
 def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
     """Refuse what your own code asks for, one call at a time, and see whether it survives.
@@ -66,23 +72,45 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
     judged by what the call does, and by the next call in the same process. Exit status 0 when every refusal was
     handled, 1 when one was not, 3 when there was nothing to sweep, 4 when a site could not be hit.
     """
-    plan = refusing.plan_of(given)
-    if given["gdb"] and not (plan.site or plan.at):
-        raise InvalidInputError("--gdb: expected one refusal, by --site or --at; a finding's replay line has it")
-    swept = _subject(words, plan, given, is_command=context.meta["is_command"])
-    replay = [*refusing.again(given), *([swept.name] if swept.call else ["--", *swept.words])]
-    told = sweeping.sweep(swept, plan, refusing.terms_of(given), command_line(replay), Teller())
+    terms = refusing.terms_of(given)
+    with ExitStack() as stack:
+        asked, history = _opened(context, words, given)
+        if history:
+            stack.enter_context(history)
+        told = _swept(asked, terms, history)
+    for name in ("html", "junit", "markdown"):
+        if given[name]:
+            replace_file(given[name], render(name, of_sweep(told)))
     if given["as_json"]:
         emit(record(told))
-    click.echo("\n".join(lines(told)), err=given["as_json"])
-    if given["gdb"]:
-        click.echo(conduct.debug(swept.host(plan), plan), err=given["as_json"])
-    context.exit(INTERRUPTED if told.interrupted else CODES[told.verdict])
+    out = console(stderr=given["as_json"])
+    debugged = conduct.debug(asked.subject().host(asked.plan), asked.plan) if given["gdb"] else ""
+    for line in (*lines(told), *debugged.splitlines()):
+        say(out, line)
+    context.exit(INTERRUPTED if told.interrupted else of_sweep(told).exit_code)
 
 
-def _subject(words: tuple[str, ...], plan: Plan, given: dict[str, Any], *, is_command: bool) -> Subject:
-    if is_command:
-        return subject.command(words, plan)
-    if len(words) > 1 or plan.window:
-        raise InvalidInputError(f"{' '.join(words)}: expected one module:function, or '--' and a command")
-    return subject.function(words[0], refusing.call_of(given, plan))
+def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> tuple[Asked, History | None]:
+    if given["old"]:
+        refuse_beside(context, "--resume", set(context.params) - OF_THIS_SESSION, OF_HISTORY)
+        if words or given["history"]:
+            raise InvalidInputError("--resume: what is swept is that of the history: leave it out")
+        history, asked = kept.go_on(given["old"])
+        plan = msgspec.structs.replace(asked.plan, jobs=given["jobs"], time_s=given["time_s"])
+        return msgspec.structs.replace(asked, plan=plan), history
+    asked = refusing.asked_of(words, given, is_command=context.meta["is_command"])
+    return asked, kept.begin(given["history"], asked) if given["history"] else None
+
+
+def _swept(asked: Asked, terms: sweeping.Terms, history: History | None) -> Report:
+    if history and (decided := kept.answer(history)):
+        return decided
+    one, out = subject.settled(asked.subject()), console(stderr=True)
+    with progress(out) as bar:
+        teller: Tell = Teller(out, bar)
+        if history:
+            teller = kept.Keeper(history, one.name, teller)
+        told = sweeping.sweep(one, asked.plan, terms, command_line(asked.again), teller)
+    if history and told.is_finished and not told.interrupted:
+        kept.decide(history, told)
+    return told

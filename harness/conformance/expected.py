@@ -45,7 +45,7 @@ def expect(cell: Cell, declared: Declaration) -> Course:
             counted -= not declared.oom_move_counts
         limit = cell.policy.max_attempts or declared.default(kind)
         if not (moves or answer in RETRIES) or counted >= limit:
-            moved = large_from is not None and large_from <= number  # a move that the limit forbids is none
+            moved = large_from is not None and large_from <= number  # a move that the limit forbids does not happen
             return _course(cell, declared, number, "failed", ends=ends, large_from=large_from if moved else None)
     return _course(cell, declared, MOST, "failed", ends=ends, large_from=large_from)
 

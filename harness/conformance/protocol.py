@@ -154,7 +154,7 @@ def _problems(made: Declaration) -> Any:
 
 
 def claims(reply: dict[str, Any], jobs: dict[str, str]) -> dict[str, Claim]:
-    """Read a reply to `claim`, by role. Raises InfraError for one that is none: that is the adapter's mistake.
+    """Read a reply to `claim`, by role. Raises InfraError for a reply of another shape: that is the adapter's mistake.
 
     A job that the adapter leaves out is `unknown`.
     """

@@ -68,7 +68,7 @@ class Stage:
     # --- what is asked of the adapter ---
 
     def hello(self) -> dict[str, Any]:
-        """Ask for the declaration. Raises InfraError for one that is none, or that differs from the first."""
+        """Ask for the declaration. Raises InfraError for no declaration, or for another than the first."""
         reply = self.client.ask("hello", protocol=1)
         reply.pop("id", None)
         if "error" in reply:

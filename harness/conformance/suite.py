@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,8 @@ A_CPU: Final = 4
 TAG_LETTERS: Final = 5
 UNMET: Final = ("memory_cgroup", "namespace", "empty_hugetlb")
 GROUP: Final = "crash-harness-engine-"
+ROOTS: Final = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup")
+REMOVALS, REMOVAL_REST_S = 50, 0.02
 
 
 def jobs() -> int:
@@ -118,11 +121,24 @@ def _tag() -> str:
 
 
 def _remove_groups(tag: str) -> None:
-    """Cgroups that a conductor which was ended could not remove."""
-    place = memory_cgroup()
-    for left in Path(place.parent).glob(f"{GROUP}{tag}*") if place.version else ():
-        with suppress(OSError):
-            left.rmdir()
+    """Remove cgroups that a conductor, or an engine that was killed, could not remove: ours, and those at the roots."""
+    parents = {memory_cgroup().parent, *ROOTS}
+    left = [path for parent in parents if parent for path in Path(parent).glob(f"{GROUP}{tag}*")]
+    for _ in range(REMOVALS):
+        left = [path for path in left if not _is_removed(path)]
+        if not left:
+            return
+        time.sleep(REMOVAL_REST_S)  # the kernel keeps one busy for a moment after its last process
+
+
+def _is_removed(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 class Heard:
@@ -173,7 +189,7 @@ def check_all(
         (folder / "orders").write_bytes(msgspec.json.encode(orders))
         words = (sys.executable, "-P", "-m", "harness.conformance.conductor", str(folder / "orders"))
         try:
-            evidence = supervise(Command(words), relay=heard.take, stop=stop, black_box=False)
+            evidence = supervise(Command(words), relay=heard.take, stop=stop, observe="off")
         finally:
             _remove_groups(tag)
     if evidence.termination != Exited(0):

@@ -173,7 +173,7 @@ def _policy_settings(case: _Case) -> Settings | None:
 def _stored_policy(run: RunSettings | None, schema: Schema) -> RetryPolicy | None:
     try:
         return parse_policy(run.locked_retry_config, schema) if run else None
-    except ValueError:  # to the look-up, an invalid policy is none
+    except ValueError:  # the look-up takes an invalid policy for a missing one
         return None
 
 

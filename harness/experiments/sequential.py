@@ -60,7 +60,7 @@ class SequentialTest(NamedTuple):
     beta: float = 0.05
 
     def check(self) -> None:
-        """Raise InvalidInputError for a test that is none."""
+        """Raise InvalidInputError for rates that are equal, or that are no probabilities."""
         for name, value in zip(self._fields, self, strict=True):
             check_probability(name, value)
         if self.p0 == self.p1 or self.alpha + self.beta >= 1:

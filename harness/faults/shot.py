@@ -52,7 +52,12 @@ def check_mode(row: Row, mode: str, where: str = "fault.mode") -> None:
         raise InvalidInputError(f"{where}: {row.name} offers {' or '.join(offered)}, not {shown(mode)}")
 
 
-def check_limits(fault: str, limits: Limits, where: str = "limits.memory_bytes") -> None:
+def check_limits(fault: str, limits: Limits) -> None:
     """Raise InvalidInputError for a fault that eats memory until a limit stops it, where there is no limit."""
-    if FED_BY_A_LIMIT.intersection(find(fault).needs) and not (limits.memory_bytes or limits.data_bytes):
+    check_bounded(fault, "limits.memory_bytes", bounded=bool(limits.memory_bytes or limits.data_bytes))
+
+
+def check_bounded(fault: str, where: str, *, bounded: bool) -> None:
+    """Do the same for a limit that is written in another way."""
+    if not bounded and FED_BY_A_LIMIT.intersection(find(fault).needs):
         raise InvalidInputError(f"{where}: expected, since {fault} runs under a limit only")

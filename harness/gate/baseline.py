@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from harness.experiments.sequential import SequentialTest
 from harness.gate.tables import Tables, digest
-from harness.scenarios.schema import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.scenarios.terms import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +10,7 @@ from harness.exceptions import InvalidInputError
 from harness.gate.baseline import Baseline, contradiction
 from harness.gate.tomlwriter import document
 from harness.journal import replace_file
+from harness.reading import read_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +21,7 @@ Changes of classification and decision show as changed lines; `because` says why
 
 def load(path: Path) -> Baseline:
     """Read a file. Raises InvalidInputError with file and key."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        baseline = msgspec.convert(table, Baseline)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInputError(f"{path}: {reason}") from error
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{path}: {str(error).replace('`$.', '`')}") from error
+    baseline = read_toml(path, Baseline)
     if reason := contradiction(baseline):
         raise InvalidInputError(f"{path}: {reason}")
     return baseline

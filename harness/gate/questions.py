@@ -201,6 +201,7 @@ VARIED: Final[dict[str, tuple[Any, ...]]] = {
     "duration_s": (0.0, 1e9),
     "cpu_s": (0.0, 1e9),
     "black_box": ("armed", "off", "unavailable: it is static"),
+    "second_witness": ("perf", "off", "unavailable: perf_event_open"),
     "survivors": (1, 1000),
     "containment": ("namespace", "none"),
     "host": ("python", "native"),

@@ -14,7 +14,7 @@ from harness.gate import known
 from harness.gate.known import Acceptance, Known
 from harness.refusals import conduct
 from harness.refusals.conduct import Swept, Tell
-from harness.refusals.outcome import Replay, Report, infra, report
+from harness.refusals.outcome import Replay, Report, infra, interrupted, report
 
 if TYPE_CHECKING:
     from harness.refusals.subject import Subject
@@ -40,6 +40,8 @@ def sweep(subject: Subject, plan: Plan, terms: Terms, replay: Replay, tell: Tell
         swept = conduct.sweep(subject.host(plan), plan, tell or Tell())
     except InfraError as error:
         return infra(subject.name, error)
+    except KeyboardInterrupt:  # before the first refusal
+        return interrupted(subject.name)
     told = _judged(subject, swept, terms, replay, book)
     if terms.baseline and terms.wanted:
         book = known.accept(book, told, terms.wanted)

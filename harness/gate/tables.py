@@ -94,7 +94,7 @@ def ask_fixed(dialect: Dialect) -> Tables:
 def ask_again(dialect: Dialect, first: Tables) -> list[str]:
     """Ask everything once more, from the last question to the first, and name what is answered otherwise now.
 
-    A judge whose answer depends on what it was asked before, or on chance, is none: it can't be held to a baseline.
+    A judge whose answer depends on chance, or on what it was asked before, can't be held to a baseline.
     """
     changed = _again(first, dialect)
     before, drawn = b64decode(first.sampled), questions()

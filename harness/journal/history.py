@@ -190,7 +190,7 @@ class History(Reading):
         with _undisturbed():
             if self._is_open:
                 self._ballasts[1].release()
-                with suppress(InfraError):  # whoever reads on will find that it ended without a word
+                with suppress(InfraError):  # a later reader finds that it ended without a word
                     self.write(Kind.CLOSED, body=self._closing)
             for ballast in self._ballasts:
                 ballast.close()

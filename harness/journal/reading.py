@@ -45,7 +45,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Reading:
-    """A history open for reading. Raises InvalidInputError where the file is none, or damaged."""
+    """A history open for reading. Raises InvalidInputError for another kind of file, and for a damaged one."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path, self._connection = path, connection

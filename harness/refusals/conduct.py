@@ -37,6 +37,7 @@ class Swept(NamedTuple):
     doubts: list[str]
     builds: dict[str, str]
     interrupted: bool = False
+    is_finished: bool = True  # not cut short by a time that was over
 
 
 MakeHost = Callable[[], "Host"]
@@ -80,6 +81,7 @@ def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
             list(ready.doubts),
             _builds(course.refusals(), host.page.modules()),
             course.interrupted,
+            course.is_finished,
         )
 
 
@@ -163,8 +165,13 @@ class _Course:
             if is_new:
                 self._tell.refused(refusal, len(self._found), len(self._targets))
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether every target has had its turn."""
+        return len(self._found) == len(self._targets)
+
     def refusals(self) -> list[Refusal]:
-        """In the order of the targets, whoever lived them when."""
+        """In the order of the targets, not in that in which they were lived."""
         return [refusal for target in self._targets for refusal in self._found.get(target, ())]
 
     def missed(self) -> list[Target]:

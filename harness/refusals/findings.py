@@ -80,7 +80,7 @@ def key(refusal: Refusal) -> str:
 
 
 def find(refusals: Iterable[Refusal]) -> list[Finding]:
-    """Every finding, the worst and most frequent first. What was handled or absorbed is none."""
+    """Every finding, the worst and most frequent first. What was handled or absorbed is no finding."""
     groups: dict[str, list[Refusal]] = {}
     for one in refusals:
         if one.verdict not in GOOD:

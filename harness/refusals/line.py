@@ -51,7 +51,7 @@ class Line:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             stack.callback(self._socket.close)
             with theirs:
-                self._guard = Guard(words, [*options, *held], settled(environment), page, theirs.fileno())
+                self._guard = Guard(words, [*options, *held], settled(environment), page, channel=theirs.fileno())
             stack.enter_context(self._guard)
             self._tails = {fd: Tail(fd) for fd in (self._guard.stdout, self._guard.stderr)}
             self._close = stack.pop_all().close

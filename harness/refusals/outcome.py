@@ -49,6 +49,7 @@ class Report(msgspec.Struct, frozen=True):
     builds: dict[str, str] = {}
     duration_s: float = 0.0
     interrupted: bool = False
+    is_finished: bool = True
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -59,6 +60,8 @@ def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, 
     doubts = list(swept.doubts)
     if swept.missed:
         doubts.append(f"{len(swept.missed)} of {swept.sites} sites were not refused in every way")
+    if not (swept.is_finished or swept.interrupted):
+        doubts.append("the time was over before every refusal had its turn")
     verdict = FAIL if bad else UNKNOWN if doubts or swept.interrupted else PASS
     failed = [f"{len(bad)} of {len(found)} findings fail"] if bad else []
     return Report(
@@ -74,6 +77,7 @@ def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, 
         tuple(swept.notes),
         swept.builds,
         interrupted=swept.interrupted,
+        is_finished=swept.is_finished,
         refusals=tuple(swept.refusals),
     )
 
@@ -97,6 +101,11 @@ def fails(finding: Finding, *, strict: bool) -> bool:
 def infra(subject: str, error: InfraError) -> Report:
     """A sweep that could not be made."""
     return Report(subject, INFRA, {}, 0, 0, (), reasons=(str(error),))
+
+
+def interrupted(subject: str) -> Report:
+    """A sweep that was ended before it refused anything."""
+    return Report(subject, UNKNOWN, {}, 0, 0, (), interrupted=True, is_finished=False)
 
 
 def command_line(words: Sequence[str]) -> Replay:

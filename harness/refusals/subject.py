@@ -43,14 +43,19 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 def function(name: str, call: Call) -> Subject:
-    """A function that is found from where we are. Raises InvalidInputError for what is no name of one."""
+    """A function by its name. Raises InvalidInputError for what is no name of one."""
     if not FUNCTION.fullmatch(name):
         raise InvalidInputError(f"{name}: expected module:function, or '--' and a command")
-    here = os.getcwd()  # noqa: PTH109 -- a path to import by
-    if here not in sys.path:
-        sys.path.insert(0, here)
     module, _, path = name.partition(":")
     return Subject((name,), msgspec.structs.replace(call, call=name, module=module, name=path))
+
+
+def settled(subject: Subject) -> Subject:
+    """The same, once functions can be found from where we are: what a server imports by is our own path."""
+    here = os.getcwd()  # noqa: PTH109 -- a path to import by
+    if subject.call and not subject.server and here not in sys.path:
+        sys.path.insert(0, here)
+    return subject
 
 
 def command(words: Sequence[str], plan: Plan) -> Subject:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from harness.report import charts, engines, words
+from harness.report import charts, engines, sweep, words
 from harness.report.experiment import fact_lines
 
 if TYPE_CHECKING:
@@ -56,7 +56,14 @@ def render(report: HistoryReport) -> str:
     """Write the whole file."""
     title = _text(f"Crash Harness: {report.name}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    parts = [*_headline(report), *_open(report), *_verdicts(report.results), *_runs(report), *_checks(report)]
+    parts = [
+        *_headline(report),
+        *_open(report),
+        *_verdicts(report.results),
+        *_runs(report),
+        *_checks(report),
+        *_sweeps(report),
+    ]
     parts += _experiments(report)
     parts += [*_confusion(report.confusion), *_environment(report)]
     body = "\n".join(parts)
@@ -102,6 +109,20 @@ def _checks(report: HistoryReport) -> Iterator[str]:
         yield from _table("Properties", engines.HEADINGS, engines.rows(check))
         trails = "\n".join(engines.trails(check))
         yield f"<pre>{_text(trails)}</pre></section>" if trails else "</section>"
+
+
+def _sweeps(report: HistoryReport) -> Iterator[str]:
+    for swept in report.sweeps:
+        yield f"<section><h2>{_text(sweep.headline(swept))}</h2>"
+        yield f'<p class="{_text(swept.verdict)}">{_text(sweep.verdict_line(swept))}</p>'
+        yield f"<p>{_text(' '.join(sweep.PREFACE))}</p>"
+        yield from (f"<p>{_text(note)}</p>" for note in swept.notes)
+        yield from _table("Refusals", ("verdict", "how many"), swept.tally.items())
+        for finding in swept.findings:
+            title, *rest = sweep.finding_lines(finding)
+            text = "\n".join(rest)
+            yield f"<section><h3>{_text(title)}</h3><pre>{_text(text)}</pre></section>"
+        yield "</section>"
 
 
 def _verdicts(results: Sequence[Result]) -> Iterator[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from harness.report import engines, words
+from harness.report import engines, sweep, words
 from harness.report.experiment import finding_lines_of
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from harness.conformance.check import Check
     from harness.engine.loop import Run
+    from harness.refusals.outcome import Report as Sweep
     from harness.report.reader import HistoryReport, KeptExperiment, KeptRun
     from harness.scenarios.campaign import Result
 
@@ -33,6 +34,8 @@ def render(report: HistoryReport) -> str:
             _out(_testcase(suite, "experiment", experiment.title), lines.pop(experiment.title))
     for check in report.checks:
         _check(suite, check)
+    for swept in report.sweeps:
+        _sweep(suite, swept)
     for title in report.undecided or ([] if report.job else [report.name]):
         case = _testcase(suite, report.job.kind if report.job else "history", title)
         _tell(case, "error", f"not decided: {report.why_open if report.job else report.open_question}")
@@ -73,6 +76,23 @@ def _check(suite: ET.Element, check: Check) -> None:
             _tell(case, "skipped", reason)
         elif tag := ELEMENTS.get(Verdict(verdict)):
             _tell(case, tag, reason or verdict)
+
+
+def _sweep(suite: ET.Element, swept: Sweep) -> None:
+    """A finding each, and one for the sweep itself, which is an error where nothing could be swept."""
+    for finding in swept.findings:
+        case = _testcase(suite, f"sweep.{swept.subject}", f"{finding.key} {sweep.finding_line(finding.first)}")
+        if finding.fails:
+            _tell(case, "failure", "\n".join(sweep.finding_lines(finding)))
+        elif finding.accepted:
+            _tell(case, "skipped", finding.accepted)
+        else:
+            _out(case, list(sweep.finding_lines(finding)))
+    case = _testcase(suite, f"sweep.{swept.subject}", "every site refused, every finding known")
+    case.set("time", f"{swept.duration_s:.3f}")
+    if tag := ELEMENTS.get(Verdict(swept.verdict)):
+        _tell(case, tag, "; ".join(swept.reasons) or swept.verdict)
+    _out(case, [*sweep.PREFACE, sweep.headline(swept), *(f"note: {note}" for note in swept.notes)])
 
 
 def _run_lines(one: KeptRun) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.report import engines, words
+from harness.report import engines, sweep, words
 from harness.report.experiment import finding_lines_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _cell(text: object) -> str:
 def render(report: HistoryReport) -> str:
     """Write the whole file."""
     parts = [f"# Crash Harness: {_cell(report.name)}", "", *_open(report), *_cases(report), *_runs(report)]
-    return "\n".join([*parts, *_checks(report), *_experiments(report)]) + "\n"
+    return "\n".join([*parts, *_checks(report), *_sweeps(report), *_experiments(report)]) + "\n"
 
 
 def _open(report: HistoryReport) -> Iterator[str]:
@@ -65,6 +65,15 @@ def _checks(report: HistoryReport) -> Iterator[str]:
         for name, claim, verdict, reason in engines.rows(check):
             yield f"| {name} | {_cell(claim)} | **{verdict}** | {_cell(reason)} |"
         yield ""
+
+
+def _sweeps(report: HistoryReport) -> Iterator[str]:
+    for swept in report.sweeps:
+        yield from (f"## {_cell(sweep.headline(swept))}", "", f"**{_cell(sweep.verdict_line(swept))}**", "")
+        yield from (*sweep.PREFACE, "")
+        for finding in swept.findings:
+            title, *rest = sweep.finding_lines(finding)
+            yield from (f"### {_cell(title)}", "", *(f"    {words.printable(line)}" for line in rest), "")
 
 
 def _experiments(report: HistoryReport) -> Iterator[str]:

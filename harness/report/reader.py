@@ -16,6 +16,8 @@ from harness.experiments import kept
 from harness.experiments.conduct import Conclusion, Progress, conclude, recount
 from harness.experiments.firing import codes_of
 from harness.journal import Job, Standing, spelt
+from harness.refusals import kept as kept_sweeps
+from harness.refusals.outcome import Report as Sweep  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.report.counts import Confusion, Curve
 from harness.report.words import counted
 from harness.scenarios import order
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
     from harness.journal import Reading
 
-NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job", kept_checks.KIND: "engine"}
+NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job", kept_checks.KIND: "engine"} | {
+    kept_sweeps.KIND: "sweep"
+}
 
 
 class KeptRun(msgspec.Struct, frozen=True):
@@ -65,13 +69,15 @@ class HistoryReport(msgspec.Struct, frozen=True):
     experiments: tuple[KeptExperiment, ...] = ()
     runs: tuple[KeptRun, ...] = ()
     checks: tuple[Check, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
     confusion: Confusion = msgspec.field(default_factory=Confusion)
 
     def verdicts(self) -> Counter[Verdict]:
         """How many cases and commands came out how."""
         found = Counter(result.judgement.verdict for result in self.results)
         found += Counter(one.verdict for one in self.runs if one.verdict)
-        return found + Counter(Verdict(one.verdict) for one in self.checks)
+        found += Counter(Verdict(one.verdict) for one in self.checks)
+        return found + Counter(Verdict(one.verdict) for one in self.sweeps)
 
     @property
     def exit_code(self) -> int:
@@ -133,6 +139,16 @@ def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
     return msgspec.structs.replace(found, checks=tuple(kept_checks.checks(reading)))
 
 
+def _sweeps(reading: Reading, found: HistoryReport) -> HistoryReport:
+    return msgspec.structs.replace(found, sweeps=tuple(kept_sweeps.reports(reading)))
+
+
+def of_sweep(sweep: Sweep) -> HistoryReport:
+    """Make a report of one sweep, without a history."""
+    job = Job(kept_sweeps.KIND, {}, (sweep.subject,))
+    return HistoryReport(sweep.subject, job, Standing("ended"), {}, (), sweeps=(sweep,))
+
+
 def of_check(check: Check) -> HistoryReport:
     """Make a report of one check, without a history."""
     job = Job(kept_checks.KIND, {}, (check.engine,))
@@ -179,4 +195,5 @@ READERS: dict[str, Callable[[Reading, HistoryReport], HistoryReport]] = {
     EXEC: _runs,
     PYTHON: _runs,
     kept_checks.KIND: _checks,
+    kept_sweeps.KIND: _sweeps,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.conformance.check import record as check_record
+from harness.report.sweep import record as sweep_shape
 from harness.scenarios.verdict import observed
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def report_shape(report: HistoryReport) -> Shape:
         "experiments": [conclusion_shape(one.conclusion) for one in report.experiments],
         "confusion": confusion,
         "checks": [check_record(one) for one in report.checks],
+        "sweeps": [sweep_shape(one) for one in report.sweeps],
     }
 
 

@@ -77,6 +77,11 @@ def _signal(refusal: Refusal) -> str:
     return f"{refusal.signal}{address}{', by design' if refusal.by_design else ''}"
 
 
+def verdict_line(report: Report) -> str:
+    """The verdict, and why it is no better."""
+    return f"{report.verdict}{': ' if report.reasons else ''}{'; '.join(report.reasons)}"
+
+
 def headline(report: Report) -> str:
     """The first line: how much was refused, and what came of it."""
     told = ", ".join(f"{count} {verdict}" for verdict, count in report.tally.items())
@@ -95,7 +100,7 @@ def lines(report: Report) -> Iterator[str]:
         yield from ("", f"{number}. {first}", *rest)
     yield ""
     yield from (f"note: {note}" for note in report.notes)
-    yield f"{report.verdict}{': ' if report.reasons else ''}{'; '.join(report.reasons)}"
+    yield verdict_line(report)
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console  # noqa: TID251 -- here, where it is made harmless
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from harness.report import engines, words
+from harness.report import engines, sweep, words
 from harness.report.experiment import conclusion_lines
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from rich.progress import Task
 
     from harness.conformance.check import Check
     from harness.journal import History
@@ -34,15 +37,35 @@ STYLES = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
+class Terminal(Console):
+    """A console that shows what a text says, and lets no text command the terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Render markup; control characters in it become visible."""
+        return super().render_str(words.lines_of(text), **how)
+
+    def on_broken_pipe(self) -> None:
+        """Let the exception go on, in whose handler this is called: the exit code is not this room's affair."""
+        raise  # noqa: PLE0704 -- as above
+
+
+class Told(TextColumn):
+    """The description of a task."""
+
+    def render(self, task: Task) -> Text:
+        """Render it as the console would."""
+        return Text.from_markup(words.printable(task.description))
+
+
+def console(*, stderr: bool = False) -> Terminal:
     """Return a console that does not wrap tables to 80 columns where nobody looks at a terminal."""
-    made = Console(stderr=stderr, highlight=False, emoji=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=PLAIN_WIDTH)
+    made = Terminal(stderr=stderr, highlight=False, emoji=False)
+    return made if made.is_terminal else Terminal(stderr=stderr, highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def progress(out: Console) -> Progress:
     """Return a bar that lives on a terminal and is silent elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (Told(""), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
 
 
@@ -75,16 +98,22 @@ def render(report: HistoryReport) -> str:
                 say(out, line)
         for check in report.checks:
             tell_check(out, check)
-        for truth, cells, differ in report.confusion.rows():
-            if differ:
-                called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
-                say(out, f"the dialects differ on {truth}: {called}")
+        for line in (line for swept in report.sweeps for line in sweep.lines(swept)):
+            say(out, line)
+        _tell_differences(out, report)
         if report.open_question:
             out.print()
             for title in report.undecided[:SHOWN]:
                 say(out, f"not decided: {title}")
             say(out, f"{report.open_question}")
     return written.get()
+
+
+def _tell_differences(out: Console, report: HistoryReport) -> None:
+    for truth, cells, differ in report.confusion.rows():
+        if differ:
+            called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
+            say(out, f"the dialects differ on {truth}: {called}")
 
 
 def _tell_run(out: Console, run: KeptRun) -> None:

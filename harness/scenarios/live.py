@@ -41,10 +41,10 @@ def limits_of(case: Case) -> Limits:
     """Limits of a case on the machine that its policy begins on: the preset's memory, scaled."""
     spec = case.limits
     if spec.memory_scale is None:
-        return Limits(memory_by=spec.memory_by)
+        return Limits(memory_by=spec.memory_by, processes=spec.processes)
     memory = memory_bytes(case.policy.machine, spec.memory_scale)
     data = round(memory * spec.data_fraction) if spec.data_fraction else None
-    return Limits(memory, spec.memory_by, data)
+    return Limits(memory, spec.memory_by, data, spec.processes)
 
 
 def seed_of(case: Case, override: int | None) -> int:

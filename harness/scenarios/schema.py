@@ -5,10 +5,9 @@ A file is one claim with one or more cases; every case is complete in itself: no
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from signal import Signals
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,18 +15,23 @@ from msgspec import Meta
 from harness.dialects import BUILT_IN, lineage
 from harness.dialects import find as find_dialect
 from harness.engine.policy import Policy
-from harness.exceptions import InvalidInputError
+from harness.exceptions import InvalidInputError, near, unknown
 from harness.faults.catalogue import check_parameters, find
-from harness.supervisor.limits import MemoryBy, check_timeout, parse_bytes
+from harness.faults.shot import check_bounded
+from harness.reading import read_toml
+from harness.scenarios.terms import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.supervisor.limits import UNBOUNDED, MemoryBy, check_timeout, parse_bytes
 from harness.wire.codes import Code, Status
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
 from harness.wire.request import Branch  # noqa: TC001 -- msgspec reads the annotations of records
 
 ENDS = r"^(SIG[A-Z0-9+-]+|exited [0-9]{1,3}|did not fire|silent)$"
 STATUSES = rf"^(COMPLETED_SUCCESSFULLY|DID_NOT_FIRE|{'|'.join(Status)})$"
-Tier = Literal["forced", "dosed", "wild"]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Probability = Annotated[float, Meta(ge=0, le=1)]
+LARGEST_SCALE: Final = 1e6
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="small letters and digits, with hyphens between words")
+]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class VictimSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -36,7 +40,7 @@ class VictimSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     fault: str
     tier: Tier = "forced"
     dose: Probability | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     parameters: dict[str, int | str] = {}
 
     def values(self) -> dict[str, int]:
@@ -50,12 +54,14 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Limits of each attempt.
 
     With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of it is where RLIMIT_DATA refuses.
+    `processes` bounds processes and threads.
     """
 
     timeout_s: float = 20.0
-    memory_scale: Annotated[float, Meta(gt=0)] | None = None
+    memory_scale: Annotated[float, Meta(gt=0, le=LARGEST_SCALE)] | None = None
     memory_by: MemoryBy = "auto"
     data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
+    processes: Annotated[int, Meta(gt=0, le=UNBOUNDED - 1)] | None = None
 
 
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -80,7 +86,7 @@ class HostsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 class ExpectedAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one attempt must show; members that are absent are not judged. `code` is the enhanced error's."""
 
-    ended: Annotated[str, Meta(pattern=ENDS)]
+    ended: Annotated[str, Meta(pattern=ENDS, description="SIGSEGV (or another), exited N, did not fire, or silent")]
     code: Code | None = None
     cause: str | None = None
     branch: Branch | None = None
@@ -144,15 +150,9 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 def load(path: Path) -> Scenario:
     """Read one file. Raises InvalidInputError with file and key."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInputError(f"{path}: {reason}") from error
-    try:
-        scenario = msgspec.convert({**table, "name": path.stem, "path": str(path)}, Scenario)
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{path}: {str(error).replace('`$.', '`')}") from error
+    if not (str(path).isprintable() and path.stem):
+        raise InvalidInputError(f"{path}: expected a path that can be printed: the scenario is called after it")
+    scenario = read_toml(path, Scenario, {"name": path.stem, "path": str(path)})
     try:
         _check(scenario)
     except InvalidInputError as error:
@@ -184,9 +184,7 @@ def check_victim(case: Case, where: str) -> None:
         raise InvalidInputError(f"{where}.victim: 'dose' and 'seed' go with tier \"dosed\", and it needs both")
     if case.hosts and (case.hosts.bad not in case.hosts.names or "dosed" not in fault.tiers):
         raise InvalidInputError(f"{where}.hosts: 'bad' must be one of 'names', and the fault one that offers dosed")
-    hungry = {"memory_limit", "memory_cgroup"} & set(fault.needs)
-    if hungry and case.limits.memory_scale is None:
-        raise InvalidInputError(f"{where}.limits.memory_scale: expected, since {fault.name} runs under a limit only")
+    check_bounded(fault.name, f"{where}.limits.memory_scale", bounded=case.limits.memory_scale is not None)
 
 
 def _check_limits_and_policy(case: Case, where: str) -> None:
@@ -219,11 +217,15 @@ def _check_expectations(case: Case, where: str) -> None:
 
 def _check_attempt(attempt: ExpectedAttempt, hosts: tuple[str, ...], where: str) -> None:
     if attempt.ended.startswith("SIG") and attempt.ended not in Signals.__members__:
-        raise InvalidInputError(f"{where}.ended: there is no signal {attempt.ended!r}")
+        raise InvalidInputError(
+            f"{where}.ended: there is no signal {attempt.ended!r}{near(attempt.ended, Signals.__members__)}"
+        )
     if attempt.machine is not None and attempt.machine not in PRESETS:
-        raise InvalidInputError(f"{where}.machine: expected one of {', '.join(PRESETS)}")
+        raise unknown(f"{where}.machine", attempt.machine, PRESETS)
     if attempt.host is not None and attempt.host not in hosts:
-        raise InvalidInputError(f"{where}.host: {attempt.host!r} is none of the case's hosts")
+        if not hosts:
+            raise InvalidInputError(f"{where}.host: {attempt.host!r} is none of the case's hosts: it has no [hosts]")
+        raise unknown(f"{where}.host", attempt.host, hosts)
 
 
 def shipped() -> Path:

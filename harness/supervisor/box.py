@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import struct
 import zlib
+from contextlib import contextmanager
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from harness.evidence import MOST_FAULTS, FaultRecord, Source, Witness
 from harness.exceptions import InfraError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BOX_BYTES = 4096
+PLACES = ("/dev/shm", "/tmp")  # noqa: S108 -- the name is random, and nobody else's file is taken
 MAGIC = 0x58424843
 LINKS, REASON_BYTES, MODULE_BYTES = MOST_FAULTS, 64, 48
 HEADER = struct.Struct(f"<IIIiIIII{REASON_BYTES}s")
-CRASH = struct.Struct(f"<iiQQQQiiII{MODULE_BYTES}s")
+CRASH = struct.Struct(f"<iiQQQQQiiII{MODULE_BYTES}s")
 SEAL = struct.Struct("<II")  # checksum, fate
 USED_BYTES = HEADER.size + LINKS * (CRASH.size + SEAL.size)
 OPEN, RETURNED, LEFT = 2, 3, 4  # of `enum fate`: a link that is whole
+NO_CODE, NO_ADDRESS = 2, 4  # of `enum crash_flag`
 
 WITNESSES = list(Witness)  # in the order of `enum outcome`
 REFUSALS = {
@@ -74,7 +81,51 @@ def create(*, memory_limited: bool) -> int:
     except OSError as error:
         raise InfraError(f"the shared page can't be made: {error.strerror}") from error
     os.ftruncate(fd, BOX_BYTES)
-    os.pwrite(fd, HEADER.pack(MAGIC, memory_limited, 0, 0, 0, 0, 0, 0, b""), 0)
+    os.pwrite(fd, _first(memory_limited=memory_limited), 0)
+    return fd
+
+
+def _first(*, memory_limited: bool) -> bytes:
+    return HEADER.pack(MAGIC, memory_limited, 0, 0, 0, 0, 0, 0, b"")
+
+
+@contextmanager
+def page(*, memory_limited: bool) -> Iterator[int]:
+    """Yield a descriptor of a new page."""
+    fd = create(memory_limited=memory_limited)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def create_named(*, memory_limited: bool) -> tuple[int, str]:
+    """Return a descriptor of a new page, and the name under which a foreign command finds it.
+
+    Root's command may become another user, who must be able to write there: what stands in it is never trusted.
+    Raises InfraError when there is no place for it.
+    """
+    reason = ""
+    for folder in PLACES:
+        path = f"{folder}/crash-box-{secrets.token_hex(16)}"
+        try:
+            return _make(path, _first(memory_limited=memory_limited).ljust(BOX_BYTES, b"\0")), path
+        except OSError as error:
+            reason = f"{folder}: {error.strerror}"
+    raise InfraError(f"no place for the page, {reason}")
+
+
+def _make(path: str, content: bytes) -> int:
+    """Make a file of `content`, whole or not at all."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(fd, content, 0)
+        if os.geteuid() == 0:
+            os.fchmod(fd, 0o666)
+    except OSError:
+        os.unlink(path)  # noqa: PTH108 -- as it was opened
+        os.close(fd)
+        raise
     return fd
 
 
@@ -97,10 +148,11 @@ class _Crash(NamedTuple):
     program_counter: int
     stack_pointer: int
     offset: int
+    frame: int
     thread: int
     sender: int
     order: int
-    on_alternate: int
+    flags: int
     module: bytes
 
 
@@ -108,13 +160,13 @@ def _record(crash: _Crash, fate: int, source: Source) -> FaultRecord | None:
     """None if the numbers are out of range."""
     if not 0 < crash.signal < signal.NSIG or crash.thread < 0 or crash.sender < 0:
         return None
-    sent, module = crash.code <= 0, _text(crash.module)
+    sent, module = crash.code <= 0 and not crash.flags & NO_CODE, _text(crash.module)
     return FaultRecord(
         signal=signal_name(crash.signal),
-        code=code_name(crash.signal, crash.code),
-        address=None if sent else crash.address,
+        code=None if crash.flags & NO_CODE else code_name(crash.signal, crash.code),
+        address=None if sent or crash.flags & NO_ADDRESS else crash.address,
         thread=crash.thread or None,
-        sender=crash.sender if sent else None,
+        sender=crash.sender if sent and not crash.flags & NO_ADDRESS else None,
         program_counter=crash.program_counter,
         stack_pointer=crash.stack_pointer,
         module=module or None,
@@ -123,11 +175,6 @@ def _record(crash: _Crash, fate: int, source: Source) -> FaultRecord | None:
         left=fate == LEFT,
         source=source,
     )
-
-
-def decode_crash(data: bytes) -> FaultRecord | None:
-    """Decode one `struct crash` that is known to be whole; None if its numbers are out of range."""
-    return _record(_Crash(*CRASH.unpack(data)), OPEN, "library")
 
 
 def _text(padded: bytes) -> str:
@@ -142,6 +189,11 @@ def _chain(page: bytes, source: Source) -> tuple[FaultRecord, ...]:
             crash = _Crash(*CRASH.unpack_from(page, at))
             found.append((crash.order, _record(crash, fate, source)))
     return tuple(record for _, record in sorted(found, key=itemgetter(0)) if record)
+
+
+def decode_crash(data: bytes) -> FaultRecord | None:
+    """Decode one `struct crash` that is known to be whole; None if its numbers are out of range."""
+    return _record(_Crash(*CRASH.unpack(data)), OPEN, "library")
 
 
 def decode(page: bytes, source: Source = "library") -> Contents:
@@ -159,6 +211,12 @@ def decode(page: bytes, source: Source = "library") -> Contents:
     )
 
 
-def read(fd: int) -> Contents:
+def read(fd: int, source: Source = "library") -> Contents:
     """Read the page behind `fd`. Never raises for what a victim did to it, truncation included."""
-    return decode(os.pread(fd, USED_BYTES, 0))
+    return decode(os.pread(fd, USED_BYTES, 0), source)
+
+
+def refusals(contents: Contents | None) -> int | None:
+    """Refused allocations. Zero is a count too: it takes someone who counted."""
+    counted = contents and contents.armed and contents.counts_allocations
+    return contents.allocation_failures if contents and counted else None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MEMORY_FILES = {1: "memory.limit_in_bytes", 2: "memory.max"}
 PIDS_FILES = {1: "pids.max", 2: "pids.max"}
+NO_LIMIT = 1 << 62  # version 1 writes none as the largest number of pages
 PROBE_LIMIT = 1 << 20  # large enough for a memory limit, small enough for a number of processes
 
 
@@ -64,7 +65,12 @@ def candidates(mount: Mount, own: str) -> list[Path]:
     point = Path(mount.point)
     inside = own.removeprefix(mount.root) if mount.root != "/" else own
     deepest = point / inside.lstrip("/")
-    return list(dict.fromkeys([deepest, deepest.parent if deepest != point else point, point]))
+    return [deepest, *(one for one in deepest.parents if one.is_relative_to(point))]
+
+
+def unique_name() -> str:
+    """Name a cgroup: unlike any other, whatever PID namespace or container its maker lives in."""
+    return f"crash-harness-{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def try_parent(parent: Path, limit_file: str) -> str:
@@ -72,7 +78,7 @@ def try_parent(parent: Path, limit_file: str) -> str:
 
     In version 2 a folder has the files of those controllers only that the folder above it gives to its children.
     """
-    probe = parent / f"crash-harness-probe-{os.getpid()}"
+    probe = parent / unique_name()
     try:
         probe.mkdir()
     except OSError as error:
@@ -88,8 +94,17 @@ def try_parent(parent: Path, limit_file: str) -> str:
     return ""
 
 
+def is_bounded(folder: Path, limit_file: str) -> bool:
+    """Whether the folder has a limit of its own, which would not hold outside it."""
+    try:
+        limit = (folder / limit_file).read_text().strip()
+    except OSError:
+        return False
+    return limit.isdigit() and int(limit) < NO_LIMIT
+
+
 def find(mountinfo: str, membership: str, files: Mapping[int, str], controller: str) -> Cgroup:
-    """Return the first parent that works, version 2 before 1."""
+    """Return the first parent that works, version 2 before 1; never one outside a limit that holds for us."""
     own = own_paths(membership, controller)
     reasons = []
     for mount in sorted(parse_mounts(mountinfo, controller), key=lambda one: -one.version):
@@ -98,6 +113,8 @@ def find(mountinfo: str, membership: str, files: Mapping[int, str], controller: 
             if not reason:
                 return Cgroup(mount.version, str(parent))
             reasons.append(reason)
+            if is_bounded(parent, files[mount.version]):
+                break
     return Cgroup(0, reason="; ".join(reasons) or f"no {controller} cgroup is mounted")
 
 

@@ -88,7 +88,7 @@ class _Life:
             try:
                 self._stdin = fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
                 stack.callback(os.close, self._stdin)
-                self._guard = stack.enter_context(Guard(command, [], os.environ, None, stdin=theirs))
+                self._guard = stack.enter_context(Guard(command, [], os.environ, stdin=theirs))
             finally:
                 os.close(theirs)
                 os.close(ours)

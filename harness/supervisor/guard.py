@@ -1,43 +1,59 @@
-"""Starts the guard and reads its one report."""
+"""Starts the guard, and speaks with it."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import select
 import shlex
 import signal
 import socket
 import struct
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from harness.child.fault import BOX_FD
 from harness.child.function import CHANNEL_FD
 from harness.exceptions import InfraError
+from harness.supervisor.cgroups import unique_name
 from harness.supervisor.launch import extension_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CONTROL_FD = 3
-FIRST_FREE_FD = 10  # ours are moved above the descriptors that the guard is given
+INHERITED: Final = 0  # the descriptor of our own standard input
+FIRST_FREE_FD = 10  # ours are moved above the descriptors that a victim is given
+PATIENCE_S = 10.0  # what a guard may take to clear away
+KILLED_S = 2.0
+LOOK_EVERY_S = 0.01
+CHUNK_BYTES = 65536
 REPORT = struct.Struct("<IiiiIiiiii5Q")
-NOTE = struct.Struct("<IIi")
+NOTE = struct.Struct("<IIIi")
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 REPORT_MAGIC, NOTE_MAGIC = 0x47484331, 0x47484332
+TOLD, CANCEL, RESUME, ASK, ABANDON = b"a", b"c", b"r", b"p", b"x"
+SIGNAL, STOPPED, ALIVE = range(3)
+EXECUTE, LOST, DOUBT, END = 7, 10, 11, 12
 STEPS = [
     *("", "make a PID namespace", "create the cgroups", "fork", "open a pidfd", "set the limits", "join the cgroups"),
     *("execute the command", "wait for the victim", "kill what the victim left behind"),
+    *("keep its own processes", "be sure how the victim ended", "end the victim"),
 ]
+WHY = {
+    LOST: "status lost: a process of the guard was ended",
+    DOUBT: "status lost: the kernel and the guard tell different ends",
+}
 
 
 class Report(msgspec.Struct, frozen=True):
     """What the guard saw. `intent`: 0 none, 1 deadline, 2 cancel, 3 abandoned. Times by CLOCK_MONOTONIC.
 
-    -1 for `oom_kills` and `stuck_in_oom` is not known.
+    -1 for `oom_kills` and `stuck_in_oom` is not known. `had_terminal`: the victim had been lent it when it ended.
     """
 
     failed_step: int
@@ -48,7 +64,7 @@ class Report(msgspec.Struct, frozen=True):
     oom_kills: int
     victim: int
     stuck_in_oom: int
-    reserved: int
+    had_terminal: int
     cgroup_peak_bytes: int
     peak_rss_bytes: int
     cpu_us: int
@@ -57,8 +73,13 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What the guard is about to do: its intent, and the signal it sends next."""
+    """What the guard says before its report.
 
+    SIGNAL: this one is about to be sent, for this intent. STOPPED: by this one the victim was stopped, where it has a
+    terminal. ALIVE: the answer to a question.
+    """
+
+    subject: int
     intent: int
     signal_number: int
 
@@ -72,10 +93,12 @@ def decode_report(data: bytes) -> Report:
 
 def check(report: Report, command: Sequence[str]) -> None:
     """Raise InfraError for what the guard could not do."""
-    if report.failed_step == STEPS.index("execute the command"):
+    if report.failed_step == EXECUTE:
         raise InfraError(f"{shlex.quote(command[0])}: can't be executed: {os.strerror(report.failed_errno)}")
+    if report.failed_step in WHY:
+        raise InfraError(WHY[report.failed_step])
     if report.failed_step:
-        why = os.strerror(report.failed_errno) if report.failed_errno else errno.errorcode[errno.ETIMEDOUT]
+        why = os.strerror(report.failed_errno or errno.ETIMEDOUT)
         raise InfraError(f"the guard could not {STEPS[report.failed_step]}: {why}")
 
 
@@ -85,7 +108,7 @@ def guard_path() -> str:
 
 
 def _ends(pair: Sequence[int], ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
-    """Move a pair above the descriptors the guard is given, so that no dup2 overwrites another's source."""
+    """Move a pair above the descriptors a victim is given, so that no dup2 overwrites another's source."""
     with ExitStack() as raw:
         for fd in pair:
             raw.callback(os.close, fd)
@@ -103,8 +126,9 @@ def _socketpair() -> list[int]:
 class Guard:
     """One guard and our ends of its pipes. Leaving the context ends the victim and everything below it.
 
-    What it makes outside is named by its `pid`. `page` becomes the victim's descriptor 4, `channel` its 5; `stdin`
-    its 0, which is /dev/null otherwise.
+    A `clean` victim is one of ours: default dispositions, an empty mask, no descriptors but the standard ones, `page`
+    as 4 and `channel` as 5. Any other inherits what we have ourselves. `stdin` becomes its 0, which is /dev/null
+    otherwise; INHERITED is our own. `seen` is a page for the guard alone. Cgroups are called `cgroup_name`.
 
     Raises InfraError when it can't be started.
     """
@@ -114,35 +138,39 @@ class Guard:
         command: Sequence[str],
         options: Sequence[str],
         env: Mapping[str, str],
-        page: int | None,
-        channel: int | None = None,
+        page: int | None = None,
         *,
+        channel: int | None = None,
         stdin: int | None = None,
+        clean: bool = True,
+        seen: int | None = None,
     ) -> None:
+        self.cgroup_name, self._heard_report = unique_name(), False
         with ExitStack() as theirs, ExitStack() as ours:
             try:
-                self.control, their_control = _ends(_socketpair(), ours, theirs)
+                self.control, control = _ends(_socketpair(), ours, theirs)
                 self.stdout, out = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 self.stderr, err = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
-                given = {1: out, 2: err, CONTROL_FD: their_control}
-                for fd, mine in ((0, stdin), (BOX_FD, page), (CHANNEL_FD, channel)):
-                    if mine is not None:
-                        given[fd] = fcntl.fcntl(mine, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
-                        theirs.callback(os.close, given[fd])
+                given = {1: out, 2: err, control: control}
+                words = ["--control", str(control), "--supervisor", str(os.getpid()), "--cgroup-name", self.cgroup_name]
+                words += ["--clean"] if clean else []
+                for name, fd, at in (
+                    ("--box", page, BOX_FD if clean else None),
+                    ("--channel", channel, CHANNEL_FD),
+                    ("--witness-fd", seen, None),
+                ):
+                    if fd is not None:
+                        copy = _copy(fd, theirs)
+                        given[at or copy] = copy
+                        words += [name, str(at or copy)]
                 self._socket = socket.socket(fileno=self.control)
                 ours.callback(self._socket.detach)
-                kept = [word for fd, word in ((BOX_FD, "--box"), (CHANNEL_FD, "--channel")) if fd in given]
-                self.pid = self._spawn([guard_path(), *options, *kept, "--", *command], env, given)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                self.pid = _spawn([guard_path(), *words, *options, "--", *command], env, given, stdin)
             except (OSError, ValueError) as error:
                 raise InfraError(f"the guard can't be started: {error}") from error
-            self._pidfd = self._hold(ours)
+            self.pidfd = self._hold(ours)
             self._ours = ours.pop_all()
-
-    @staticmethod
-    def _spawn(argv: list[str], env: Mapping[str, str], given: Mapping[int, int]) -> int:
-        actions: list[tuple[int | str, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-        actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in given.items()]
-        return os.posix_spawn(argv[0], argv, dict(env), file_actions=actions, setpgroup=0)
 
     def _hold(self, ours: ExitStack) -> int | None:
         """Return a pidfd; None when the guard is gone and reaped by somebody else already."""
@@ -152,37 +180,124 @@ class Guard:
             return pidfd
         return None
 
+    def _send(self, request: bytes) -> None:
+        with suppress(OSError):
+            self._socket.send(request, socket.MSG_DONTWAIT)
+
     def cancel(self) -> None:
         """Ask for the victim's end: SIGTERM, the grace, SIGKILL; asked twice, SIGKILL at once."""
-        with suppress(OSError):
-            self._socket.send(b"c")
-
-    def receive(self) -> Report | Note:
-        """Receive what the guard says next; raises InfraError where it is gone without a report."""
-        data = b""
-        with suppress(OSError):
-            data = self._socket.recv(REPORT.size + 1)
-        if len(data) == NOTE.size and NOTE.unpack(data)[0] == NOTE_MAGIC:
-            return Note(*NOTE.unpack(data)[1:])
-        return decode_report(data)
+        self._send(CANCEL)
 
     def acknowledge(self) -> None:
         """Let the guard go on: its intent is journalled."""
+        self._send(TOLD)
+
+    def let_go_on(self) -> None:
+        """Continue a victim that was stopped, with the terminal where we have it."""
+        self._send(RESUME)
+
+    def ask(self) -> None:
+        """Ask whether it is there: it says ALIVE."""
+        self._send(ASK)
+
+    def receive(self, patience_s: float = PATIENCE_S) -> Report | Note | None:
+        """Receive what the guard says next; None for what somebody else said in its name.
+
+        Raises InfraError where it is gone without a report, or says nothing in that time.
+        """
+        if not _wait_readable(self.control, patience_s):
+            raise InfraError("status lost: the guard does not answer")
+        data, speaker = b"", self.pid
         with suppress(OSError):
-            self._socket.send(b"a")
+            data, told, _, _ = self._socket.recvmsg(REPORT.size + 1, socket.CMSG_SPACE(CREDENTIALS.size))
+            speaker = next((CREDENTIALS.unpack(one)[0] for _, kind, one in told if kind == socket.SCM_CREDENTIALS), 0)
+        if data and speaker != self.pid:
+            return None
+        if len(data) == NOTE.size and NOTE.unpack(data)[0] == NOTE_MAGIC:
+            return Note(*NOTE.unpack(data)[1:])
+        report = decode_report(data)
+        self._heard_report = True
+        return report
 
     def resume(self) -> None:
         """Let a guard go on that someone has stopped."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         with suppress(OSError):
-            if self._pidfd is not None:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+            if self.pidfd is not None:
+                signal.pidfd_send_signal(self.pidfd, number)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the lifeline and wait until the guard, and so everything below it, is gone."""
-        self.resume()
-        self._ours.close()
+        """End what is left, and wait until it is gone: the guard clears away, and its death ends the rest.
+
+        The lifeline is cut, not only closed: a process that we have forked may hold it too.
+        """
+        try:
+            self._send(ABANDON)
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self.resume()
+            if not self._is_gone(PATIENCE_S):
+                self._signal(signal.SIGKILL)
+                self._is_gone(KILLED_S)
+            if not self._heard_report:
+                self._await_silence()
+        finally:
+            self._ours.close()
+
+    def _is_gone(self, patience_s: float) -> bool:
+        """Reap it, if it ends in time; where SIGCHLD is ignored, the kernel does.
+
+        One that somebody traces has ended for us only when they have looked at it.
+        """
+        end_s = time.monotonic() + patience_s
+        if self.pidfd is not None:
+            _wait_readable(self.pidfd, patience_s)
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            while not os.waitpid(self.pid, os.WNOHANG)[0]:
+                if time.monotonic() > end_s:
+                    return False
+                time.sleep(LOOK_EVERY_S)
+        return True
+
+    def _await_silence(self) -> None:
+        """Its other processes hold the victim's stderr until they are gone."""
+        end_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end_s and _wait_readable(self.stderr, end_s - time.monotonic()):
+            with suppress(BlockingIOError):
+                if not os.read(self.stderr, CHUNK_BYTES):
+                    return
+
+
+def _copy(fd: int, theirs: ExitStack) -> int:
+    copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+    theirs.callback(os.close, copy)
+    return copy
+
+
+def _is_inherited(fd: int) -> bool:
+    """Whether it was given to us, to be given on: where it is closed, one of our own may have its number."""
+    with suppress(OSError):
+        return os.get_inheritable(fd)
+    return False
+
+
+def _spawn(argv: list[str], env: Mapping[str, str], given: Mapping[int, int], stdin: int | None) -> int:
+    """A descriptor that is given as itself stays open in the child."""
+    actions: list[tuple[int | str, ...]] = []
+    if stdin is None:
+        actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
+    elif stdin != INHERITED or _is_inherited(INHERITED):
+        actions.append((os.POSIX_SPAWN_DUP2, stdin, 0))
+    actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in given.items()]
+    return os.posix_spawn(argv[0], argv, dict(env), file_actions=actions, setpgroup=0)
+
+
+def _wait_readable(fd: int, patience_s: float) -> bool:
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(max(0.0, patience_s) * 1000))

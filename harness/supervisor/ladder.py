@@ -9,8 +9,9 @@ from typing import Literal
 import msgspec
 
 from harness.exceptions import InfraError
+from harness.supervisor.attend import Audience, attend
 from harness.supervisor.cgroups import memory_cgroup, pids_cgroup
-from harness.supervisor.guard import Guard, Report, check
+from harness.supervisor.guard import Guard, check
 
 Wanted = Literal["auto", "namespace", "bare"]
 
@@ -18,8 +19,9 @@ Wanted = Literal["auto", "namespace", "bare"]
 class Containment(msgspec.Struct, frozen=True):
     """What holds a victim.
 
-    `namespace`: the guard is init of PID and mount namespaces of its own; nothing leaves, and one kill ends all.
-    Otherwise the guard is a subreaper, and sweeps what is left. `reason` says why there is no namespace.
+    `namespace`: it has PID and mount namespaces of its own, with an init of ours; nothing leaves, one kill ends all.
+    Otherwise two processes watch over it and over each other, inherit what it leaves behind, and sweep that.
+    `reason` says why there is no namespace.
     """
 
     namespace: bool
@@ -28,7 +30,7 @@ class Containment(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """As evidence and doctor spell it: the rung, with the cgroup where there is one."""
-        base = "bare" if not self.namespace else "namespaces" if os.geteuid() == 0 else "user+namespaces"
+        base = "namespaces" if self.namespace else "bare"
         version = memory_cgroup().version
         return f"{base}+cgroup-v{version}" if version else base
 
@@ -37,10 +39,8 @@ def try_namespace() -> str:
     """Run one process in a namespace. The empty string, or why that does not work."""
     command = ["true"]
     try:
-        with Guard(command, ["--namespace", "--deadline-ms", "10000"], {"PATH": os.defpath}, None) as guard:
-            heard = guard.receive()
-            if isinstance(heard, Report):
-                check(heard, command)
+        with Guard(command, ["--namespace", "--deadline-ms", "10000"], {"PATH": os.defpath}) as guard:
+            check(attend(guard, Audience())[0], command)
     except InfraError as error:
         return str(error)
     return ""

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from harness.exceptions import InfraError, InvalidInputError, expected, unknown
+from harness.exceptions import InfraError, InvalidInputError, expected, shown, unknown
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
 
 UNBOUNDED = 2**63
@@ -15,6 +15,8 @@ LONGEST_S = 10**9
 MemoryBy = Literal["auto", "rlimit", "cgroup"]
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))?\s*([a-z]*)")
+LONGEST_SIZE = 40  # a size below 2**63 has 19 digits
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,8 +97,12 @@ def enforce(limits: Limits) -> Enforcement:
 
 
 def parse_bytes(text: str | int) -> int:
-    """Read 67108864, "67108864" or "64MiB". Raises InvalidInputError."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
-    if not match or match[2] not in _UNITS:
-        raise InvalidInputError(f"{text!r} is no size: expected bytes or a number with KiB, MiB or GiB")
-    return int(float(match[1]) * _UNITS[match[2]]) if match[2] else int(float(match[1]))
+    """Read 67108864, "67108864", "64MiB" or "1.5GiB". Raises InvalidInputError."""
+    if isinstance(text, int):
+        return text
+    match = SIZE.fullmatch(text.strip().lower()) if len(text) <= LONGEST_SIZE else None
+    if not match or match[3] not in _UNITS:
+        raise InvalidInputError(f"{shown(text)} is no size: expected bytes or a number with KiB, MiB or GiB")
+    whole, fraction = match[1], match[2] or ""
+    scale: int = 10 ** len(fraction)
+    return int(whole + fraction) * _UNITS[match[3]] // scale

@@ -13,12 +13,13 @@ import msgspec
 from harness.evidence import EndedBy, Evidence, Host, Memory, Start, Termination, Witness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box
+from harness.supervisor.attend import INTENTS
 from harness.supervisor.guard import Guard, Report
 from harness.supervisor.ladder import Containment, Wanted, contain, process_options
 from harness.supervisor.launch import MODES, zygote_command
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
-from harness.supervisor.process import GRACE_S, INTENTS, Shot, allocation_failures, decode_status, milliseconds
+from harness.supervisor.process import GRACE_S, Shot, decode_status, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def _evidence(trial: Trial) -> Evidence:
             limited_by=group.enforcement.by,
             peak_rss_bytes=rss,
             oom_kills=oom_kills if oom_kills >= 0 else None,
-            allocation_failures=allocation_failures(contents),
+            allocation_failures=box.refusals(contents),
         ),
         stderr=text.decode("utf-8", "replace"),
         deadline_s=group.deadline_s,
@@ -110,7 +111,7 @@ class _Life:
     def _welcome(self, enforcement: Enforcement) -> None:
         cgroup, path = enforcement.cgroup, b""
         if cgroup:
-            path = os.fsencode(f"{cgroup.parent}/crash-harness-{self.guard.pid}")
+            path = os.fsencode(f"{cgroup.parent}/{self.guard.cgroup_name}")
         version = cgroup.version if cgroup else 0
         self.socket.send(WELCOME.pack(WELCOME_MAGIC, enforcement.by != "none", version, 0, path))
 

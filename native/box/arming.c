@@ -49,7 +49,7 @@ static void install_handler(int signal_number) {
 int arm(int fd) {
     struct box *page = map_box(fd);
     if (!page) return BAD_BOX;
-    if (pthread_key_create(&stack_key, free_signal_stack) != 0 || !own_signal_stack() || become_victim(page) != 0) {
+    if (pthread_key_create(&stack_key, free_signal_stack) != 0 || !own_signal_stack() || adopt_box(page) != 0) {
         munmap(page, BOX_BYTES);
         return BAD_BOX;
     }

@@ -4,42 +4,28 @@
 #include <errno.h>
 #include <limits.h>
 #include <link.h>
-#include <unistd.h>
+#include <sys/auxv.h>
 
 #include "box/machine.h"
 
 enum { PATIENCE = 64, ADLER = 65521, NO_WORD = -1, SET_BYTES = 8, PAGE_MASK = 4095 };
 
-static char program_name[MODULE_BYTES]; /* the loader has none for it */
-static size_t program_length;
-
-/* The last part of a path, as much of it as there is room for. Returns its length. */
-static size_t copy_name(char name[MODULE_BYTES], const char *path, size_t length) {
+/* The last part of a path, as much of it as there is room for. */
+static void copy_name(char name[MODULE_BYTES], const char *path, size_t length) {
     size_t start = length, used = 0;
     while (start > 0 && path[start - 1] != '/') start--;
     while (used < MODULE_BYTES - 1 && start < length) name[used++] = path[start++];
     name[used] = '\0';
-    return used;
 }
 
-void chain_name_program(void) {
-    char path[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-    if (length > 0) program_length = copy_name(program_name, path, (size_t)length);
-}
-
-/* The loader's index of what is mapped where needs neither lock nor system call. glibc has it since 2.35, and elsewhere
- * the module is not known. */
-#if defined(DLFO_STRUCT_HAS_EH_DBASE)
-extern int _dl_find_object(void *, struct dl_find_object *) __attribute__((weak));
-
-/* What crashed may have written over the loader's memory, and a fault in here would be another death than the program's.
- * The kernel reads the eight bytes of a signal set before it refuses to do with it what is none of its words. */
+/* What crashed may have written over anything, and a fault in here would be another death than the program's. The kernel
+ * reads the eight bytes of a signal set before it refuses to do with it what is none of its words. */
 static int is_readable(const void *memory, struct writer writer) {
     long set = (long)((uintptr_t)memory & ~(uintptr_t)(SET_BYTES - 1));
-    return !writer.may_call || raw_call(SYS_rt_sigprocmask, NO_WORD, set, 0, SET_BYTES) == -EINVAL;
+    return !writer.may_call || CALL(SYS_rt_sigprocmask, NO_WORD, set, 0, SET_BYTES) == -EINVAL;
 }
 
+#if defined(DLFO_STRUCT_HAS_EH_DBASE)
 /* Of a text that may end in a page that is not there. */
 static size_t length_of(const char *text, struct writer writer) {
     size_t length = 0;
@@ -50,25 +36,38 @@ static size_t length_of(const char *text, struct writer writer) {
     return length;
 }
 
+/* The loader has none for it. It is the path by which it was executed, unless somebody knows better. */
+static const char *program_name;
+
+void chain_name_program(const char *name) { program_name = name; }
+
+static const char *name_of_program(void) {
+    return program_name ? program_name : (const char *)(uintptr_t)getauxval(AT_EXECFN);
+}
+
+/* The loader's index of what is mapped where needs neither lock nor system call. glibc has it since 2.35, and elsewhere
+ * the module is not known. */
+extern int _dl_find_object(void *, struct dl_find_object *) __attribute__((weak));
+
 static void find_module(struct crash *crash, struct writer writer) {
     struct dl_find_object found;
     if (!_dl_find_object || _dl_find_object((void *)(uintptr_t)crash->program_counter, &found) != 0) return;
     crash->offset = crash->program_counter - (uintptr_t)found.dlfo_map_start;
     if (!is_readable(&found.dlfo_link_map->l_name, writer)) return;
     const char *path = found.dlfo_link_map->l_name;
-    size_t length = length_of(path, writer);
-    copy_name(crash->module, length ? path : program_name, length ? length : program_length);
+    if (is_readable(path, writer) && !*path) path = name_of_program();
+    if (path) copy_name(crash->module, path, length_of(path, writer));
 }
 #else
 static void find_module(struct crash *crash, struct writer writer) { (void)crash, (void)writer; }
 #endif
 
-static int is_on_alternate(const ucontext_t *context) {
-    uint64_t start = (uintptr_t)context->uc_stack.ss_sp, pointer = (uint64_t)STACK_POINTER(context);
+static int is_on_alternate(const ucontext_t *context, uint64_t pointer) {
+    uint64_t start = (uintptr_t)context->uc_stack.ss_sp;
     return !(context->uc_stack.ss_flags & SS_DISABLE) && pointer >= start && pointer - start < context->uc_stack.ss_size;
 }
 
-uint32_t chain_checksum(const struct crash *crash) {
+static uint32_t checksum_of(const struct crash *crash) {
     const unsigned char *byte = (const unsigned char *)crash;
     uint32_t low = 1, high = 0;
     for (size_t i = 0; i < sizeof *crash; i++) high += low += byte[i];
@@ -81,14 +80,30 @@ static int turn(struct link *link, uint32_t from, uint32_t to) {
     return __atomic_compare_exchange_n(&link->fate, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/* A handler that is still at work lies below what it was called for, so what comes later on that stack lies below too.
- * Of a handler on another stack than its fault nothing can be said. */
-static void note_left(struct box *box, const struct crash *later) {
+/* A handler that is still at work lies on one stack with what comes later on its thread, and above it; and its frame is
+ * whole. Where no frame is known, what it was called for must lie above. */
+static int is_left(const struct crash *crash, const struct crash *later, struct writer writer) {
+    int is_there = !!(later->flags & ON_ALTERNATE);
+    if (!crash->frame)
+        return is_there == !!(crash->flags & ON_ALTERNATE) && crash->stack_pointer <= later->stack_pointer;
+    if (is_there != !!(crash->flags & HANDLED_THERE) || crash->frame <= later->stack_pointer) return 1;
+    const struct mark *frame = (const struct mark *)(uintptr_t)crash->frame;
+    return !is_readable(frame, writer) || frame->order != crash->order;
+}
+
+/* A signal that was raised in a handler, where it was blocked, comes when that has returned: the instruction is not done. */
+static int is_unfinished(const struct crash *crash, const struct crash *later) {
+    int is_there_still = crash->program_counter == later->program_counter && crash->stack_pointer == later->stack_pointer;
+    return is_there_still && later->code <= 0 && !(later->flags & NO_CODE);
+}
+
+/* What the new record says of those before it on its thread. */
+static void review(struct box *box, const struct crash *later, struct writer writer) {
     for (struct link *link = box->chain; link < box->chain + CHAIN_LINKS; link++) {
-        const struct crash *crash = &link->crash;
-        if (fate_of(link) != OPEN || !later->thread || crash->thread != later->thread) continue;
-        if (crash->on_alternate == later->on_alternate && crash->stack_pointer <= later->stack_pointer)
-            turn(link, OPEN, LEFT);
+        uint32_t fate = fate_of(link);
+        if (!later->thread || link->crash.thread != later->thread) continue;
+        if (fate == OPEN && is_left(&link->crash, later, writer)) turn(link, OPEN, LEFT);
+        if (fate == RETURNED && is_unfinished(&link->crash, later)) turn(link, RETURNED, OPEN);
     }
 }
 
@@ -114,28 +129,37 @@ static struct link *claim(struct box *box) {
     return NULL;
 }
 
-struct mark chain_record(struct box *box, const siginfo_t *info, const ucontext_t *context, struct writer writer) {
+struct mark chain_add(struct box *box, struct crash crash, struct writer writer) {
+    crash.order = __atomic_add_fetch(&box->records, 1, __ATOMIC_RELAXED);
+    review(box, &crash, writer);
+    struct link *link = claim(box);
+    if (!link) return (struct mark){NULL, 0};
+    link->crash = crash;
+    link->checksum = checksum_of(&crash);
+    __atomic_store_n(&link->fate, OPEN, __ATOMIC_RELEASE);
+    return (struct mark){link, crash.order};
+}
+
+struct mark chain_record(struct box *box, const siginfo_t *info, const ucontext_t *context, struct writer writer,
+                         const struct mark *frame) {
+    uint64_t pointer = (uint64_t)STACK_POINTER(context);
+    uint32_t here = is_on_alternate(context, pointer) ? ON_ALTERNATE : 0;
+    uint32_t there = frame && is_on_alternate(context, (uintptr_t)frame) ? HANDLED_THERE : 0;
     struct crash crash = {
         .signal = info->si_signo,
         .code = info->si_code,
         .program_counter = (uint64_t)PROGRAM_COUNTER(context),
-        .stack_pointer = (uint64_t)STACK_POINTER(context),
+        .stack_pointer = pointer,
+        .frame = (uintptr_t)frame,
         .thread = writer.thread,
-        .order = __atomic_add_fetch(&box->records, 1, __ATOMIC_RELAXED),
-        .on_alternate = (uint32_t)is_on_alternate(context),
+        .flags = here | there,
     };
     if (info->si_code <= 0)
         crash.sender = (int32_t)info->si_pid; /* si_addr shares its place with si_pid */
     else
         crash.address = (uint64_t)(uintptr_t)info->si_addr;
     find_module(&crash, writer);
-    note_left(box, &crash);
-    struct link *link = claim(box);
-    if (!link) return (struct mark){NULL, 0};
-    link->crash = crash;
-    link->checksum = chain_checksum(&crash);
-    __atomic_store_n(&link->fate, OPEN, __ATOMIC_RELEASE);
-    return (struct mark){link, crash.order};
+    return chain_add(box, crash, writer);
 }
 
 void chain_returned(struct mark mark) {

@@ -17,10 +17,10 @@ static int do_again(int signal_number, const siginfo_t *info, ucontext_t *contex
 
 /* The original siginfo, since raise() would rewrite it; where that is refused, or may be deadly, what raise() itself used. */
 static int send_again(int signal_number, siginfo_t *info, struct writer writer) {
-    long process = writer.process ? writer.process : raw_call(SYS_getpid, 0, 0, 0, 0);
-    long thread = writer.thread ? writer.thread : raw_call(SYS_gettid, 0, 0, 0, 0);
-    if (writer.may_call && raw_call(SYS_rt_tgsigqueueinfo, process, thread, signal_number, (long)info) == 0) return 0;
-    return raw_call(SYS_tgkill, process, thread, signal_number, 0) == 0 ? 0 : -1;
+    long process = writer.process ? writer.process : CALL(SYS_getpid, 0);
+    long thread = writer.thread ? writer.thread : CALL(SYS_gettid, 0);
+    if (writer.may_call && CALL(SYS_rt_tgsigqueueinfo, process, thread, signal_number, (long)info) == 0) return 0;
+    return CALL(SYS_tgkill, process, thread, signal_number) == 0 ? 0 : -1;
 }
 
 /* To return and fault again would not do: another thread may have healed the fault by then. So the kernel's own signal is
@@ -36,7 +36,7 @@ void die_of(int signal_number, siginfo_t *info, void *context) {
 /* SA_RESETHAND has put the default back already. */
 static void on_crash(int signal_number, siginfo_t *info, void *context) {
     allow_misalignment();
-    if (is_victim()) chain_record(armed_box(), info, context, writer_here());
+    if (is_victim()) chain_record(armed_box(), info, context, writer_here(), NULL);
     die_of(signal_number, info, context);
 }
 

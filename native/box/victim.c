@@ -19,7 +19,7 @@ static __thread int32_t thread __attribute__((tls_model("initial-exec")));
 static const int32_t thread = 0;
 #endif
 
-static int32_t ask(long number) { return (int32_t)raw_call(number, 0, 0, 0, 0); }
+static int32_t ask(long number) { return (int32_t)CALL(number, 0); }
 
 struct box *map_box(int fd) {
     struct stat status;
@@ -31,13 +31,12 @@ struct box *map_box(int fd) {
     return NULL;
 }
 
-int become_victim(struct box *page) {
+int adopt_box(struct box *page) {
     victim = mmap(NULL, sizeof *victim, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (victim == MAP_FAILED) return victim = NULL, -1;
     madvise(victim, sizeof *victim, MADV_WIPEONFORK);
     box = page;
     renew_victim();
-    chain_name_program();
     return 0;
 }
 
@@ -49,7 +48,9 @@ void renew_victim(void) {
 struct box *armed_box(void) { return box; }
 
 /* A child by vfork() shares the page with the note: only the kernel can tell it apart. */
-int is_victim(void) { return victim && *victim && (is_filtered || *victim == ask(SYS_getpid)); }
+int borrows_memory(void) { return victim && *victim && !is_filtered && *victim != ask(SYS_getpid); }
+
+int is_victim(void) { return victim && *victim && !borrows_memory(); }
 
 void note_thread(void) {
 #if defined(__GLIBC__)
@@ -58,6 +59,8 @@ void note_thread(void) {
 }
 
 void note_filter(void) { is_filtered = 1; }
+
+int has_filter(void) { return is_filtered; }
 
 struct writer writer_here(void) {
     if (is_filtered) return (struct writer){victim ? *victim : 0, thread, 0};

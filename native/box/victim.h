@@ -15,7 +15,7 @@ extern const int crash_signals[CRASH_SIGNALS];
 struct box *map_box(int fd);
 
 /* The calling process is the victim from here on, and `page` its box. 0, or -1. */
-int become_victim(struct box *page);
+int adopt_box(struct box *page);
 
 /* The same for a fork of a victim, which has none without it. */
 void renew_victim(void);
@@ -26,11 +26,15 @@ struct box *armed_box(void);
 /* Whether the calling process is the one that was armed: what it forked is not. Async-signal-safe. */
 int is_victim(void);
 
+/* Whether the caller is a child by vfork() of the one that was armed, and works in its memory. */
+int borrows_memory(void);
+
 /* Notes the calling thread's id for a time when it can't be asked for any more. */
 void note_thread(void);
 
 /* A filter for system calls is in force from here on, or may be. */
 void note_filter(void);
+int has_filter(void);
 
 /* What a signal handler on this thread may do. */
 struct writer writer_here(void);

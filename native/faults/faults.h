@@ -78,7 +78,7 @@ int arm(int fd);
 /* Fires row `index`. Returns DONE or DID_NOT_FIRE if the process lives, or an enum refusal. */
 int fire(int index, enum mode mode, const int64_t *values);
 
-/* The same, read from words: FAULT MODE [NAME=VALUE...]. BAD_WORDS for a mode, a name or a number that is none. */
+/* The same, read from words: FAULT MODE [NAME=VALUE...]. BAD_WORDS for an unknown mode, an unknown name, or what is not a number. */
 int fire_words(int count, char *const *words);
 
 /* Becomes a server of trials on socket `fd` (zygote.c). Returns 0 once the supervisor has hung up, or -1. */

@@ -1,4 +1,4 @@
-/* The catalogue as JSON, for whoever can't load the faults. */
+/* The catalogue as JSON, for a process that must not load the faults. */
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -1,5 +1,6 @@
 #include "guard/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -9,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REMOVAL_TRIES = 200, TEXT_BYTES = 4096 };
+enum { REMOVAL_TRIES = 200, REMOVAL_MS = 5, TEXT_BYTES = 4096 };
 
 /* What one version of the interface calls its files. `members` takes a caller with one thread. In version 1 its threads
  * can be moved one by one, and that needs no grace period of the whole kernel: it is hundreds of times faster than
@@ -25,9 +26,7 @@ static const struct layout layouts[] = {
 };
 
 static int open_file(const struct cgroup *cgroup, const char *name, int flags) {
-    char path[PATH_MAX + 64];
-    snprintf(path, sizeof path, "%s/%s", cgroup->path, name);
-    return open(path, flags | O_CLOEXEC);
+    return openat(cgroup->fd, name, flags | O_CLOEXEC);
 }
 
 static int write_number(const struct cgroup *cgroup, const char *name, uint64_t number) {
@@ -57,11 +56,23 @@ static void forbid_swap(const struct cgroup *cgroup, uint64_t limit_bytes) {
     write_number(cgroup, layouts[cgroup->version].swap_limit, cgroup->version == 1 ? limit_bytes : 0);
 }
 
+static int open_folder(int parent_fd, const char *path) {
+    return openat(parent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+int cgroup_open(struct cgroup *cgroup, int version, const char *path) {
+    *cgroup = (struct cgroup){.version = version, .fd = -1, .parent_fd = -1};
+    if (version) cgroup->fd = open_folder(AT_FDCWD, path);
+    return !version || cgroup->fd >= 0 ? 0 : -1;
+}
+
 static int create(struct cgroup *cgroup, const struct place *place, const char *file, uint64_t value) {
-    snprintf(cgroup->path, sizeof cgroup->path, "%s/crash-harness-%d", place->parent, (int)place->tag);
-    if (mkdir(cgroup->path, 0755) != 0) return -1;
+    *cgroup = (struct cgroup){.fd = -1, .name = place->name};
+    cgroup->parent_fd = open_folder(AT_FDCWD, place->parent);
+    if (cgroup->parent_fd < 0 || mkdirat(cgroup->parent_fd, place->name, 0755) != 0) return -1;
     cgroup->version = place->version;
-    if (write_number(cgroup, file, value) == 0) return 0;
+    cgroup->fd = open_folder(cgroup->parent_fd, place->name);
+    if (cgroup->fd >= 0 && write_number(cgroup, file, value) == 0) return 0;
     int error = errno;
     cgroup_remove(cgroup);
     errno = error;
@@ -112,9 +123,27 @@ uint64_t cgroup_peak_bytes(const struct cgroup *cgroup) {
     return strtoull(text, NULL, 10);
 }
 
-/* The kernel keeps a cgroup busy for a moment after its last process was reaped. */
+static void remove_tree(int parent_fd, const char *name);
+
+/* Each folder is opened while those above it are: a tree deeper than there are descriptors stays. */
+static void remove_children(int parent_fd, const char *name) {
+    int fd = open_folder(parent_fd, name);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *entry; folder && (entry = readdir(folder)) != NULL;)
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.') remove_tree(fd, entry->d_name);
+    if (folder) closedir(folder);
+}
+
+/* The kernel keeps a cgroup busy for a moment after its last process was reaped; and while there are others in it. */
+static void remove_tree(int parent_fd, const char *name) {
+    for (int try = 0; try < REMOVAL_TRIES && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0 && errno == EBUSY; try++) {
+        remove_children(parent_fd, name);
+        if (try) poll(NULL, 0, REMOVAL_MS);
+    }
+}
+
 void cgroup_remove(struct cgroup *cgroup) {
     if (!cgroup->version) return;
-    for (int try = 0; try < REMOVAL_TRIES && rmdir(cgroup->path) != 0 && errno == EBUSY; try++) poll(NULL, 0, 5);
+    remove_tree(cgroup->parent_fd, cgroup->name);
     cgroup->version = 0;
 }

@@ -1,24 +1,26 @@
 #pragma once
 /* Cgroups of one attempt. The guard owns them from mkdir to rmdir, since it outlives the supervisor. */
-#include <limits.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct cgroup {
-    int version; /* 1, 2, or 0 for none */
-    char path[PATH_MAX];
+    int version;       /* 1, 2, or 0 for none */
+    int fd, parent_fd; /* its folder and the one above: what a victim mounts over their paths is not looked at */
+    const char *name;
 };
 
 struct cgroups {
     struct cgroup memory, pids;
 };
 
-/* Where a cgroup is made: `parent`/crash-harness-`tag`. */
+/* Where a cgroup is made: `parent`/`name`. */
 struct place {
     int version;
-    const char *parent;
-    pid_t tag;
+    const char *parent, *name;
 };
+
+/* One that somebody else owns. 0, or -1 with errno. */
+int cgroup_open(struct cgroup *cgroup, int version, const char *path);
 
 /* With a hard memory limit, swap included. 0, or -1 with errno. */
 int memory_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t limit_bytes);
@@ -42,4 +44,5 @@ int32_t cgroup_is_stuck(const struct cgroup *cgroup);
 /* Highest charge so far in bytes; 0 when the kernel does not say. */
 uint64_t cgroup_peak_bytes(const struct cgroup *cgroup);
 
+/* With all that was made below it. */
 void cgroup_remove(struct cgroup *cgroup);

@@ -1,354 +1,238 @@
 /* guard: the process between a supervisor and its victim.
  *
- *   guard [OPTION...] -- COMMAND [ARGUMENT...]
+ *   guard OPTION... -- COMMAND [ARGUMENT...]
  *
- * It starts the victim under limits, waits on its pidfd, keeps the deadline, kills what the victim leaves
- * behind, and sends one struct report. Descriptor 3 is a socket to the supervisor: a byte on it asks for the
- * end of the victim, and its end of file means that the supervisor is dead, so everything else dies too. Before
- * each signal the guard tells its intent and gives the supervisor a moment to journal it. */
+ * It starts the victim under limits, waits on its pidfd, keeps the deadline, kills what the victim leaves behind, and
+ * sends one struct report. It stays outside the victim's PID namespace: where there is one the victim can't see it, and
+ * so neither end, stop, trace nor rob it. Two more processes stand by the victim, where it can see them: its parent, and
+ * init of its namespace. What they say is believed only as far as the kernel shows the same.
+ *
+ * The control socket leads to the supervisor. Its end of file means that nobody listens any more, and the supervisor's
+ * pidfd that it is dead, though children of its own may keep the socket open: then everything else dies too. Before each
+ * signal the guard tells its intent and gives the supervisor a moment to journal it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "guard/cgroup.h"
-#include "box/identity.h"
-#include "guard/namespace.h"
+#include "box/victim.h"
+#include "guard/charge.h"
+#include "guard/freezer.h"
+#include "guard/life.h"
+#include "guard/proc.h"
+#include "guard/signals.h"
 #include "guard/survivors.h"
+#include "guard/victim.h"
+#include "guard/words.h"
 
-enum { CONTROL_FD = 3, BOX_FD = 4, CHANNEL_FD = 5, REPORT_MAGIC = 0x47484331, NOTE_MAGIC = 0x47484332 };
-enum { ACKNOWLEDGE_MS = 500, REMOTE_FD = 200 };
+enum { WORD_MS = 2000, SWEEP_MS = 6000, END_MS = 1000 };
 
+/* --- the end --- */
 
-static const uint64_t NEVER = UINT64_MAX;
-
-enum step { STEP_NONE, STEP_NAMESPACE, STEP_CGROUP, STEP_FORK, STEP_PIDFD, STEP_LIMITS, STEP_JOIN, STEP_EXEC, STEP_WAIT, STEP_SWEEP };
-
-enum intent { INTENT_NONE, INTENT_DEADLINE, INTENT_CANCEL, INTENT_ABANDONED };
-
-/* Sent once, at the end. Its twin is supervisor/guard.py. */
-struct report {
-    uint32_t magic;
-    int32_t failed_step;
-    int32_t failed_errno;
-    int32_t wait_status;
-    uint32_t intent;
-    int32_t survivors;
-    int32_t oom_kills;
-    int32_t victim;
-    int32_t stuck_in_oom;
-    int32_t reserved;
-    uint64_t cgroup_peak_bytes;
-    uint64_t peak_rss_bytes;
-    uint64_t cpu_us;
-    uint64_t started_ns;
-    uint64_t ended_ns;
-};
-
-/* Sent before each signal; answered by a byte once it is journalled. */
-struct note {
-    uint32_t magic;
-    uint32_t intent;
-    int32_t signal_number;
-};
-
-struct order {
-    int64_t deadline_ms, grace_ms; /* deadline < 0: none */
-    uint64_t data_bytes, address_bytes, cgroup_bytes;
-    uint64_t processes, core_bytes;
-    pid_t tag; /* names what is made outside: the guard's pid before it enters a namespace */
-    int cgroup_version, pids_version, keeps_box, keeps_channel, own_namespace;
-    const char *cgroup_parent, *pids_parent;
-    const char *directory; /* where the victim works; NULL: here */
-    const char *preload; /* the library that carries the box into a foreign command */
-    char **command;
-};
-
-struct failure {
-    int32_t step, error;
-};
-
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* --- the victim's side, between fork and exec --- */
-
-static void unblock_signals(void) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static int limit(int resource, uint64_t bytes) {
-    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
-    return bytes ? setrlimit(resource, &limit) : 0;
-}
-
-/* A core limit of 1, not 0, unless a core is wanted: below any core's size, and it silences a core_pattern that is a pipe as well. */
-static int set_limits(const struct order *order) {
-    if (limit(RLIMIT_CORE, order->core_bytes) != 0) return -1;
-    if (limit(RLIMIT_DATA, order->data_bytes) != 0) return -1;
-    if (limit(RLIMIT_NPROC, order->processes) != 0) return -1;
-    return limit(RLIMIT_AS, order->address_bytes);
-}
-
-static void fail(int pipe_fd, enum step step) {
-    struct failure failure = {step, errno};
-    if (write(pipe_fd, &failure, sizeof failure) < 0) _exit(126);
-    _exit(127);
-}
-
-/* Out of the way of scripts, which number their descriptors from 3 on; where the limit allows it. */
-static int remote_box(void) {
-    int remote = fcntl(BOX_FD, F_DUPFD, REMOTE_FD);
-    if (remote < 0) return BOX_FD;
-    close(BOX_FD);
-    return remote;
-}
-
-/* Before the program's own LD_PRELOAD, and in the victim's environment only. A box that could not be announced is one
- * that was not loaded: nobody is misled. */
-static void announce_box(const char *library) {
-    char identity[IDENTITY_BYTES], fd[IDENTITY_BYTES], list[2 * PATH_MAX];
-    const char *others = getenv(PRELOAD_VARIABLE);
-    if (!library) return;
-    int length = snprintf(list, sizeof list, "%s%s%s", library, others ? ":" : "", others ? others : "");
-    if (length < 0 || (size_t)length >= sizeof list) return;
-    write_identity(identity);
-    snprintf(fd, sizeof fd, "%d", remote_box());
-    setenv(PRELOAD_VARIABLE, list, 1);
-    setenv(FD_VARIABLE, fd, 1);
-    setenv(VICTIM_VARIABLE, identity, 1);
-}
-
-static void become_victim(const struct order *order, const struct cgroups *cgroups, pid_t guard, int pipe_fd) {
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != guard) _exit(127); /* the guard died before the death signal was set */
-    unblock_signals();
-    if (cgroups_join(cgroups) != 0) fail(pipe_fd, STEP_JOIN);
-    if (set_limits(order) != 0) fail(pipe_fd, STEP_LIMITS);
-    if (order->directory && chdir(order->directory) != 0) fail(pipe_fd, STEP_LIMITS);
-    if (!order->keeps_box) close(BOX_FD);
-    announce_box(order->preload);
-    execvp(order->command[0], order->command);
-    fail(pipe_fd, STEP_EXEC);
-}
-
-/* --- the guard's side --- */
-
-/* Returns the victim's pid; -1 with the failure filled in. What fails in the child, its exec for one, is told through
- * `pipe_fd`, to be read once it has ended: until then it is watched like any other. */
-static pid_t start_victim(const struct order *order, const struct cgroups *cgroups, int *pipe_fd,
-                          struct failure *failure) {
-    int ends[2];
-    pid_t guard = getpid();
-    *failure = (struct failure){STEP_FORK, 0};
-    if (pipe2(ends, O_CLOEXEC) != 0) return failure->error = errno, -1;
-    pid_t victim = fork();
-    if (victim == 0) become_victim(order, cgroups, guard, ends[1]);
-    failure->error = errno;
-    close(ends[1]);
-    *pipe_fd = ends[0];
-    return victim;
-}
-
-static void kill_group(pid_t victim, int signal_number) {
-    kill(-victim, signal_number);
-    kill(victim, signal_number); /* it may have left its group */
-}
-
-/* The supervisor's word: end the victim, or nothing ever again. */
-static uint32_t heard(void) {
-    char byte;
-    return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) > 0 ? INTENT_CANCEL : INTENT_ABANDONED;
-}
-
-/* A supervisor that does not answer must not keep the victim alive. */
-static void announce(uint32_t intent, int signal_number) {
-    struct note note = {NOTE_MAGIC, intent, signal_number};
-    struct pollfd control = {.fd = CONTROL_FD, .events = POLLIN};
-    if (send(CONTROL_FD, &note, sizeof note, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof note) return;
-    if (poll(&control, 1, ACKNOWLEDGE_MS) == 1) heard();
-}
-
-static int milliseconds_until(uint64_t moment_ns) {
-    uint64_t now = now_ns();
-    if (moment_ns == NEVER) return -1;
-    if (moment_ns <= now) return 0;
-    uint64_t left = (moment_ns - now + 999999u) / 1000000u;
-    return left > 1000000000u ? 1000000000 : (int)left;
-}
-
-/* Waits until the victim has ended, and ends it where it is told to: SIGTERM, a grace, SIGKILL. The victim is
- * left unreaped, so its pid can't be another's while we still signal it. Returns the first intent. Whether it sleeps
- * in its cgroup's OOM can be asked only before the signal that wakes it. */
-static uint32_t watch(const struct order *order, const struct cgroups *cgroups, int pidfd, struct report *report) {
-    uint32_t intent = INTENT_NONE;
-    uint64_t deadline_ns = report->started_ns + (uint64_t)order->deadline_ms * 1000000u;
-    uint64_t next_ns = order->deadline_ms < 0 ? NEVER : deadline_ns;
-    struct pollfd polled[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = CONTROL_FD, .events = POLLIN}};
-    for (;;) {
-        int ready = poll(polled, 2, milliseconds_until(next_ns));
-        if (polled[0].revents) return intent;
-        uint32_t word = ready > 0 ? heard() : INTENT_DEADLINE;
-        int gently = !intent && word != INTENT_ABANDONED && order->grace_ms > 0;
-        if (!intent) intent = word;
-        if (report->stuck_in_oom != 1) report->stuck_in_oom = cgroup_is_stuck(&cgroups->memory);
-        if (word != INTENT_ABANDONED) announce(intent, gently ? SIGTERM : SIGKILL);
-        kill_group(report->victim, gently ? SIGTERM : SIGKILL);
-        next_ns = gently ? now_ns() + (uint64_t)order->grace_ms * 1000000u : NEVER;
-        if (!gently) polled[1].fd = -1; /* nothing more can be done for it */
+/* Reaps one of our own within a time: 0, or -1. */
+static int reap(pid_t pid, int patience_ms) {
+    const uint64_t end_ns = now_ns() + (uint64_t)patience_ms * 1000000u;
+    const struct timespec moment = {.tv_nsec = 10000000};
+    sigset_t ended;
+    sigemptyset(&ended);
+    sigaddset(&ended, SIGCHLD);
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        if (now_ns() > end_ns) return -1;
+        sigtimedwait(&ended, NULL, &moment);
     }
-}
-
-static int reap(pid_t victim, struct report *report) {
-    struct rusage usage;
-    kill(-victim, SIGKILL); /* while the unreaped victim still holds the group's number */
-    if (wait4(victim, &report->wait_status, 0, &usage) != victim) return -1;
-    report->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024u;
-    report->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
-                     (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
     return 0;
 }
 
-/* Without a pidfd nothing can be promised: the victim goes at once. */
-static int open_pidfd(pid_t victim, struct failure *failure) {
-    int pidfd = (int)syscall(SYS_pidfd_open, victim, 0);
-    if (pidfd >= 0) return pidfd;
-    *failure = (struct failure){STEP_PIDFD, errno};
-    kill_group(victim, SIGKILL);
-    waitpid(victim, NULL, 0);
-    return -1;
-}
-
-static struct failure attend(const struct order *order, const struct cgroups *cgroups, struct report *report) {
-    struct failure failure;
-    int pipe_fd = -1;
-    report->started_ns = now_ns();
-    report->victim = start_victim(order, cgroups, &pipe_fd, &failure);
-    int pidfd = report->victim < 0 ? -1 : open_pidfd(report->victim, &failure);
-    if (pidfd < 0) return failure;
-    report->intent = watch(order, cgroups, pidfd, report);
-    report->ended_ns = now_ns();
-    if (reap(report->victim, report) != 0) return (struct failure){STEP_WAIT, errno};
-    if (read(pipe_fd, &failure, sizeof failure) == (ssize_t)sizeof failure) return failure;
-    report->survivors = kill_survivors(order->own_namespace);
-    report->oom_kills = cgroup_oom_kills(&cgroups->memory);
-    report->cgroup_peak_bytes = cgroup_peak_bytes(&cgroups->memory);
-    return (struct failure){report->survivors < 0 ? STEP_SWEEP : STEP_NONE, 0};
-}
-
-static int usage(void) {
-    static const char text[] = "usage: guard [OPTION...] -- COMMAND [ARGUMENT...] (started by the supervisor only)\n";
-    return write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 1 : 2;
-}
-
-static const struct option options[] = {
-    {"deadline-ms", required_argument, NULL, 'd'},    {"grace-ms", required_argument, NULL, 'g'},
-    {"data-bytes", required_argument, NULL, 'D'},     {"address-bytes", required_argument, NULL, 'A'},
-    {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
-    {"cgroup-parent", required_argument, NULL, 'P'},  {"box", no_argument, NULL, 'b'},
-    {"pids-parent", required_argument, NULL, 'Q'},    {"processes", required_argument, NULL, 'p'},
-    {"pids-version", required_argument, NULL, 'R'},
-    {"namespace", no_argument, NULL, 'n'},            {"preload", required_argument, NULL, 'L'},
-    {"channel", no_argument, NULL, 'h'},
-    {"core-bytes", required_argument, NULL, 'c'},     {"directory", required_argument, NULL, 'C'},
-    {NULL, 0, NULL, 0},
-};
-
-static int take_order(int argc, char **argv, struct order *order) {
-    *order = (struct order){.deadline_ms = -1, .tag = getpid(), .core_bytes = 1};
-    for (int letter; (letter = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
-        switch (letter) {
-        case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
-        case 'g': order->grace_ms = strtoll(optarg, NULL, 10); break;
-        case 'D': order->data_bytes = strtoull(optarg, NULL, 10); break;
-        case 'A': order->address_bytes = strtoull(optarg, NULL, 10); break;
-        case 'B': order->cgroup_bytes = strtoull(optarg, NULL, 10); break;
-        case 'V': order->cgroup_version = (int)strtol(optarg, NULL, 10); break;
-        case 'P': order->cgroup_parent = optarg; break;
-        case 'Q': order->pids_parent = optarg; break;
-        case 'R': order->pids_version = (int)strtol(optarg, NULL, 10); break;
-        case 'p': order->processes = strtoull(optarg, NULL, 10); break;
-        case 'b': order->keeps_box = 1; break;
-        case 'L': order->preload = optarg; break;
-        case 'h': order->keeps_channel = 1; break;
-        case 'c': order->core_bytes = strtoull(optarg, NULL, 10); break;
-        case 'C': order->directory = optarg; break;
-        case 'n': order->own_namespace = 1; break;
-        default: return -1;
-        }
+/* Someone may have stopped it, or frozen it. */
+static void dismiss(struct life *life, pid_t *pid) {
+    if (*pid <= 0) return;
+    kill(*pid, SIGKILL);
+    if (reap(*pid, END_MS) != 0) {
+        thaw(life->proc, *pid);
+        reap(*pid, END_MS);
     }
-    order->command = argv + optind;
-    return optind < argc ? 0 : -1;
+    *pid = 0;
 }
 
-/* Nothing but the supervisor's socket ends the guard: a stray SIGTERM must not orphan the victim. An inherited
- * SIG_IGN for SIGCHLD would have the kernel reap the victim and lose its status. */
-static void settle(const struct order *order) {
-    sigset_t all;
-    for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    syscall(SYS_close_range, order->keeps_channel ? CHANNEL_FD + 1 : CHANNEL_FD, ~0u, 0);
-    fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+static int ask_for_victim(int line, struct word *word) {
+    if (line < 0 || ask(line, &(struct word){.kind = LET_GO}, GONE, word, WORD_MS) != 0) return -1;
+    return word->error ? -1 : 0;
 }
+
+/* By its parent; where that is dead, or does not answer and so is killed, by whoever inherits the victim: init, or we. */
+static int let_victim_go(struct life *life, struct word *word) {
+    if (life->parent.pid) kill(life->parent.pid, SIGCONT);
+    if (ask_for_victim(life->parent.line, word) == 0) return 0;
+    dismiss(life, &life->parent.pid);
+    if (!life->init.pid) return reap_victim(life->parent.victim, word);
+    kill(life->init.pid, SIGCONT);
+    return ask_for_victim(life->init.line, word);
+}
+
+/* What it could not do on its way to the exec it has told before it ended. */
+static int has_failed(struct life *life) {
+    struct word word;
+    if (hear(life->parent.victim_line, &word, NULL, 0) != 0 || word.kind != FAILED) return 0;
+    life->failure = (struct failure){word.number, word.error};
+    return 1;
+}
+
+/* The victim's wait status is what the kernel shows and its parent says: one of them alone may be a lie or a mistake. */
+static void see_off(struct life *life) {
+    struct report *report = life->report;
+    struct word word;
+    int status = 0;
+    enum shown shown = shown_status(life->proc, life->parent.victim, &status);
+    report->ended_ns = now_ns();
+    if (has_failed(life)) return;
+    if (let_victim_go(life, &word) != 0)
+        life->failure = (struct failure){STEP_LOST, 0};
+    else if (shown == ABSENT || (shown == SHOWN && status != word.number))
+        life->failure = (struct failure){STEP_DOUBT, 0};
+    report->wait_status = word.number;
+    report->peak_rss_bytes = word.peak_rss_bytes;
+    report->cpu_us = word.cpu_us;
+}
+
+/* With the parent gone, what is left has no parent but init, or us. */
+static int sweep(struct life *life) {
+    struct word word;
+    if (!life->init.pid) return kill_survivors(0);
+    kill(life->init.pid, SIGCONT);
+    if (ask(life->init.line, &(struct word){.kind = SWEEP}, SWEPT, &word, SWEEP_MS) != 0) return -1;
+    return reap(life->init.pid, END_MS) == 0 ? (life->init.pid = 0, word.survivors) : -1;
+}
+
+static void clear_away(struct life *life) {
+    if (life->parent.pid && reap(life->parent.pid, life->failure.step ? 0 : END_MS) == 0) life->parent.pid = 0;
+    dismiss(life, &life->parent.pid);
+    life->report->survivors = sweep(life);
+    if (life->report->survivors < 0 && !life->failure.step) life->failure = (struct failure){STEP_SWEEP, ETIMEDOUT};
+    dismiss(life, &life->init.pid);
+}
+
+static void conclude(struct life *life) {
+    struct report *report = life->report;
+    if (life->has_ended) see_off(life);
+    witness_end(&life->witness, report->wait_status);
+    clear_away(life);
+    if (life->order->box_file) unlink(life->order->box_file);
+    report->had_terminal = life->terminal.borrower != 0;
+    take_terminal_back(&life->terminal, WIFSIGNALED(report->wait_status));
+    report->oom_kills = cgroup_oom_kills(&life->cgroups->memory);
+    report->cgroup_peak_bytes = cgroup_peak_bytes(&life->cgroups->memory);
+}
+
+/* --- the start --- */
 
 /* Version 1 has a tree for each limit. In version 2 there is one tree, and a process is in one place of it. */
 static int create_cgroups(const struct order *order, struct cgroups *cgroups) {
-    struct place memory = {order->cgroup_version, order->cgroup_parent, order->tag};
-    struct place pids = {order->pids_version, order->pids_parent, order->tag};
+    struct place memory = {order->cgroup_version, order->cgroup_parent, order->cgroup_name};
+    struct place pids = {order->pids_version, order->pids_parent, order->cgroup_name};
     if (memory.version && memory_cgroup_create(&cgroups->memory, &memory, order->cgroup_bytes) != 0) return -1;
     if (!pids.version) return 0;
     if (pids.version == 2 && memory.version == 2) return cgroup_limit_processes(&cgroups->memory, order->processes);
     return pids_cgroup_create(&cgroups->pids, &pids, order->processes);
 }
 
-static struct failure guard(const struct order *order, struct report *report) {
-    struct cgroups cgroups = {0};
-    struct failure failure = {STEP_CGROUP, 0};
-    if (create_cgroups(order, &cgroups) == 0)
-        failure = attend(order, &cgroups, report);
-    else
-        failure.error = errno;
-    cgroup_remove(&cgroups.memory);
-    cgroup_remove(&cgroups.pids);
-    return failure;
+static int fail(struct life *life, enum step step) {
+    life->failure = (struct failure){step, errno};
+    return -1;
 }
 
-/* From here on it is the guard that runs: in its own namespace if so ordered, else in this one. */
-static int enter(const struct order *order, struct failure *failure) {
-    if (!order->own_namespace) return 0;
-    if (enter_namespace() == 0) return 0;
-    *failure = (struct failure){STEP_NAMESPACE, errno};
-    return -1;
+/* The victim waits for the word to go, so its pid is still its own. */
+static int start_victim(struct life *life) {
+    struct parent *parent = &life->parent;
+    int32_t step;
+    if (life->order->own_namespace && start_init(&life->init) != 0) return fail(life, STEP_NAMESPACE);
+    if (start_parent(parent, life->order, life->cgroups, &step) != 0) return fail(life, (enum step)step);
+    life->report->victim = parent->victim;
+    life->victim_fd = (int)syscall(SYS_pidfd_open, parent->victim, 0);
+    if (life->victim_fd < 0) return fail(life, STEP_PIDFD);
+    if (life->init.pid) say(life->init.line, &(struct word){.kind = CHARGE, .number = parent->victim_there});
+    if (life->order->terminal == TERMINAL_AT_ONCE) lend_terminal(&life->terminal, parent->pid);
+    return 0;
+}
+
+/* What has seen the victim before its exec sees all of it. */
+static int let_victim_begin(struct life *life) {
+    life->witness.victim = life->parent.victim;
+    witness_begin(&life->witness);
+    life->report->started_ns = now_ns();
+    return say(life->parent.victim_line, &(struct word){.kind = GO}) == 0 ? 0 : fail(life, STEP_FORK);
+}
+
+/* What the victim has been given is its own: held here as well, its ends would not come when it lets go. */
+static void let_go_of_the_rest(const struct life *life) {
+    const struct cgroup *memory = &life->cgroups->memory, *pids = &life->cgroups->pids;
+    const struct parent *parent = &life->parent;
+    const int kept[] = {life->order->control_fd, life->supervisor_fd, life->victim_fd, life->init.line, parent->line,
+                        parent->victim_line,     life->terminal.fd,   life->proc,      memory->fd,      memory->parent_fd,
+                        pids->fd,                pids->parent_fd};
+    keep_only(kept, sizeof kept / sizeof *kept);
+}
+
+static void live(struct life *life) {
+    if (start_victim(life) == 0) {
+        let_go_of_the_rest(life);
+        if (let_victim_begin(life) == 0) watch(life);
+    }
+    conclude(life);
+}
+
+static struct failure guard(const struct order *order, int supervisor_fd, struct report *report) {
+    struct cgroups cgroups = {{.fd = -1, .parent_fd = -1}, {.fd = -1, .parent_fd = -1}};
+    struct life life = {.order = order, .cgroups = &cgroups, .report = report, .supervisor_fd = supervisor_fd};
+    life.init.line = life.parent.line = life.parent.victim_line = -1;
+    life.proc = open_proc();
+    life.witness = (struct witness){.kind = order->witness, .proc = life.proc, .page = map_box(order->witness_fd)};
+    life.terminal = open_terminal(order->terminal, order->supervisor);
+    if (life.proc < 0)
+        fail(&life, STEP_NAMESPACE);
+    else if (create_cgroups(order, &cgroups) != 0)
+        fail(&life, STEP_CGROUP);
+    else
+        live(&life);
+    cgroup_remove(&cgroups.memory);
+    cgroup_remove(&cgroups.pids);
+    return life.failure;
+}
+
+/* Of a process that is its own user's, and may be traced, a victim of that user could take the control socket. */
+static void settle(const struct order *order) {
+    set_signals_aside();
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    fcntl(order->control_fd, F_SETFD, FD_CLOEXEC);
+    if (order->preload) fcntl(order->box_fd, F_SETFD, FD_CLOEXEC);
+    fcntl(order->witness_fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Whoever is our parent after that was so when the descriptor was opened. */
+static int open_supervisor(const struct order *order) {
+    int fd = (int)syscall(SYS_pidfd_open, order->supervisor, 0);
+    return fd >= 0 && getppid() == order->supervisor ? fd : -1;
+}
+
+static int usage(void) {
+    static const char text[] = "usage: guard OPTION... -- COMMAND [ARGUMENT...] (started by the supervisor only)\n";
+    return write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 1 : 2;
 }
 
 int main(int argc, char **argv) {
     struct order order;
-    struct failure failure;
     struct report report = {.magic = REPORT_MAGIC, .oom_kills = -1, .stuck_in_oom = -1};
     if (take_order(argc, argv, &order) != 0) return usage();
     settle(&order);
-    if (enter(&order, &failure) == 0) failure = guard(&order, &report);
+    int supervisor_fd = open_supervisor(&order);
+    struct failure failure = supervisor_fd < 0 ? (struct failure){STEP_PIDFD, errno} : guard(&order, supervisor_fd, &report);
     report.failed_step = failure.step;
     report.failed_errno = failure.error;
-    return send(CONTROL_FD, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report ? 0 : 1;
+    return send(order.control_fd, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report ? 0 : 1;
 }

@@ -4,13 +4,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATIENCE_MS = 5000 };
@@ -47,9 +48,24 @@ static void kill_everything(int is_init) {
         kill_children();
 }
 
+/* Until a child has ended, or for a millisecond: then whoever has forked meanwhile is killed too. */
+static void wait_for_an_end(void) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    sigset_t ended;
+    sigemptyset(&ended);
+    sigaddset(&ended, SIGCHLD);
+    sigtimedwait(&ended, NULL, &moment);
+}
+
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 int kill_survivors(int is_init) {
     int killed = 0;
-    for (int waited_ms = 0; waited_ms < PATIENCE_MS;) {
+    for (int64_t end_ms = now_ms() + PATIENCE_MS; now_ms() < end_ms;) {
         int status;
         pid_t child = waitpid(-1, &status, WNOHANG);
         if (child < 0) return killed;
@@ -58,8 +74,7 @@ int kill_survivors(int is_init) {
             continue;
         }
         kill_everything(is_init);
-        poll(NULL, 0, 1);
-        waited_ms++;
+        wait_for_an_end();
     }
     return -1;
 }

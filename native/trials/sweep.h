@@ -11,7 +11,7 @@
 #define SWEEP_MAGIC 0x50575343u /* "CSWP" */
 
 enum { FRAMES = 32, MODULES = 1024, RANGES = 16, STACKS = 1 << 16, SLOTS = 1 << 18, EVENTS = 1 << 22 };
-enum { ORDER_BYTES = 65536, ANSWER_BYTES = 8192, ORDER_HEAD = 584, ANSWER_HEAD = 704 };
+enum { ORDER_BYTES = 65536, ANSWER_BYTES = 8192, ORDER_HEAD = 584, ANSWER_HEAD = 712 };
 
 /* What is asked for: a bit each, so that an order names several. */
 enum family {

@@ -111,9 +111,8 @@ static int be_welcome(void) {
     if (recv(server.fd, &welcome, sizeof welcome, 0) != (ssize_t)sizeof welcome) return -1;
     if (welcome.magic != WELCOME_MAGIC) return -1;
     stand->memory_limited = welcome.memory_limited;
-    stand->cgroup.version = welcome.cgroup_version;
-    memcpy(stand->cgroup.path, welcome.cgroup_path, sizeof stand->cgroup.path);
-    stand->cgroup.path[PATH_MAX - 1] = '\0';
+    welcome.cgroup_path[PATH_MAX - 1] = '\0';
+    if (cgroup_open(&stand->cgroup, welcome.cgroup_version, welcome.cgroup_path) != 0) return -1;
     stand->command = server.command ? server.argv : NULL;
     stand->dawdles = flush_early;
     return prepare(stand);

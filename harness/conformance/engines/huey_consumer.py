@@ -31,7 +31,8 @@ class Huey(Adapter):
         try:
             value = result.get(preserve=True)
         except TaskException as error:
-            return {"state": "failed", "cause": str(error.metadata.get("error"))}
+            left = error.metadata.get("retries")  # an attempt that failed, while others are due
+            return {"state": "pending" if left else "failed", "cause": str(error.metadata.get("error"))}
         return {"state": "ok", "result": value} if value is not None else {"state": "pending"}
 
 

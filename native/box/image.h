@@ -1,0 +1,16 @@
+#pragma once
+/* A look at a program before it is executed: can it carry the library? */
+#include "box/handover.h"
+#include "box/page.h"
+
+struct image {
+    const char *path; /* NULL: only `fd` */
+    int fd;
+};
+
+/* As far as its file and the environment tell; where not, the reason is in the page. A script is its interpreter, which is
+ * named in `handover`. Allocates nothing. */
+int can_carry(struct handover *handover, const struct image *image, char *const *environment, struct box *box);
+
+/* Whether the program has a sanitizer in it. */
+int is_sanitized(const struct image *image);

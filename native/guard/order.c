@@ -1,0 +1,62 @@
+#include "guard/order.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct option options[] = {
+    {"control", required_argument, NULL, 'f'},        {"supervisor", required_argument, NULL, 's'},
+    {"deadline-ms", required_argument, NULL, 'd'},    {"grace-ms", required_argument, NULL, 'g'},
+    {"data-bytes", required_argument, NULL, 'D'},     {"address-bytes", required_argument, NULL, 'A'},
+    {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
+    {"cgroup-parent", required_argument, NULL, 'P'},  {"cgroup-name", required_argument, NULL, 'N'},
+    {"pids-parent", required_argument, NULL, 'Q'},    {"pids-version", required_argument, NULL, 'R'},
+    {"processes", required_argument, NULL, 'p'},      {"core-bytes", required_argument, NULL, 'c'},
+    {"box", required_argument, NULL, 'b'},            {"channel", required_argument, NULL, 'h'},
+    {"box-file", required_argument, NULL, 'F'},       {"witness", required_argument, NULL, 'w'},
+    {"witness-fd", required_argument, NULL, 'W'},
+    {"preload", required_argument, NULL, 'L'},        {"directory", required_argument, NULL, 'C'},
+    {"terminal", required_argument, NULL, 't'},       {"namespace", no_argument, NULL, 'n'},
+    {"clean", no_argument, NULL, 'e'},                {NULL, 0, NULL, 0},
+};
+
+static int number(const char *text) { return (int)strtol(text, NULL, 10); }
+
+static int take_option(int letter, struct order *order) {
+    switch (letter) {
+    case 'f': order->control_fd = number(optarg); break;
+    case 's': order->supervisor = number(optarg); break;
+    case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
+    case 'g': order->grace_ms = strtoll(optarg, NULL, 10); break;
+    case 'D': order->data_bytes = strtoull(optarg, NULL, 10); break;
+    case 'A': order->address_bytes = strtoull(optarg, NULL, 10); break;
+    case 'B': order->cgroup_bytes = strtoull(optarg, NULL, 10); break;
+    case 'V': order->cgroup_version = number(optarg); break;
+    case 'P': order->cgroup_parent = optarg; break;
+    case 'N': order->cgroup_name = optarg; break;
+    case 'Q': order->pids_parent = optarg; break;
+    case 'R': order->pids_version = number(optarg); break;
+    case 'p': order->processes = strtoull(optarg, NULL, 10); break;
+    case 'c': order->core_bytes = strtoull(optarg, NULL, 10); break;
+    case 'b': order->box_fd = number(optarg); break;
+    case 'h': order->channel_fd = number(optarg); break;
+    case 'L': order->preload = optarg; break;
+    case 'F': order->box_file = optarg; break;
+    case 'w': order->witness = strcmp(optarg, "trace") == 0 ? TRACE : PERF; break;
+    case 'W': order->witness_fd = number(optarg); break;
+    case 'C': order->directory = optarg; break;
+    case 't': order->terminal = strcmp(optarg, "at-once") == 0 ? TERMINAL_AT_ONCE : TERMINAL_AT_NEED; break;
+    case 'n': order->own_namespace = 1; break;
+    case 'e': order->clean = 1; break;
+    default: return -1;
+    }
+    return 0;
+}
+
+int take_order(int count, char **words, struct order *order) {
+    *order = (struct order){.deadline_ms = -1, .control_fd = -1, .box_fd = -1, .channel_fd = -1, .witness_fd = -1};
+    for (int letter; (letter = getopt_long(count, words, "+", options, NULL)) != -1;)
+        if (take_option(letter, order) != 0) return -1;
+    order->command = words + optind;
+    return optind < count && order->control_fd >= 0 ? 0 : -1;
+}

@@ -1,0 +1,22 @@
+#pragma once
+/* The terminal that the supervisor works at. The victim has a process group of its own; while that is the terminal's
+ * foreground, the victim reads from it, and Ctrl-C and Ctrl-Z go to the victim, as they would without us. */
+#include <sys/types.h>
+#include <termios.h>
+
+#include "guard/order.h"
+
+struct terminal {
+    int fd;     /* -1: there is none, or it is not to be used */
+    pid_t home; /* the supervisor's process group */
+    pid_t borrower;       /* the group that has it; 0: it is not lent */
+    struct termios modes; /* as they were when it was lent */
+};
+
+struct terminal open_terminal(enum terminal_use use, pid_t supervisor);
+
+/* To a process group, where the supervisor's or the last borrower has it. Whether that changed anything. */
+int lend_terminal(struct terminal *terminal, pid_t group);
+
+/* Back to the supervisor's group, where it was lent. Modes are set back where the borrower could not do so itself. */
+void take_terminal_back(struct terminal *terminal, int borrower_crashed);

@@ -1,0 +1,8 @@
+#pragma once
+/* The program sees and sets its own actions for crash signals; ours stand in front of them. */
+
+/* Stands in front of every crash signal. */
+void stand_in_front(void);
+
+/* Under the kernel's strict mode no handler of ours could die of what another process sent: that signal is the kernel's. */
+void leave_to_kernel(int signal_number);

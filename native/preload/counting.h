@@ -1,0 +1,4 @@
+#pragma once
+
+/* Whether refused allocations are counted in this process. */
+int counts_allocations(void);

@@ -1,0 +1,168 @@
+/* exec: the handlers end with the program, and whether the next one can carry the library is decided anew. The variables
+ * come back for that one exec; nothing else that the victim starts gets them. All on the stack: exec is allowed where
+ * malloc is not. */
+#include "preload/execute.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "box/image.h"
+#include "box/victim.h"
+#include "preload/environment.h"
+#include "preload/real.h"
+
+extern char **environ;
+
+static int execute(const struct image *image, char *const *arguments, char *const *environment) {
+    if (image->path) return (int)call_kernel(SYS_execve, (long[6]){(long)image->path, (long)arguments, (long)environment});
+    return (int)call_kernel(SYS_execveat, (long[6]){image->fd, (long)"", (long)arguments, (long)environment, AT_EMPTY_PATH});
+}
+
+void leave_box_behind(const char *why) {
+    if (!armed_box() || !is_victim()) return;
+    armed_box()->armed = UNARMED;
+    note_reason(armed_box(), NULL, why);
+}
+
+void stay_with_box(void) {
+    if (!armed_box() || !is_victim()) return;
+    armed_box()->armed = ARMED_NOW;
+    note_reason(armed_box(), NULL, NULL);
+}
+
+/* An exec that fails changes nothing. */
+static int execute_carrying(const struct image *image, char *const *arguments, char *const *environment) {
+    struct box *box = armed_box();
+    struct variables variables;
+    if (!box || !is_victim()) return execute(image, arguments, environment);
+    char *whole[count_strings(environment) + ADDED];
+    struct handover handover = *handed_over();
+    handover.is_filtered = has_filter();
+    int carries = can_carry(&handover, image, environment, box);
+    if (carries && add_variables(whole, &variables, &handover, environment) != 0) {
+        note_reason(box, NULL, "LD_PRELOAD is too long");
+        carries = 0;
+    }
+    box->armed = carries ? EXPECTED : UNARMED;
+    execute(image, arguments, carries ? whole : environment);
+    int error = errno;
+    stay_with_box();
+    errno = error;
+    return -1;
+}
+
+INTERPOSED int execve(const char *path, char *const *arguments, char *const *environment) {
+    return execute_carrying(&(struct image){path, -1}, arguments, environment);
+}
+
+INTERPOSED int fexecve(int fd, char *const *arguments, char *const *environment) {
+    return execute_carrying(&(struct image){NULL, fd}, arguments, environment);
+}
+
+INTERPOSED int execveat(int fd, const char *path, char *const *arguments, char *const *environment, int flags) {
+    leave_box_behind("executed by execveat()");
+    int result = (int)call_kernel(SYS_execveat, (long[6]){fd, (long)path, (long)arguments, (long)environment, flags});
+    int error = errno;
+    stay_with_box();
+    errno = error;
+    return result;
+}
+
+INTERPOSED int execv(const char *path, char *const *arguments) { return execve(path, arguments, environ); }
+
+/* --- by name: the C library's own search would not come back to us --- */
+
+/* A text that the kernel does not take is a script for the shell. */
+static int execute_text(const char *path, char *const *arguments, char *const *environment) {
+    size_t count = count_strings(arguments);
+    const char *words[count + 2];
+    words[0] = "/bin/sh";
+    words[1] = path;
+    for (size_t i = 1; i <= count; i++) words[i + 1] = arguments[i];
+    if (count == 0) words[2] = NULL;
+    return execve("/bin/sh", (char *const *)(uintptr_t)words, environment);
+}
+
+static int execute_file(const char *path, char *const *arguments, char *const *environment) {
+    execve(path, arguments, environment);
+    return errno == ENOEXEC ? execute_text(path, arguments, environment) : -1;
+}
+
+static const char *search_path(void) {
+    for (char **at = environ; at && *at; at++)
+        if (begins_with(*at, "PATH=")) return *at + strlen("PATH=");
+    return "/bin:/usr/bin";
+}
+
+/* Whether the search goes on behind this error. */
+static int is_missing(int error) {
+    return error == ENOENT || error == ESTALE || error == ENOTDIR || error == ENODEV || error == ETIMEDOUT;
+}
+
+INTERPOSED int execvpe(const char *file, char *const *arguments, char *const *environment) {
+    char path[PATH_MAX + NAME_MAX];
+    int is_denied = 0;
+    size_t name = strnlen(file, PATH_MAX);
+    if (strchr(file, '/')) return execute_file(file, arguments, environment);
+    if (!*file || name > NAME_MAX) return errno = *file ? ENAMETOOLONG : ENOENT, -1;
+    for (const char *folder = search_path(), *end; folder; folder = *end ? end + 1 : NULL) {
+        end = strchrnul(folder, ':');
+        size_t length = (size_t)(end - folder);
+        if (length >= PATH_MAX) continue;
+        memcpy(path, folder, length);
+        if (length) path[length++] = '/';
+        memcpy(path + length, file, name + 1);
+        execute_file(path, arguments, environment);
+        if (errno == EACCES) is_denied = 1;
+        else if (!is_missing(errno)) return -1;
+    }
+    if (is_denied) errno = EACCES;
+    return -1;
+}
+
+INTERPOSED int execvp(const char *file, char *const *arguments) { return execvpe(file, arguments, environ); }
+
+/* --- with the arguments in a list --- */
+
+static size_t count_arguments(va_list list) {
+    size_t count = 1;
+    while (va_arg(list, const char *)) count++;
+    return count;
+}
+
+/* The arguments from `first` to the NULL, as an array that lives as long as the caller's frame. */
+#define ARGUMENTS(array, list, first)                                                     \
+    va_start(list, first);                                                                \
+    char *array[count_arguments(list) + 1];                                               \
+    va_end(list);                                                                         \
+    va_start(list, first);                                                                \
+    array[0] = (char *)(uintptr_t)first;                                                  \
+    for (char **at = array; *at;) *++at = va_arg(list, char *)
+
+INTERPOSED int execl(const char *path, const char *first, ...) {
+    va_list list;
+    ARGUMENTS(arguments, list, first);
+    va_end(list);
+    return execve(path, arguments, environ);
+}
+
+INTERPOSED int execlp(const char *file, const char *first, ...) {
+    va_list list;
+    ARGUMENTS(arguments, list, first);
+    va_end(list);
+    return execvpe(file, arguments, environ);
+}
+
+INTERPOSED int execle(const char *path, const char *first, ...) {
+    va_list list;
+    ARGUMENTS(arguments, list, first);
+    char *const *environment = va_arg(list, char *const *);
+    va_end(list);
+    return execve(path, arguments, environment);
+}

@@ -1,0 +1,48 @@
+/* A filter for system calls can't be asked for when a signal has come, so it is noted when the program sets it up. */
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "box/victim.h"
+#include "preload/actions.h"
+#include "preload/execute.h"
+#include "preload/real.h"
+
+enum { WORDS = 6 };
+
+static void expect_filter(int is_strict) {
+    note_filter();
+    if (is_strict) leave_to_kernel(SIGABRT);
+}
+
+INTERPOSED int prctl(int operation, ...) {
+    long word[WORDS] = {operation};
+    va_list list;
+    va_start(list, operation);
+    for (int i = 1; i < 5; i++) word[i] = va_arg(list, long);
+    va_end(list);
+    if (operation == PR_SET_SECCOMP) expect_filter(word[1] == SECCOMP_MODE_STRICT);
+    return (int)call_kernel(SYS_prctl, word);
+}
+
+static int is_exec(long number) { return number == SYS_execve || number == SYS_execveat; }
+
+static void look_at_call(long number, const long word[WORDS]) {
+    if (number == SYS_seccomp) expect_filter(word[0] == SECCOMP_SET_MODE_STRICT);
+    if (number == SYS_prctl && word[0] == PR_SET_SECCOMP) expect_filter(word[1] == SECCOMP_MODE_STRICT);
+    if (is_exec(number)) leave_box_behind("executed by a system call");
+}
+
+INTERPOSED long syscall(long number, ...) {
+    long word[WORDS];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < WORDS; i++) word[i] = va_arg(list, long);
+    va_end(list);
+    look_at_call(number, word);
+    long result = call_kernel(number, word);
+    if (is_exec(number)) stay_with_box();
+    return result;
+}

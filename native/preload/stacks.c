@@ -1,0 +1,87 @@
+#include "preload/stacks.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "preload/real.h"
+
+enum { GUARD_BYTES = 4096, TOUCHED_BYTES = 16384, LEAST_BYTES = 65536, MOST_BYTES = 64 << 20, THREAD_BYTES = 1 << 20 };
+
+static __thread stack_t ours __attribute__((tls_model("initial-exec"))); /* a thread that has none: all zero */
+static pthread_key_t key;
+static int has_key, is_frugal;
+
+static size_t within(size_t bytes, size_t most) {
+    if (bytes > most) bytes = most;
+    return bytes < LEAST_BYTES ? LEAST_BYTES : bytes & ~(size_t)(GUARD_BYTES - 1);
+}
+
+/* Shared, since RLIMIT_DATA does not count it, and neither reserved nor touched: a thread costs addresses only. Below it
+ * lies a page that stops what overflows. */
+static stack_t map_stack(size_t bytes) {
+    int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *memory = mmap(NULL, GUARD_BYTES + bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (memory == MAP_FAILED) return (stack_t){.ss_flags = SS_DISABLE};
+    mprotect(memory, GUARD_BYTES, PROT_NONE);
+    return (stack_t){.ss_sp = memory + GUARD_BYTES, .ss_size = bytes};
+}
+
+static size_t limit_of(int resource) {
+    struct rlimit limit;
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur < RLIM_INFINITY ? limit.rlim_cur : SIZE_MAX;
+}
+
+static int real_sigaltstack(const stack_t *stack, stack_t *old) {
+    return (int)call_kernel(SYS_sigaltstack, (long[6]){(long)stack, (long)old});
+}
+
+int is_our_stack(const stack_t *stack) { return ours.ss_sp && stack->ss_sp == ours.ss_sp; }
+
+/* A new program and a new thread have none. Returns whether ours is in force. */
+static int give(stack_t stack) {
+    if (stack.ss_flags & SS_DISABLE || real_sigaltstack(&stack, NULL) != 0) return 0;
+    ours = stack;
+    return 1;
+}
+
+/* The program may have set up a stack of its own meanwhile. */
+static void free_stack(void *unused) {
+    stack_t current, none = {.ss_flags = SS_DISABLE}, stack = ours;
+    (void)unused;
+    if (real_sigaltstack(NULL, &current) == 0 && is_our_stack(&current)) real_sigaltstack(&none, NULL);
+    ours = (stack_t){0};
+    munmap((char *)stack.ss_sp - GUARD_BYTES, GUARD_BYTES + stack.ss_size);
+}
+
+void take_stack(size_t bytes) {
+    if (!has_key) return;
+    if (give(map_stack(is_frugal ? LEAST_BYTES : within(bytes, THREAD_BYTES))))
+        pthread_setspecific(key, &key); /* whatever it is, so that the thread's end is told */
+}
+
+void prepare_stacks(int memory_is_short) {
+    is_frugal = limit_of(RLIMIT_AS) != SIZE_MAX;
+    has_key = pthread_key_create(&key, free_stack) == 0;
+    if (!give(map_stack(is_frugal ? LEAST_BYTES : within(limit_of(RLIMIT_STACK), MOST_BYTES)))) return;
+    char *top = (char *)ours.ss_sp + ours.ss_size;
+    for (size_t depth = GUARD_BYTES; memory_is_short && depth <= TOUCHED_BYTES; depth += GUARD_BYTES)
+        *(volatile char *)(top - depth) = 0;
+}
+
+/* --- what the program sees: no stack of ours, and its own in the place of it --- */
+
+static int is_off(const stack_t *stack) { return stack->ss_flags & SS_DISABLE; }
+
+/* To take its own away gives it ours again. */
+static int replace(const stack_t *wanted) { return real_sigaltstack(is_off(wanted) ? &ours : wanted, NULL); }
+
+INTERPOSED int sigaltstack(const stack_t *stack, stack_t *old) {
+    stack_t current;
+    if (!ours.ss_sp || real_sigaltstack(NULL, &current) != 0) return real_sigaltstack(stack, old);
+    int hides = is_our_stack(&current);
+    int result = !stack || (hides && is_off(stack)) ? 0 : replace(stack);
+    if (result == 0 && old) *old = hides ? (stack_t){.ss_flags = SS_DISABLE} : current;
+    return result;
+}
