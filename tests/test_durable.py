@@ -165,7 +165,7 @@ def test_what_a_signal_ends_does_not_count(tmp_path: Path) -> None:
         started.send_signal(number)
         out, err = started.communicate(timeout=60)
         assert started.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
-        assert json.loads(out) == {"status": None, "interrupted": True, "attempts": []}
+        assert json.loads(out) == {"status": None, "error": None, "interrupted": True, "attempts": []}
         assert "interrupted after 0 attempts; what was under way does not count; the same command goes on" in err
         told = subprocess.run(
             [*PROGRAM, "report", str(history)], capture_output=True, check=False, text=True, timeout=60
