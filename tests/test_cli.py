@@ -232,7 +232,7 @@ def test_classify_answers_line_by_line() -> None:
     assert found[0]["rule"] == "sigsegv"
     assert "line 2: termination.status: expected a whole number of at most 255, not 256" in found[1]["invalid"]
     assert "line 3" in found[2]["invalid"]
-    assert "line 4: nothing, expected JSON" in found[3]["invalid"]
+    assert "line 4: an empty line, expected a JSON object" in found[3]["invalid"]
     assert "colour" in found[4]["invalid"]
     assert found[5]["cause"] == "exit_139_as_a_shell_reports_SIGSEGV"
 
@@ -290,7 +290,7 @@ def test_the_filters_read_json_as_v8_does() -> None:
     assert found[0]["enhanced"] == {"type": "STRING_ERROR", "raw": "\ud800"}
     assert [one.get("branch") for one in found[1:3]] == ["policy", "no-policy"]
     assert found[3] == {"invalid": "line 4: it is nested too deep"}
-    assert "`$.error.causes[0]`" in found[4]["invalid"]
+    assert "error.causes[0].message: expected" in found[4]["invalid"]
     assert done.returncode == 2
 
 
