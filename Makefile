@@ -6,12 +6,16 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: engines run test lint check docs witness chaos bench differential statistics compilers cgroup2 clean
+.PHONY: engines run test test-all lint check docs witness chaos bench differential statistics compilers cgroup2 clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
 
 test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m 'not slow' tests scenarios
+
+# The tests too that take more than a quarter of a second each: real crashes by the thousand, simulations, mutants.
+test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 tests scenarios
 
 lint: $(STAMP)
