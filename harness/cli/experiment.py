@@ -9,6 +9,7 @@ import click
 
 from harness.cli.behind import COMMAND, WithCommand
 from harness.cli.options import COUNT, JOBS, OF_HISTORY, common, emit_pretty, host_option, limit_options, refuse_beside
+from harness.cli.surroundings import containment_option
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
 from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from harness.evidence import Host, Start
     from harness.experiments.variant import Experiment
     from harness.journal import History
+    from harness.supervisor.ladder import Wanted
     from harness.supervisor.limits import MemoryBy
 
 DEFAULT_TRIALS = 200
@@ -95,6 +97,7 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
 @limit_options
+@containment_option
 @common
 @click.pass_context
 def experiment(
@@ -118,6 +121,7 @@ def experiment(
     memory: int | None,
     memory_by: MemoryBy,
     processes: int | None,
+    containment: Wanted,
     as_json: bool,
     dialect: str,
     seed: int | None,
@@ -144,7 +148,7 @@ def experiment(
         trials = DEFAULT_TRIALS
     chosen_start: Start | None = None if start == "auto" else cast("Start", start)
     limits = Limits(memory, memory_by, processes=processes)
-    asked = VariantOptions(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below)
+    asked = VariantOptions(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below, containment)
     stopping = Stopping(trials, width, test, time_s)
     planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
     with open_history(history, old, planned) as (book, experiments):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
-def containment(command: Function) -> Function:
+def containment_option(command: Function) -> Function:
     """Add --containment."""
     return click.option(
         "--containment",
@@ -26,7 +26,7 @@ def containment(command: Function) -> Function:
     )(command)
 
 
-def stdin(command: Function) -> Function:
+def stdin_option(command: Function) -> Function:
     """Add --stdin."""
     return click.option(
         "--stdin",

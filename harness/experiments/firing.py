@@ -83,13 +83,19 @@ class GroupRunner:
         """Run the command, which finds the number of its trial and the seed in its environment, and only here."""
         told = {"CRASH_HARNESS_TRIAL": str(number), "CRASH_HARNESS_SEED": str(variant.seed)}
         command, env = Command(variant.command), {**os.environ, **told}
-        return supervise(command, variant.limits, variant.timeout_s, stop=self._stop, env=env)
+        held = variant.containment
+        return supervise(command, variant.limits, variant.timeout_s, stop=self._stop, env=env, containment=held)
 
     def _zygote(self, variant: Variant) -> Zygote:
         """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
         if variant.name not in self._zygotes and variant.case:
-            limits = limits_of(variant.case)
-            self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
+            self._zygotes[variant.name] = Zygote(
+                variant.host,
+                variant.start,
+                limits_of(variant.case),
+                renew_every=BLOCK_TRIALS,
+                containment=variant.containment,
+            )
         return self._zygotes[variant.name]
 
     def cancel(self) -> None:

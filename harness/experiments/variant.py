@@ -20,6 +20,7 @@ from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, Scenario, check_victim
 from harness.supervisor import Limits
+from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +38,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Start = "fresh"
     limits: Limits = Limits()
     timeout_s: float | None = None
+    containment: Wanted = "auto"
 
     @property
     def is_wild(self) -> bool:
@@ -78,6 +80,7 @@ class VariantOptions(msgspec.Struct, frozen=True):
     jobs: int | None
     target: float = TARGET
     expect_below: float | None = None
+    containment: Wanted = "auto"
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptions) -> Variant:
@@ -85,13 +88,15 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptio
         raise InvalidInputError(f"{title_of(scenario, case)}: {reason}")
     seed = asked.seed if asked.seed is not None else case.victim.seed or 0
     start: Start = asked.start or ("warm" if scenario.layout_independent else "fresh")
-    return Variant(name, asked.dialect, seed, case, host=asked.host, start=start)
+    held = case.limits.containment if asked.containment == "auto" else asked.containment
+    return Variant(name, asked.dialect, seed, case, host=asked.host, start=start, containment=held)
 
 
 def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
     if asked.start == "warm":
         raise InvalidInputError("--start warm: a command is always started afresh")
-    return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
+    made = Variant(name, asked.dialect, asked.seed or 0, None, command, containment=asked.containment)
+    return msgspec.structs.replace(made, limits=asked.limits, timeout_s=asked.timeout_s)
 
 
 OF_VARIANT = ("seed", "host", "start")

@@ -32,7 +32,7 @@ PATIENCE_S = 10.0  # what a guard may take to clear away
 KILLED_S = 2.0
 LOOK_EVERY_S = 0.01
 CHUNK_BYTES = 65536
-REPORT = struct.Struct("<IiiiIiiiii5Q")
+REPORT = struct.Struct("<IiiiI7i5Q")
 NOTE = struct.Struct("<IIIi")
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 REPORT_MAGIC, NOTE_MAGIC = 0x47484331, 0x47484332
@@ -54,6 +54,7 @@ class Report(msgspec.Struct, frozen=True):
     """What the guard saw. `intent`: 0 none, 1 deadline, 2 cancel, 3 abandoned. Times by CLOCK_MONOTONIC.
 
     -1 for `oom_kills` and `stuck_in_oom` is not known. `had_terminal`: the victim had been lent it when it ended.
+    `victim` and `group`: its pid and the process group that it was born into, as it calls them itself.
     """
 
     failed_step: int
@@ -63,8 +64,10 @@ class Report(msgspec.Struct, frozen=True):
     survivors: int
     oom_kills: int
     victim: int
+    group: int
     stuck_in_oom: int
     had_terminal: int
+    reserved: int
     cgroup_peak_bytes: int
     peak_rss_bytes: int
     cpu_us: int

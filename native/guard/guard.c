@@ -152,7 +152,8 @@ static int start_victim(struct life *life) {
     int32_t step;
     if (life->order->own_namespace && start_init(&life->init) != 0) return fail(life, STEP_NAMESPACE);
     if (start_parent(parent, life->order, life->cgroups, &step) != 0) return fail(life, (enum step)step);
-    life->report->victim = parent->victim;
+    life->report->victim = parent->victim_there;
+    life->report->group = parent->group_there;
     life->victim_fd = (int)syscall(SYS_pidfd_open, parent->victim, 0);
     if (life->victim_fd < 0) return fail(life, STEP_PIDFD);
     if (life->init.pid) say(life->init.line, &(struct word){.kind = CHARGE, .number = parent->victim_there});

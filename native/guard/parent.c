@@ -47,6 +47,7 @@ static int meet_victim(struct parent *parent, int32_t *step) {
     *step = STEP_FORK;
     if (hear(parent->victim_line, &word, &parent->victim, PATIENCE_MS) != 0) return -1;
     parent->victim_there = word.number;
+    parent->group_there = word.group;
     if (word.kind == HELLO) return setpgid(parent->pid, getpgrp());
     *step = word.number;
     return errno = word.error, -1;

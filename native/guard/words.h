@@ -5,7 +5,7 @@
 
 enum kind {
     NOTHING, /* somebody who has no say: not to be heeded */
-    HELLO,   /* victim: I am here, and wait; `number` is what it calls itself */
+    HELLO,   /* victim: I am here, and wait; `number` and `group` are what it calls itself and its group */
     GO,      /* guard: become what you are to be */
     FAILED,  /* victim or parent: `number` is the step, `error` its errno */
     CHARGE,  /* guard to init: `number` is the victim, should its parent be killed */
@@ -19,7 +19,7 @@ enum kind {
 
 struct word {
     uint32_t kind;
-    int32_t number, error, survivors;
+    int32_t number, error, survivors, group, reserved;
     uint64_t peak_rss_bytes, cpu_us;
 };
 
