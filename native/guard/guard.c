@@ -31,7 +31,7 @@
 #include "guard/victim.h"
 #include "guard/words.h"
 
-enum { WORD_MS = 2000, SWEEP_MS = 6000, END_MS = 1000 };
+enum { MOMENT_MS = 200, WORD_MS = 2000, SWEEP_MS = 6000, END_MS = 1000 };
 
 /* --- the end --- */
 
@@ -60,19 +60,22 @@ static void dismiss(struct life *life, pid_t *pid) {
     *pid = 0;
 }
 
-static int ask_for_victim(int line, struct word *word) {
-    if (line < 0 || ask(line, &(struct word){.kind = LET_GO}, GONE, word, WORD_MS) != 0) return -1;
+/* Somebody may have stopped whoever is to answer. */
+static int ask_for_victim(int line, pid_t asked, struct word *word) {
+    if (line < 0 || ask(line, &(struct word){.kind = LET_GO}) != 0) return -1;
+    if (await(line, GONE, word, MOMENT_MS) != 0) {
+        kill(asked, SIGCONT);
+        if (await(line, GONE, word, WORD_MS) != 0) return -1;
+    }
     return word->error ? -1 : 0;
 }
 
 /* By its parent; where that is dead, or does not answer and so is killed, by whoever inherits the victim: init, or we. */
 static int let_victim_go(struct life *life, struct word *word) {
-    if (life->parent.pid) kill(life->parent.pid, SIGCONT);
-    if (ask_for_victim(life->parent.line, word) == 0) return 0;
+    if (ask_for_victim(life->parent.line, life->parent.pid, word) == 0) return 0;
     dismiss(life, &life->parent.pid);
     if (!life->init.pid) return reap_victim(life->parent.victim, word);
-    kill(life->init.pid, SIGCONT);
-    return ask_for_victim(life->init.line, word);
+    return ask_for_victim(life->init.line, life->init.pid, word);
 }
 
 /* What it could not do on its way to the exec it has told before it ended. */
@@ -105,7 +108,8 @@ static int sweep(struct life *life) {
     struct word word;
     if (!life->init.pid) return kill_survivors(0);
     kill(life->init.pid, SIGCONT);
-    if (ask(life->init.line, &(struct word){.kind = SWEEP}, SWEPT, &word, SWEEP_MS) != 0) return -1;
+    if (ask(life->init.line, &(struct word){.kind = SWEEP}) != 0) return -1;
+    if (await(life->init.line, SWEPT, &word, SWEEP_MS) != 0) return -1;
     return reap(life->init.pid, END_MS) == 0 ? (life->init.pid = 0, word.survivors) : -1;
 }
 
