@@ -15,6 +15,7 @@ import msgspec
 
 from harness.evidence import MOST_FAULTS, FaultRecord, Source, Witness
 from harness.exceptions import InfraError
+from harness.supervisor import stale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,8 @@ def create_named(*, memory_limited: bool) -> tuple[int, str]:
     """
     reason = ""
     for folder in PLACES:
-        path = f"{folder}/crash-box-{secrets.token_hex(16)}"
+        stale.sweep(folder)
+        path = f"{folder}/{stale.PREFIX}{os.getpid()}-{secrets.token_hex(16)}"
         try:
             return _make(path, _first(memory_limited=memory_limited).ljust(BOX_BYTES, b"\0")), path
         except OSError as error:
@@ -118,6 +120,7 @@ def create_named(*, memory_limited: bool) -> tuple[int, str]:
 def _make(path: str, content: bytes) -> int:
     """Make a file of `content`, whole or not at all."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    stale.hold(fd)
     try:
         os.pwrite(fd, content, 0)
         if os.geteuid() == 0:
