@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from harness.cli.behind import COMMAND, WithCommand
-from harness.cli.options import COUNT, JOBS, OF_HISTORY, common, emit_pretty, host_option, limit_options, refuse_beside
+from harness.cli.options import (
+    COUNT,
+    JOBS,
+    OF_HISTORY,
+    check_named_again,
+    common,
+    emit_pretty,
+    host_option,
+    limit_options,
+    refuse_beside,
+)
 from harness.cli.surroundings import containment_option
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
     from harness.supervisor.limits import MemoryBy
 
 DEFAULT_TRIALS = 200
+OF_THIS_SESSION = {"old", "as_json", "dialect"}
 EXIT_INTERRUPTED = 130
 PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
 
@@ -136,7 +147,7 @@ def experiment(
     """
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
     if old:
-        refuse_beside(context, "--resume", set(context.params) - {"old", "as_json"}, OF_HISTORY)
+        refuse_beside(context, "--resume", set(context.params) - OF_THIS_SESSION, OF_HISTORY)
         if command:
             raise InvalidInputError(f"--resume: the command {OF_HISTORY}: leave it out")
     elif bool(scenario) == bool(command):
@@ -152,6 +163,8 @@ def experiment(
     stopping = Stopping(trials, width, test, time_s)
     planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
     with open_history(history, old, planned) as (book, experiments):
+        if old:
+            check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
         code = _conduct(experiments, book, as_json=as_json)
     context.exit(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -20,6 +21,7 @@ from harness.wire import javascript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -93,6 +95,22 @@ def refuse_beside(context: click.Context, what: str, names: Iterable[str], why: 
     for name in names:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise InvalidInputError(f"{what}: {name} {why}: leave it out")
+
+
+def check_named_again(context: click.Context, history: Path, kept: Iterable[str]) -> None:
+    """Raise InvalidInputError for a dialect that is not the history's, or is code that only the history names.
+
+    The file may come from somebody else: to go on with it must not run what it says, but what its user says.
+    """
+    names, given = list(kept), context.params["dialect"]
+    is_given = context.meta.get(JUDGE) or context.get_parameter_source("dialect") is ParameterSource.COMMANDLINE
+    if is_given and given not in names:
+        raise InvalidInputError(f"--resume: dialect {OF_HISTORY}, {names[0]!r}: leave it out, or say the same")
+    for name in names:
+        code, like = parted(name)
+        if code and not (is_given and name == given):
+            words = shlex.join(["--classifier", code, "--dialect", like])
+            raise InvalidInputError(f"{history}: its judge is code, to be run only if you say so again: {words}")
 
 
 def host_option(command: Function) -> Function:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import JOBS, common, emit_pretty, refuse_beside, write
+from harness.cli.options import JOBS, OF_HISTORY, check_named_again, common, emit_pretty, refuse_beside, write
 from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import opened
 from harness.report import words
@@ -60,13 +60,14 @@ def run(
         _list(select(scenario, case), as_json)
         return
     if resume:
-        refuse_beside(
-            context, "--resume", ("scenario", "case", "seed", "dialect", "classifier"), "is that of the history"
-        )
+        refuse_beside(context, "--resume", ("scenario", "case", "seed"), OF_HISTORY)
     order = Order(scenario, case, dialect, seed)
-    with open_history(history, resume, order) as (book, asked), opened(asked.dialect) as chosen:
-        campaign = Campaign(chosen, asked.seed, history=book)
-        code = _run(asked, campaign, jobs or processors(), as_json)
+    with open_history(history, resume, order) as (book, asked):
+        if resume:
+            check_named_again(context, resume, [asked.dialect])
+        with opened(asked.dialect) as chosen:
+            campaign = Campaign(chosen, asked.seed, history=book)
+            code = _run(asked, campaign, jobs or processors(), as_json)
     context.exit(code)
 
 
