@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.cli.options import emit_pretty
+from harness.cli.output import emit_pretty
 from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
 from harness.report.experiment import Shown, conclusion_lines
 from harness.report.shapes import conclusions_shape

@@ -11,7 +11,9 @@ import click
 
 from harness.api import live
 from harness.cli.kept import open_kept, taken_up
-from harness.cli.options import common, emit, limit_options
+from harness.cli.limits import limit_options
+from harness.cli.options import common
+from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
 from harness.cli.surroundings import containment, stdin, witnesses

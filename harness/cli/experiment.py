@@ -9,7 +9,8 @@ import click
 
 from harness.cli.answers import tell_all
 from harness.cli.behind import COMMAND, WithCommand
-from harness.cli.options import JOBS, OF_HISTORY, common, host_option, limit_options, refuse_beside
+from harness.cli.limits import limit_options
+from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside
 from harness.cli.stopping import PROPER, stopping_of, stopping_options
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
-
 import click
 
-from harness.cli.options import COUNT
+from harness.cli.options import COUNT, options
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Function = TypeVar("Function", bound="Callable[..., Any]")
 DEFAULT_TRIALS = 200
 PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
-
-
-def stopping_options(command: Function) -> Function:
-    """Add --trials, --width, --sprt with --alpha and --beta, --expect-below, --bisect and --time."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
 
 
 def stopping_of(
@@ -75,3 +62,4 @@ OPTIONS = (
     ),
     click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."),
 )
+stopping_options = options(OPTIONS)

@@ -58,5 +58,5 @@ def witnesses(command: Function) -> Function:
         default="auto",
         show_default=True,
         callback=lambda context, _, value: context.meta.get(BLACK_BOX) or value,
-        help="Who sees a crash: a preloaded library, perf events, both (auto), a tracer (COMMAND can notice it), nobody.",
+        help="Who sees a crash: a preloaded library, perf events, both (auto), a tracer (COMMAND may notice), nobody.",
     )(command)
