@@ -1,8 +1,8 @@
 """Signals aimed at each step of a life, at the supervisor and at each process of its guard: what comes of it.
 
-The driver is a supervisor that lives one life whenever it is told to. Each life has a true end, which is known: it crashes,
-or hangs until its deadline; and it leaves daemons behind. After the signal the driver must come back with the true end or
-INFRA, if it was not itself killed; and there must be nothing left of that life.
+The driver is a supervisor that lives one life whenever it is told to. Each life has a true end, which is known: it
+crashes, or hangs until its deadline; and it leaves daemons behind. After the signal the driver must come back with the
+true end or INFRA, if it was not itself killed; and there must be nothing left of that life.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ class Aim(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What signals showed. Those that met nobody, since the life was over or that process not there yet, are not `sent`."""
+    """What signals showed.
+
+    Those that met nobody, since the life was over or that process not there yet, are not `sent`.
+    """
 
     sent: int
     true: int
@@ -174,8 +177,9 @@ def judge(driver: Driver, number: int, aim: Aim, sent: str, came: str) -> Counts
     if came == "true":
         driver.acknowledged.add(number)
     missing = lost(driver.folder, driver.acknowledged) if not came else (0, 0)
-    outcome = (came == "true", came == "infra", is_wrong, came == "not back")
-    return Counts(int(sent == "sent"), *map(int, outcome), len(orphans), len(left), *missing)
+    outcome = (sent == "sent", came == "true", came == "infra", is_wrong, came == "not back")
+    figures = [*map(int, outcome), len(orphans), len(left), *missing]
+    return Counts(*figures)
 
 
 def aims(count: int, seed: int, lasts: dict[tuple[Wanted, str], int]) -> Iterator[Aim]:
@@ -207,7 +211,9 @@ def shoot_all(count: int, seed: int, *, say: bool = False) -> Counts:
                 if driver.process.poll() is not None:
                     driver.__exit__()
                     driver = Driver(Path(tempfile.mkdtemp(dir=name)))
-                sums = Counts(*map(sum, zip(sums, judge(driver, number, aim, *shoot(driver, number, aim)), strict=True)))
+                sums = Counts(
+                    *map(sum, zip(sums, judge(driver, number, aim, *shoot(driver, number, aim)), strict=True))
+                )
                 if say and one % 50 == 0:
                     sys.stderr.write(f"{time.strftime('%X')} {one} of {count} aimed: {sums}\n")
     finally:

@@ -2,10 +2,10 @@
 
     python -S tests/aiming.py SUPERVISOR STEP TARGET SIGNAL
 
-A step is a stop before or after a system call of one of the guard's processes, counted from 1 over all of them: so each
-place between two things that they do is one. TARGET: supervisor, guard, parent (of the victim) or init. The victim itself
-runs untraced from its exec on. Prints "ready" once it watches, then "sent", "none" and the number of steps when the
-life was over before that one, or "gone" when there was no such process yet. Exits with 77 where there is no ptrace.
+A step is a stop before or after a system call of one of the guard's processes, counted from 1 over all of them: so
+each place between two things that they do is one. TARGET: supervisor, guard, parent (of the victim) or init. The victim
+itself runs untraced from its exec on. Prints "ready" once it watches, then "sent", "none" and the number of steps when
+the life was over before that one, or "gone" when there was no such process yet. Exits with 77 where there is no ptrace.
 """
 
 import ctypes
@@ -34,6 +34,11 @@ def stat(pid: int) -> tuple[str, int]:
     return text[text.index("(") + 1 : text.rindex(")")], int(text[text.rindex(")") :].split()[2])
 
 
+def space(pid: int | str) -> int:
+    """The PID namespace of a process."""
+    return os.stat(f"/proc/{pid}/ns/pid").st_ino  # noqa: PTH116 -- a script of few imports
+
+
 class Life:
     """The processes below one supervisor, as they come."""
 
@@ -49,7 +54,7 @@ class Life:
         if parent == self.supervisor:
             self.roles["guard"] = pid
         elif parent == self.roles.get("guard"):
-            is_inside = os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+            is_inside = space(pid) != space("self")
             self.roles["init" if is_inside and "init" not in self.roles else "parent"] = pid
 
     def is_guards(self, pid: int) -> bool:
