@@ -26,6 +26,7 @@ from chaos import MARK, PATIENCE_S, lost, marked, stale, wait_for, what
 from harness.exceptions import InfraError
 from harness.journal import History, Kind
 from harness.supervisor import Command, Limits, attend, containment, guard, memory_cgroup, supervise
+from harness.supervisor.cgroups import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +142,15 @@ class Driver:
         """Processes of a life that is over, and cgroups and files."""
         return [pid for pid in marked(self.mark) if pid != self.process.pid], stale(self.process.pid)
 
+    def clear(self, orphans: list[int], left: list[str]) -> None:
+        """End and remove what is left, once it is counted."""
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not self.left()[0], PATIENCE_S)
+        for one in left:
+            remove(Path(memory_cgroup().parent, one), 1.0)
+            Path("/", one).unlink(missing_ok=True)
+
 
 def shoot(driver: Driver, number: int, aim: Aim) -> tuple[str, str]:
     """Live a life and send the signal. Returns what the aimer says, and what the driver does.
@@ -174,6 +184,7 @@ def judge(driver: Driver, number: int, aim: Aim, sent: str, came: str) -> Counts
     is_wrong = came.startswith("wrong") or (not came and not may_be_dead)
     if orphans or left or is_wrong or came == "not back":
         sys.stderr.write(f"{aim}: {sent}, {came!r}, left {[what(pid) for pid in orphans]} {left}\n")
+        driver.clear(orphans, left)
     if came == "true":
         driver.acknowledged.add(number)
     missing = lost(driver.folder, driver.acknowledged) if not came else (0, 0)

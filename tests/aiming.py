@@ -5,7 +5,7 @@
 A step is a stop before or after a system call of one of the guard's processes, counted from 1 over all of them: so
 each place between two things that they do is one. TARGET: supervisor, guard, parent (of the victim) or init. The victim
 itself runs untraced from its exec on. Prints "ready" once it watches, then "sent", "none" and the number of steps when
-the life was over before that one, or "gone" when there was no such process yet. Exits with 77 where there is no ptrace.
+the life was over before that one, or "gone" when there is no such process. Exits with 77 where there is no ptrace.
 """
 
 import ctypes
@@ -91,9 +91,10 @@ def follow(life: Life, step: int, target: str, number: int) -> str:
 
 def send(life: Life, target: str, number: int) -> str:
     """Send it: whoever is traced gets it when we let go."""
-    if target not in life.roles:
+    try:
+        os.kill(life.roles[target], number)
+    except (KeyError, ProcessLookupError):
         return "gone"
-    os.kill(life.roles[target], number)
     return "sent"
 
 

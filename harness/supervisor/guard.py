@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,12 +21,13 @@ import msgspec
 from harness.child.fault import BOX_FD
 from harness.child.function import CHANNEL_FD
 from harness.exceptions import InfraError
-from harness.supervisor.cgroups import unique_name
+from harness.supervisor.cgroups import remove, unique_name
 from harness.supervisor.launch import extension_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+CGROUP_PARENTS: Final = ("--cgroup-parent", "--pids-parent")
 INHERITED: Final = 0  # the descriptor of our own standard input
 FIRST_FREE_FD = 10  # ours are moved above the descriptors that a victim is given
 PATIENCE_S = 10.0  # what a guard may take to clear away
@@ -149,6 +151,7 @@ class Guard:
         seen: int | None = None,
     ) -> None:
         self.cgroup_name, self._heard_report = unique_name(), False
+        self._cgroups = [Path(after) / self.cgroup_name for one, after in pairwise(options) if one in CGROUP_PARENTS]
         with ExitStack() as theirs, ExitStack() as ours:
             try:
                 self.control, control = _ends(_socketpair(), ours, theirs)
@@ -249,6 +252,8 @@ class Guard:
                 self._is_gone(KILLED_S)
             if not self._heard_report:
                 self._await_silence()
+                for one in self._cgroups:
+                    remove(one, KILLED_S)
         finally:
             self._ours.close()
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -103,6 +104,13 @@ static void see_off(struct life *life) {
     report->cpu_us = word.cpu_us;
 }
 
+/* Without a namespace the parent does, before it ends, and so also when we are dead; -1: it does not. */
+static int hear_of_sweep(struct life *life) {
+    struct word word;
+    if (life->init.pid || !life->parent.pid || life->failure.step) return -1;
+    return await(life->parent.line, SWEPT, &word, SWEEP_MS) == 0 ? word.survivors : -1;
+}
+
 /* With the parent gone, what is left has no parent but init, or us. */
 static int sweep(struct life *life) {
     struct word word;
@@ -114,10 +122,12 @@ static int sweep(struct life *life) {
 }
 
 static void clear_away(struct life *life) {
+    int swept = hear_of_sweep(life);
     if (life->parent.pid && reap(life->parent.pid, life->failure.step ? 0 : END_MS) == 0) life->parent.pid = 0;
     dismiss(life, &life->parent.pid);
-    life->report->survivors = sweep(life);
-    if (life->report->survivors < 0 && !life->failure.step) life->failure = (struct failure){STEP_SWEEP, ETIMEDOUT};
+    int killed = sweep(life);
+    life->report->survivors = killed < 0 ? -1 : killed + (swept > 0 ? swept : 0);
+    if (killed < 0 && !life->failure.step) life->failure = (struct failure){STEP_SWEEP, ETIMEDOUT};
     dismiss(life, &life->init.pid);
 }
 
@@ -126,7 +136,6 @@ static void conclude(struct life *life) {
     if (life->has_ended) see_off(life);
     witness_end(&life->witness, report->wait_status);
     clear_away(life);
-    if (life->order->box_file) unlink(life->order->box_file);
     report->had_terminal = life->terminal.borrower != 0;
     take_terminal_back(&life->terminal, WIFSIGNALED(report->wait_status));
     report->oom_kills = cgroup_oom_kills(&life->cgroups->memory);
@@ -191,10 +200,19 @@ static void live(struct life *life) {
     conclude(life);
 }
 
+/* It has a name only while there is somebody to take that away again. Where it is made with one, it keeps it. */
+static void name_box(const struct order *order) {
+    char unnamed[32];
+    if (!order->box_file || access(order->box_file, F_OK) == 0) return;
+    snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", order->box_fd);
+    linkat(AT_FDCWD, unnamed, AT_FDCWD, order->box_file, AT_SYMLINK_FOLLOW);
+}
+
 static struct failure guard(const struct order *order, int supervisor_fd, struct report *report) {
     struct cgroups cgroups = {{.fd = -1, .parent_fd = -1}, {.fd = -1, .parent_fd = -1}};
     struct life life = {.order = order, .cgroups = &cgroups, .report = report, .supervisor_fd = supervisor_fd};
     life.init.line = life.parent.line = life.parent.victim_line = -1;
+    name_box(order);
     life.proc = open_proc();
     life.witness = (struct witness){.kind = order->witness, .proc = life.proc, .page = map_box(order->witness_fd)};
     life.terminal = open_terminal(order->terminal, order->supervisor);
@@ -204,6 +222,7 @@ static struct failure guard(const struct order *order, int supervisor_fd, struct
         fail(&life, STEP_CGROUP);
     else
         live(&life);
+    if (order->box_file) unlink(order->box_file);
     cgroup_remove(&cgroups.memory);
     cgroup_remove(&cgroups.pids);
     return life.failure;

@@ -24,18 +24,23 @@ struct birth {
     int line, victim_line, others[2]; /* the guard's ends */
 };
 
+/* Whoever holds the other end may be dead by now: all of it is done all the same. */
+static _Noreturn void end(struct charge *charge, const struct order *order) {
+    let_go(charge);
+    if (!order->own_namespace) say(charge->line, &(struct word){.kind = SWEPT, .survivors = kill_survivors(0)});
+    if (order->box_file) unlink(order->box_file);
+    _exit(0);
+}
+
 /* A guard that is gone can't end the victim any more, nor what that leaves behind. */
 static _Noreturn void serve(struct charge *charge, const struct order *order) {
     struct word word = {.kind = NOTHING};
     while (word.kind != LET_GO) {
         if (hear_beside_children(charge->line, &word, look_after_children, charge) == 0) continue;
         kill(charge->victim, SIGKILL);
-        if (order->box_file) unlink(order->box_file);
-        if (!order->own_namespace) kill_survivors(0);
-        _exit(1);
+        break;
     }
-    let_go(charge);
-    _exit(0);
+    end(charge, order);
 }
 
 /* The victim is born into our group, which the guard then takes us out of: so it leads none and may call setsid(), and

@@ -171,6 +171,11 @@ int access(const char *path, int mode) { return faccessat(AT_FDCWD, path, mode, 
 int unlinkat(int folder, const char *path, int flags) { return (int)SETTLED(SYS_unlinkat, folder, (long)path, flags); }
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
 int mkdirat(int folder, const char *path, mode_t mode) { return (int)SETTLED(SYS_mkdirat, folder, (long)path, mode); }
+
+int linkat(int from, const char *path, int to, const char *name, int flags) {
+    return (int)SETTLED(SYS_linkat, from, (long)path, to, (long)name, flags);
+}
+
 int chdir(const char *path) { return (int)SETTLED(SYS_chdir, (long)path); }
 int dup2(int from, int to) { return from == to ? to : (int)SETTLED(SYS_dup3, from, to, 0); }
 int pipe2(int ends[2], int flags) { return (int)SETTLED(SYS_pipe2, (long)ends, flags); }
