@@ -88,7 +88,10 @@ def test_a_table_has_the_answers_that_are_others() -> None:
             "CRASHED after 1 attempt",
         )
     ]
-    assert remark((flaky, same)) == "if its attempts had ended as they did; 1 more would have come out the same under every dialect"
+    assert (
+        remark((flaky, same))
+        == "if its attempts had ended as they did; 1 more would have come out the same under every dialect"
+    )
 
 
 def trial(number: int, evidence: Evidence | None) -> Trial:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from harness.dialects import BUILT_IN, find
 from harness.wire.codes import CANNED, CODES, Code, CodeRow, Status
-from harness.wire.errors import Kind, TaskError, UnexpectedError, error_of_exit, final_status, internal, is_oom, parse_error
+from harness.wire.errors import (
+    Kind,
+    TaskError,
+    UnexpectedError,
+    error_of_exit,
+    final_status,
+    internal,
+    is_oom,
+    parse_error,
+)
 from harness.wire.schema import Schema
 from harness.wire.stored import sanitize, well_formed
 from harness.wire.truncation import truncate_message, truncate_stack

@@ -124,7 +124,9 @@ def test_a_policy_is_told_what_it_leaves() -> None:
     progress, trials = conducted(experiment)
     (finding,) = conclude(experiment, progress).findings
     assert {trial.branch for trial in trials if trial.failed} == {"policy"}
-    assert any(note.startswith("the policy in force allows 2 attempts: P(run fails) is ") for note in finding.advice.notes)
+    assert any(
+        note.startswith("the policy in force allows 2 attempts: P(run fails) is ") for note in finding.advice.notes
+    )
 
 
 # --- several experiments in one run ---
@@ -151,7 +153,9 @@ def test_comparisons_of_one_run_are_corrected_for_each_other() -> None:
 
 def test_rates_of_one_run_are_ranked() -> None:
     """The highest first; the intervals are wider, since they are to hold all together."""
-    experiments = [Experiment(name, (dosed(7, dose, name),), Stopping(trials=60)) for name, dose in (("b", 0.1), ("a", 0.8))]
+    experiments = [
+        Experiment(name, (dosed(7, dose, name),), Stopping(trials=60)) for name, dose in (("b", 0.1), ("a", 0.8))
+    ]
     told = [conclude(one, conducted(one)[0], Among.of(experiments)) for one in experiments]
     assert [one.variant for one in ranked(told)] == ["a", "b"]
     for one in ranked(told):

@@ -145,7 +145,11 @@ def _verdicts(results: Sequence[Result]) -> Iterator[str]:
 
 def _experiments(report: HistoryReport) -> Iterator[str]:
     if ranking := list(ranking_rows([one.conclusion for one in report.experiments])):
-        yield from ("<section><h2>Experiments, the highest rate first</h2>", *_table("Rates", RANKING, ranking), "</section>")
+        yield from (
+            "<section><h2>Experiments, the highest rate first</h2>",
+            *_table("Rates", RANKING, ranking),
+            "</section>",
+        )
     for one in report.experiments:
         told = one.conclusion
         yield f"<section><h2>Experiment: {_text(one.title)}</h2><p>Stopped: {_text(told.ended or 'not ended')}.</p>"
