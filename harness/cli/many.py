@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from harness.cli.options import options
 from harness.exceptions import InvalidInputError
 from harness.supervisor import Command, supervise
 
@@ -27,6 +28,9 @@ OPTIONS = (
         help="Run this command, and try the one after -- once for each line with '::' that it writes, in place of {}.",
     ),
 )
+
+
+many_options = options(OPTIONS)
 
 
 def commands_of(listed: Path | None, each: str | None, command: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -79,8 +83,3 @@ def _filled(lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]
     if not any(HOLE in word for word in command):
         raise InvalidInputError("--each: expected a command with {} after --")
     return [tuple(word.replace(HOLE, line) for word in command) for line in lines]
-
-
-def given(options: dict[str, Any]) -> bool:
-    """Whether commands were given in one of these ways."""
-    return bool(options["listed"] or options["each"])

@@ -14,8 +14,8 @@ import msgspec
 
 from harness.dialects import BUILT_IN
 from harness.dialects.custom import opened_all
-from harness.experiments.findings import Asked, Difference, Finding, differ, find, verdict_of
 from harness.experiments.fates import attempts_granted
+from harness.experiments.findings import Asked, Difference, Finding, differ, find, verdict_of
 from harness.experiments.firing import KEPT, GroupRunners
 from harness.experiments.kept import Ended, endings, groups, save
 from harness.experiments.paired import Comparison, Pairing
@@ -103,7 +103,10 @@ class Among(NamedTuple):
         return cls(sum(len(one.variants) for one in experiments), sum(len(one.variants) > 1 for one in experiments))
 
 
-def conclude(experiment: Experiment, progress: Progress, among: Among = Among()) -> Conclusion:
+ALONE = Among()
+
+
+def conclude(experiment: Experiment, progress: Progress, among: Among = ALONE) -> Conclusion:
     """Draw the conclusions from what was counted, as one of as many as there are in its run."""
     for tally in progress.tallies.values():
         tally.close()
@@ -235,6 +238,14 @@ def conduct(
                 history.interrupted()
 
 
+def _assign(piece: list[tuple[Variant, range]], done: Mapping[str, int], history: History) -> None:
+    """Journal that blocks, or what is left of them, are about to be fired."""
+    for variant, numbers in piece:
+        index = (numbers[0] - 1) // GROUP
+        if index % BLOCK == 0 or index == done[variant.name]:
+            history.write(Kind.STARTED, variant.name, index + 1)
+
+
 def _groups(
     experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
@@ -243,10 +254,8 @@ def _groups(
     work, waiting = experiment.work(done), deque[list[Future[list[Trial]]]]()
     while True:
         for piece in islice(work, AHEAD * experiment.jobs - len(waiting)):
-            for variant, numbers in piece if history else ():
-                index = (numbers[0] - 1) // GROUP
-                if index % BLOCK == 0 or index == done[variant.name]:
-                    history.write(Kind.STARTED, variant.name, index + 1)
+            if history:
+                _assign(piece, done, history)
             waiting.append(runners.submit(piece, until_s))
         if not waiting:
             return

@@ -78,7 +78,10 @@ class Asked(NamedTuple):
     looks: int = 1
 
 
-def find(variant: str, tally: Tally, asked: Asked = Asked()) -> Finding:
+PLAIN = Asked()
+
+
+def find(variant: str, tally: Tally, asked: Asked = PLAIN) -> Finding:
     """Draw the conclusions."""
     groups = overdispersion(tally.groups)
     return Finding(

@@ -44,7 +44,7 @@ class Forecast(msgspec.Struct, frozen=True):
     right: float | None = None
 
 
-def forecasts(stopping: Stopping, expect_below: float | None, power: float) -> list[Forecast]:
+def forecasts(stopping: Stopping, expect_below: float | None, power: float = WITHIN) -> list[Forecast]:
     """Say what each rule takes; `power` is the probability with which a rate is to be shown to be below."""
     found = []
     if stopping.trials is not None:

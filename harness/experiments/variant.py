@@ -108,7 +108,7 @@ class Place(msgspec.Struct, frozen=True):
         return bool(self.name or self.directory or self.env)
 
     def at(self, variant: Variant, which: str) -> Variant:
-        """Put the variant there; `which` is how its options begin. Raises InvalidInputError for a place that is none."""
+        """Put the variant there; `which` is how its options begin. Raises InvalidInputError where it can't be there."""
         if variant.case and (self.directory or self.env):
             raise InvalidInputError(f"--{which}cwd, --{which}env: a scenario's victim has no place of its own")
         members = dict[str, Any](env=variant.env | dict(_pair(one, which) for one in self.env))

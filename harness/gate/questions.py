@@ -1,4 +1,4 @@
-"""Fixed questions for a retry engine: requests, and errors to be stored, by name; harness.gate.deaths has evidence. Pure.
+"""Fixed questions for a retry engine: requests, and errors to be stored, by name. Evidence: harness.gate.deaths. Pure.
 
 The scenarios show what real crashes look like; this shows every code, rule, step and limit to the gate, those too that
 no scenario meets. Where the answer turns on a number, both sides of it are asked. Names and numbers are spelt out here:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness.experiments.groups import Overdispersion
     from harness.experiments.series import Slope
     from harness.experiments.statistics import Interval
-    from harness.experiments.tally import EndKind
     from harness.experiments.variant import Experiment
 
 NOTEWORTHY = 0.05
@@ -109,14 +108,19 @@ def ranking_rows(told: Sequence[Conclusion]) -> Iterator[tuple[str, str, str, st
 
 def kept_lines(told: Conclusion) -> Iterator[str]:
     """The first failure of each kind: which trial it was, the end of its stderr, and its backtrace."""
-    shown = set[tuple[str, EndKind]]()
-    for trial in told.kept:
-        if (trial.variant, trial.kind) in shown or trial.evidence is None:
+    first = {(trial.variant, trial.kind): trial for trial in reversed(told.kept)}
+    for trial in reversed(first.values()):
+        if trial.evidence is None:
             continue
-        shown.add((trial.variant, trial.kind))
         yield f"trial {trial.number} of {trial.variant}: {evidence_line(trial.evidence)}; {trial.rule} ({trial.cause})"
         yield from (f"  stderr: {line}" for line in trial.evidence.stderr.splitlines()[-SHOWN_LINES:])
         yield from (f"  {line}" for line in (trial.evidence.backtrace or "").splitlines())
+
+
+def brief_lines(told: Conclusion) -> Iterator[str]:
+    """A line for each variant."""
+    for one in told.findings:
+        yield f"{one.failures} of {one.trials} failed, {one.rate:.1%} ({_percent(one.interval)}): {one.variant}"
 
 
 def finding_lines_of(finding: Finding) -> Iterator[str]:

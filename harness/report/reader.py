@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from harness.experiments import kept
 from harness.experiments.conduct import Among, Conclusion, Progress, conclude, corrected, recount
 from harness.experiments.firing import codes_of
 from harness.journal import Job, Standing, spelt
+from harness.machine import environment
 from harness.refusals import kept as kept_sweeps
 from harness.refusals.outcome import Report as Sweep  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.report.counts import Confusion, Curve
@@ -110,6 +112,8 @@ class HistoryReport(msgspec.Struct, frozen=True):
                 return "a process is still at it"
             case "interrupted":
                 return f"it was interrupted at {at}"
+            case "ended":
+                return "it was told to stop at the first failure"
             case "failed":
                 return f"the harness failed at {at}: {self.standing.reason}"
             case _:
@@ -124,11 +128,15 @@ def read(reading: Reading, name: str) -> HistoryReport:
 
 
 def _cases(reading: Reading, found: HistoryReport) -> HistoryReport:
-    results = sorted(decided(reading), key=lambda one: one.title)
+    return _with_cases(found, decided(reading))
+
+
+def _with_cases(found: HistoryReport, results: list[Result]) -> HistoryReport:
     for result in results:
         _count(found.confusion, result.case.victim.fault, result.run.attempts if result.run else ())
-    lived = [(one.title, one.run, one.case.policy.checked(), one.dialect) for one in results if one.run]
-    return msgspec.structs.replace(found, results=tuple(results), deltas=_deltas(lived))
+    ordered = sorted(results, key=lambda one: one.title)
+    lived = [(one.title, one.run, one.case.policy.checked(), one.dialect) for one in ordered if one.run]
+    return msgspec.structs.replace(found, results=tuple(ordered), deltas=_deltas(lived))
 
 
 def _deltas(lived: Iterable[tuple[str, Run, Task, str]]) -> tuple[Delta, ...]:
@@ -152,6 +160,15 @@ def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
 
 def _sweeps(reading: Reading, found: HistoryReport) -> HistoryReport:
     return msgspec.structs.replace(found, sweeps=tuple(kept_sweeps.reports(reading)))
+
+
+def of_results(name: str, results: list[Result], titles: list[str], *, interrupted: bool) -> HistoryReport:
+    """Make a report of cases without a history; what is in `titles` and not in the results is not decided."""
+    done = {result.title for result in results}
+    left = tuple(title for title in titles if title not in done)
+    standing = Standing("interrupted" if interrupted else "ended", time.time_ns() // 10**6)
+    found = HistoryReport(name, Job(order.KIND, {}, tuple(titles)), standing, environment(), left)
+    return _with_cases(found, results)
 
 
 def of_sweep(sweep: Sweep) -> HistoryReport:
