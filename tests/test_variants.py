@@ -172,8 +172,7 @@ def test_the_first_failures_of_each_kind_are_kept() -> None:
     assert [trial.ended for trial in told.kept] == ["SIGSEGV"] * 3
     assert all(trial.evidence and trial.evidence.faults for trial in told.kept)
     shown = [line for line in conclusion_lines(told) if line.startswith("  trial ")]
-    assert shown == [line for line in shown if "SEGV_MAPERR" in line]
-    assert len(shown) == 1
+    assert ["SEGV_" in line for line in shown] == [True]
 
 
 @pytest.mark.slow

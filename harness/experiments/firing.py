@@ -65,7 +65,7 @@ class GroupRunner:
         lives = self._lives(variant, numbers, until_s)
         return [
             self._keep(self._named(_trial(variant, number, engine, life, load)), life.evidence)
-            for number, life in zip(numbers, lives, strict=False)
+            for life, number in zip(lives, numbers, strict=False)  # lives to their end, or their zygote is closed
         ]
 
     def _named(self, trial: Trial) -> Trial:

@@ -91,7 +91,7 @@ def _experiments(report: HistoryReport) -> Iterator[str]:
             yield ""
         if told.difference:
             yield from (f"Side by side: {_cell(told.difference.text)}", "")
-        kept = [f"    {words.printable(line)}" for line in kept_lines(told)]
+        kept = [f"- {_cell(line)}" for line in kept_lines(told)]
         if kept:
             yield from ("The first failure of each kind:", "", *kept, "")
 

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from harness.experiments.planning import Forecast
     from harness.experiments.variant import Experiment
 
+MINUTE_S, HOUR_S = 60, 3600
 ASSUMED = "for independent trials: those that resemble each other take more of them to a width or a bound"
 
 
-def seconds_of(trials: int | None, one: Experiment, seconds: float) -> float | None:
-    """How long so many trials of each variant take; as many groups at a time as there are jobs."""
-    return None if trials is None else trials * seconds / one.jobs
+def _span(seconds: float) -> str:
+    """Write a time as a person would say it."""
+    if seconds < 2 * MINUTE_S:
+        return f"{seconds:.3g} s"
+    return f"{seconds / MINUTE_S:.0f} min" if seconds < 2 * HOUR_S else f"{seconds / HOUR_S:.1f} h"
 
 
 def plan_lines(one: Experiment, found: list[Forecast], seconds: float, *, timed: bool) -> Iterator[str]:
@@ -34,10 +37,11 @@ def _line(forecast: Forecast, one: Experiment, seconds: float) -> str:
     where = "" if forecast.rate is None else f" at a rate of {forecast.rate:.3g}"
     if forecast.trials is None:
         return f"{forecast.rule}{where}: no number of trials is enough"
+    pace = seconds / one.jobs
     words = [f"{forecast.rule}{where}: {forecast.trials} trials{' on average' if forecast.within else ''}"]
-    words.append(f"about {seconds_of(forecast.trials, one, seconds):.3g} s")
+    words.append(f"about {_span(forecast.trials * pace)}")
     if forecast.within:
-        words.append(f"95 of 100 end within {forecast.within}, {seconds_of(forecast.within, one, seconds):.3g} s")
+        words.append(f"95 of 100 end within {forecast.within}, {_span(forecast.within * pace)}")
     if forecast.right is not None:
         words.append(f"decided rightly in {forecast.right:.1%}")
     return ", ".join(words)
@@ -53,7 +57,7 @@ def plan_shape(one: Experiment, found: list[Forecast], seconds: float) -> dict[s
                 "rule": forecast.rule,
                 "rate": forecast.rate,
                 "trials": forecast.trials,
-                "seconds": seconds_of(forecast.trials, one, seconds),
+                "seconds": None if forecast.trials is None else forecast.trials * seconds / one.jobs,
                 "within": forecast.within,
                 "right": forecast.right,
             }
