@@ -148,7 +148,10 @@ class Play:
             self.stage.see("P15", f"cancel: {str(reply['error'])[:300]}")
 
     def _kill(self, fires: int) -> None:
-        """SIGKILL for all supervisors while X runs, once the innocents are done or half of the time is over."""
+        """SIGKILL for all supervisors while X runs, once the innocents are done or half of the time is over.
+
+        The payload comes last: a supervisor that saw it die would tell a kill where it is to be lost itself.
+        """
         innocents = [role for role in self.record.jobs if role.startswith("b")]
         if not all(map(self.stage.is_over, innocents)) and self.clock.now < self._horizon / 2:
             return
@@ -156,8 +159,8 @@ class Play:
         _, workers = self.stage.alive()
         tree = processes.below(os.getpid(), processes.everything()) - {self.stage.client.pid}
         starts = [line.process for line in self.record.lines if line.ev == "start"]
-        payload = {pid for process in starts if (pid := processes.find(*process))}
-        marked = [pid for pid in {*workers, *payload} if pid in tree]
+        payload = [pid for process in starts if (pid := processes.find(*process))]
+        marked = [pid for pid in dict.fromkeys([*workers, *payload]) if pid in tree]
         for pid in marked:
             processes.kill(pid)
         end = time.monotonic() + DEATH_S
