@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from harness.report import engines, sweep, words
-from harness.report.experiment import finding_lines_of
+from harness.report.experiment import difference_lines, finding_lines_of, kept_lines
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from harness.conformance.check import Check
-    from harness.engine.loop import Run
     from harness.refusals.outcome import Report as Sweep
     from harness.report.reader import HistoryReport, KeptExperiment, KeptRun
     from harness.scenarios.campaign import Result
@@ -31,7 +30,7 @@ def render(report: HistoryReport) -> str:
             _run(suite, run, lines.pop(run.title))
     for experiment in report.experiments:
         if experiment.title not in report.undecided:
-            _out(_testcase(suite, "experiment", experiment.title), lines.pop(experiment.title))
+            _experiment(suite, experiment, lines.pop(experiment.title))
     for check in report.checks:
         _check(suite, check)
     for swept in report.sweeps:
@@ -52,16 +51,29 @@ def _testcase(suite: ET.Element, group: str, name: str) -> ET.Element:
 
 def _case(suite: ET.Element, result: Result) -> None:
     case = _testcase(suite, f"{result.scenario.name}.{result.dialect}", result.case.name)
-    case.set("time", f"{_lived_s(result.run):.3f}")
+    case.set("time", f"{words.lived_s(result.run):.3f}")
     if tag := ELEMENTS.get(result.judgement.verdict):
         _tell(case, tag, "\n".join(result.judgement.reasons) or str(result.judgement.verdict))
+        _out(case, words.trail(result))
 
 
 def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
     case = _testcase(suite, "run", one.title)
-    case.set("time", f"{_lived_s(one.run):.3f}")
+    case.set("time", f"{words.lived_s(one.run):.3f}")
     if one.verdict in ELEMENTS:
         _tell(case, ELEMENTS[one.verdict], words.ending(one.run))
+    _out(case, lines)
+
+
+def _experiment(suite: ET.Element, one: KeptExperiment, lines: list[str]) -> None:
+    """A rate fails by its verdict, where one was asked for; without one, failures are told and not judged."""
+    told = one.conclusion
+    case = _testcase(suite, "experiment", one.title)
+    case.set("time", f"{told.elapsed_s:.3f}")
+    if told.verdict in ELEMENTS:
+        found = told.findings[0]
+        rate = f"{found.failures} of {found.trials} failed; {told.ended}"
+        _tell(case, ELEMENTS[told.verdict], "\n".join([f"{told.verdict}: {rate}", *kept_lines(told)]))
     _out(case, lines)
 
 
@@ -100,7 +112,10 @@ def _run_lines(one: KeptRun) -> list[str]:
 
 
 def _experiment_lines(one: KeptExperiment) -> list[str]:
-    return [line for found in one.conclusion.findings for line in (found.variant, *finding_lines_of(found))]
+    told = one.conclusion
+    lines = [line for found in told.findings for line in (found.variant, *finding_lines_of(found))]
+    compared = list(difference_lines(told.difference)) if told.difference else []
+    return [*lines, *compared, *kept_lines(told)]
 
 
 def _out(case: ET.Element, lines: list[str]) -> None:
@@ -111,7 +126,3 @@ def _out(case: ET.Element, lines: list[str]) -> None:
 def _tell(case: ET.Element, tag: str, reasons: str) -> None:
     shown = words.lines_of(reasons)
     ET.SubElement(case, tag, message=shown.split("\n", 1)[0]).text = shown
-
-
-def _lived_s(run: Run | None) -> float:
-    return sum(attempt.evidence.duration_s or 0.0 for attempt in run.attempts) if run else 0.0
