@@ -192,8 +192,8 @@ def page(rows: list[Row]) -> Iterator[str]:
         found = f"{len({*row.keys} & {*row.dense_keys})} of {len(row.dense_keys)}"
         gdb = f"{row.by_gdb} of {row.deadly}" if row.deadly else ""
         yield (
-            f"| `{row.name}` | {row.calls} | {row.sites} | {row.trials} | {counts} | {len(row.keys)} | {found} | {gdb} |"
-            f" {row.a_second * row.fresh_s:.0f} |"
+            f"| `{row.name}` | {row.calls} | {row.sites} | {row.trials} | {counts} | {len(row.keys)} | {found} | {gdb}"
+            f" | {row.a_second * row.fresh_s:.0f} |"
         )
     yield ""
     yield from (f"- `{row.name}`: {row.why}" for row in rows if row.why)
