@@ -39,7 +39,7 @@ BLOCK_TRIALS = GROUP * BLOCK
 KEPT = 3
 """Failures of each kind whose whole evidence a worker keeps."""
 
-TRACED = 10
+TRACED = 6
 """Crashes of each signal whose cores a worker has gdb read, where backtraces are asked for."""
 
 
