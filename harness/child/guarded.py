@@ -48,7 +48,7 @@ class Channel:
 
     def send_files(self, files: "dict[str, int]") -> None:
         """Hand descriptors over, each by a name."""
-        data = pickle.dumps(("files", {"names": list(files), "thread": threading.get_native_id()}))
+        data = pickle.dumps(("files", {"names": list(files), "thread": os.getpid()}))
         with self._lock:
             socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))
             self._socket.sendall(data)

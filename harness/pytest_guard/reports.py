@@ -95,7 +95,7 @@ def warning(told: dict[str, Any]) -> warnings.WarningMessage:
     if str(said) != told["text"]:
         said = type(category.__name__, (UserWarning,), {"__module__": told["module"]})(told["text"])
         category = type(said)
-    return warnings.WarningMessage(said, category, told["file"], told["line"])  # type: ignore[arg-type]
+    return warnings.WarningMessage(said, category, told["file"], told["line"])
 
 
 def as_expected(item: pytest.Item, outcome: Outcome, signal: str) -> list[TestReport]:
