@@ -199,8 +199,9 @@ def test_a_word_that_the_guard_never_reads_costs_no_report() -> None:
         psutil.Process(guard.pid).suspend()
         os.close(ours)
         os.close(theirs)
+        assert guard.pidfd is not None
         while victim.status() != psutil.STATUS_ZOMBIE:
-            assert guard.pidfd is not None
+            assert victim.is_running()
         guard.ask()
         guard.resume()
         select.select([guard.pidfd], [], [], 20)
