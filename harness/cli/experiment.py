@@ -19,12 +19,13 @@ from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
+from harness.experiments.workers import gunneries
 from harness.scenarios.select import select
 
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
-RESUMED = {"old", "as_json"}
+RESUMED = {"old", "as_json", "where"}
 NOT_PLANNED = ("history", "old")
 
 
@@ -43,6 +44,7 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
+@click.option("--on", "where", metavar="local:N", help="Fire them in so many worker processes; a lost one is replaced.")
 @limit_options
 @policy_options
 @common
@@ -53,6 +55,7 @@ def experiment(
     scenario: tuple[str, ...],
     history: Path | None,
     old: Path | None,
+    where: str | None,
     is_plan: bool,
     as_json: bool,
     **given: Any,
@@ -76,7 +79,8 @@ def experiment(
         tell_plans(planned, given["seconds"], as_json=as_json)
         return
     with open_history(history, old, planned) as (book, experiments):
-        code = tell_all(experiments, book, as_json=as_json, is_brief=bool(given["listed"] or given["each"]))
+        is_brief = bool(given["listed"] or given["each"])
+        code = tell_all(experiments, book, gunneries(where), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 
