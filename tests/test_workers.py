@@ -46,12 +46,21 @@ class Noting(Progress):
         self.trials += [{name: value for name, value in one.items() if name not in MEASURED} for one in told]
         super().add(group)
         if group[0].group in self.kills:
-            next(iter(workers())).send_signal(signal.SIGKILL)
+            for one in workers()[:1]:
+                one.send_signal(signal.SIGKILL)
 
 
 def workers() -> list[psutil.Process]:
-    """The worker processes that this one has started."""
-    return [one for one in psutil.Process().children(recursive=True) if one.cmdline()[1:] == ["-m", WORKER]]
+    """The worker processes that this one has started, and that live."""
+    return [one for one in psutil.Process().children(recursive=True) if words(one)[1:] == ["-m", WORKER]]
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command; none of one that is dead, or about to be."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def conducted(experiment: Experiment, where: str | None, kills: set[int] | None = None) -> Noting:
