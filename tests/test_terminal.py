@@ -100,6 +100,16 @@ def shell(sessions: list[Session], line: str) -> Session:
     return session
 
 
+def test_what_is_under_way_is_told_and_erased(sessions: list[Session]) -> None:
+    """Attempt, seconds and memory of a silent command; gone before its next word."""
+    session = start(sessions, *harness("sh", "-c", "read x </dev/tty; echo got $x"))
+    session.until("attempt 1: 2 s, ")
+    session.until(" MiB")
+    session.type(b"hello\n")
+    session.until("\r\x1b[Kgot hello")
+    assert session.end() == 0
+
+
 def test_a_command_reads_the_terminal(sessions: list[Session]) -> None:
     """It is the foreground; a background process that reads is stopped, for ever."""
     session = start(sessions, *harness("sh", "-c", "echo up; read x </dev/tty; echo got $x"))

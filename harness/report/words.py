@@ -6,10 +6,12 @@ import shlex
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import told
 from harness.evidence import spelling
 from harness.scenarios.verdict import observed
 from harness.wire.errors import title_of
+from harness.wire.request import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,7 +73,10 @@ def expected(result: Result) -> str:
 def ending(run: Run, dialect: str = "") -> str:
     """The status a run came to: "CRASHED after 3 attempts (strict)"; and why, where the engine gave it up."""
     told = f"{run.status} after {counted(len(run.attempts), 'attempt')}{f' ({dialect})' if dialect else ''}"
-    return printable(": ".join(filter(None, [told, run.given_up])))
+    capped = len(run.attempts) == MAX_ATTEMPTS and run.status != SUCCEEDED
+    cap = f"no run gets more than {MAX_ATTEMPTS} attempts" if capped else ""
+    given_up = f"{dialect or 'the engine'} says: {run.given_up}" if run.given_up else ""
+    return printable(": ".join(filter(None, [told, cap, given_up])))
 
 
 def evidence_line(evidence: Evidence) -> str:
