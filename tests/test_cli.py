@@ -143,7 +143,7 @@ def test_fail_fast_begins_nothing_after_a_failure(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("9", "1")
     failed = next(case for case in suite if case.find("failure") is not None)
     told = failed.findtext("system-out") or ""
-    assert "attempt 1 on" in told
+    assert "attempt 1 forced: SIGSEGV" in told
     assert "replay: crash-harness run" in told
 
 
