@@ -159,6 +159,8 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["exec", "--max-attempts", "9" * 60, "--", "true"], "a whole number of attempts, 1 or more"),
+        (["engines", "check", "--cell", "\udcff", "--", "false"], "expected text in UTF-8"),
         (
             ["run", "no-such-scenario"],
             "'no-such-scenario': No such file or directory, and no shipped scenario; those are abort",
