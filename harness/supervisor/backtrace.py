@@ -34,18 +34,18 @@ def why_not() -> str:
 class CoreTrap:
     """Has the kernel write a core where we find it, and removes it again.
 
-    `own_folder`: the victim works in a folder made for it. A command works where we do, and what is there is not
-    touched: a file that the core would overwrite makes the backtrace unavailable.
+    `own_folder`: the victim works in a folder made for it. A command works in `directory`, or where we do, and what is
+    there is not touched: a file that the core would overwrite makes the backtrace unavailable.
     """
 
-    def __init__(self, *, own_folder: bool) -> None:
+    def __init__(self, directory: str | None = None, *, own_folder: bool) -> None:
         self._stack = ExitStack()
-        self._own = own_folder
+        self._own, self._directory = own_folder, directory
         self.missing = why_not()
 
     def __enter__(self) -> Self:
         made = tempfile.TemporaryDirectory(prefix="crash-harness-") if self._own and not self.missing else None
-        self._folder = Path(self._stack.enter_context(made) if made else os.getcwd())  # noqa: PTH109 -- as the kernel sees it
+        self._folder = Path(self._stack.enter_context(made) if made else self._directory or os.getcwd())  # noqa: PTH109 -- as the kernel sees it
         self.missing = self.missing or self._taken()
         self._before = self._names() if not self.missing else set()
         return self
