@@ -14,7 +14,9 @@ from harness.cli.many import commands_of, many_options
 from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside
 from harness.cli.planned import plan_options, tell_plans
 from harness.cli.policy import policy_options
+from harness.cli.resuming import check_named_again
 from harness.cli.stopping import stopping_of, stopping_options
+from harness.cli.surroundings import containment_option
 from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
@@ -24,7 +26,7 @@ from harness.scenarios.select import select
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
-RESUMED = {"old", "as_json"}
+RESUMED = {"old", "as_json", "dialect"}
 NOT_PLANNED = ("history", "old")
 
 
@@ -44,6 +46,7 @@ NOT_PLANNED = ("history", "old")
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
 @limit_options
+@containment_option
 @policy_options
 @common
 @click.pass_context
@@ -76,6 +79,8 @@ def experiment(
         tell_plans(planned, given["seconds"], as_json=as_json)
         return
     with open_history(history, old, planned) as (book, experiments):
+        if old:
+            check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
         code = tell_all(experiments, book, as_json=as_json, is_brief=bool(given["listed"] or given["each"]))
     context.exit(code)
 

@@ -105,6 +105,7 @@ class GroupRunner:
             stop=self._stop,
             env={**os.environ, **variant.env, **told},
             directory=variant.directory,
+            containment=variant.containment,
             backtrace=self._is_traced if variant.backtrace else False,
         )
 
@@ -118,7 +119,7 @@ class GroupRunner:
         name, block = variant.name, (number - 1) // BLOCK_TRIALS
         if name not in self._zygotes and variant.case:
             limits = limits_of(variant.case)
-            self._zygotes[name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
+            self._zygotes[name] = Zygote(variant.host, variant.start, limits, BLOCK_TRIALS, variant.containment)
         if self._blocks.setdefault(name, block) != block:
             self._zygotes[name].close()  # the next trial starts another
             self._blocks[name] = block
