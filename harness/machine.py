@@ -169,9 +169,15 @@ def environment() -> dict[str, str]:
         "affinity": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
         "personality": _read("/proc/self/personality"),
         "memory cgroup": str(memory_cgroup().version or "none"),
-        "malloc environment": " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(MALLOC)),
+        "malloc environment": " ".join(map(_told, sorted(name for name in os.environ if name.startswith(MALLOC)))),
     }
     return facts | {one.name: one.value for one in surroundings()}
+
+
+def _told(name: str) -> str:
+    """Return a variable with its value where that is a number, else its name alone: a file is no place for secrets."""
+    value = os.environ[name]
+    return f"{name}={value}" if value.isdecimal() else name
 
 
 def _said(command: list[str]) -> str:

@@ -17,7 +17,8 @@ from harness.cli.options import common, schedule_option
 from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
-from harness.cli.surroundings import containment, stdin, witnesses
+from harness.cli.surroundings import containment_option, is_fed, stdin_option, witnesses
+from harness.cli.underway import under_way
 from harness.dialects.custom import opened
 from harness.engine.executor import Bounds, OfSchedule, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
 )
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
 @schedule_option
-@containment
-@stdin
+@containment_option
+@stdin_option
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context
@@ -104,7 +105,8 @@ def exec_command(
             relay.say("\n".join(attempt_lines(attempt)))
 
         chosen = stack.enter_context(opened(dialect))
-        clock, executor = WallClock(waits=wait), _executor(command, schedule)
+        shown = under_way(_executor(command, schedule), relay, is_quiet=stdin == "inherit")
+        clock, executor = WallClock(waits=wait), stack.enter_context(shown)
         try:
             finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
         except KeyboardInterrupt:
@@ -115,6 +117,8 @@ def exec_command(
     if as_json:
         emit(attempts_shape(finished.attempts, finished.status, finished.error))
     relay.say(ending(finished, dialect))
+    if stdin == "null" and is_fed():
+        relay.say("note: what was piped into exec did not reach COMMAND; --stdin inherit hands it on")
     context.exit(0 if finished.status == SUCCEEDED else 1)
 
 

@@ -60,6 +60,7 @@ def variants_of(given: dict[str, Any]) -> VariantOptions:
         jobs=given["jobs"],
         target=given["target"],
         expect_below=given["expect_below"],
+        containment=given["containment"],
         policy=_policy(given["max_attempts"], given["retry_config"], given["machine"]),
         backtrace=given["backtrace"],
         schedule=given["schedule"],

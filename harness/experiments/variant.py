@@ -24,6 +24,7 @@ from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, PolicySpec, Scenario, check_victim
 from harness.supervisor import Limits
+from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.schedule import why_not as why_no_schedule
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Start = "fresh"
     limits: Limits = Limits()
     timeout_s: float | None = None
+    containment: Wanted = "auto"
     directory: str | None = None
     env: dict[str, str] = {}
     backtrace: bool = False
@@ -149,6 +151,7 @@ class VariantOptions(msgspec.Struct, frozen=True):
     jobs: int | None
     target: float = TARGET
     expect_below: float | None = None
+    containment: Wanted = "auto"
     policy: PolicySpec | None = None
     backtrace: bool = False
     place: Place = Place()
@@ -164,7 +167,8 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptio
     if asked.backtrace:
         raise InvalidInputError("--backtrace: a command has one; of a scenario's fault it is known where it crashes")
     made = Variant(name, asked.dialect, seed, case, host=asked.host, start=start, policy=asked.policy)
-    return _reached(msgspec.structs.replace(made, schedule=asked.schedule))
+    held = case.limits.containment if asked.containment == "auto" else asked.containment
+    return _reached(msgspec.structs.replace(made, containment=held, schedule=asked.schedule))
 
 
 def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
@@ -178,6 +182,7 @@ def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions)
         command,
         limits=asked.limits,
         timeout_s=asked.timeout_s,
+        containment=asked.containment,
         directory=os.getcwd(),  # noqa: PTH109 -- what a later --resume or replay needs is a text
         backtrace=asked.backtrace,
         policy=asked.policy,

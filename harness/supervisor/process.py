@@ -138,7 +138,7 @@ def supervise(
         check(report, argv)
         contents = box.read(page) if ours and page is not None else None
         seen = observer.tell() if observer else None
-        frames = trap.text() if trap and _is_traced(report.wait_status, backtrace) else None
+        frames = _frames(trap, report, backtrace) if trap else None
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
     if seen or not isinstance(victim, Shot):
@@ -183,6 +183,11 @@ def _in_terminal(
     if report.had_terminal and not report.failed_step and report.wait_status == signal.SIGINT:
         terminal.interrupt()
     return seen
+
+
+def _frames(trap: CoreTrap, report: Report, wanted: bool | Callable[[Termination], bool]) -> str | None:
+    trap.belongs_to(report.victim, report.group)
+    return trap.text() if _is_traced(report.wait_status, wanted) else None
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
