@@ -46,7 +46,9 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
-@click.option("--on", "where", metavar="local:N", help="Fire them in so many worker processes; a lost one is replaced.")
+@click.option(
+    "--on", "where", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT."
+)
 @limit_options
 @containment_option
 @policy_options

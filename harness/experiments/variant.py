@@ -77,13 +77,13 @@ class Experiment(msgspec.Struct, frozen=True):
     target: float = TARGET
     expect_below: float | None = None
 
-    def work(self, done: Mapping[str, int]) -> Iterator[list[tuple[Variant, range]]]:
+    def work(self, done: Mapping[str, int], *, in_blocks: bool = False) -> Iterator[list[tuple[Variant, range]]]:
         """Give out what is not done yet, in pieces that one runner fires: groups of each variant, the first in turn.
 
         A piece is one group of each. Where trials are forked from one process it is a block, so that no process has
-        trials of two.
+        trials of two; and where it is asked for.
         """
-        size = BLOCK if any(one.case and one.start == "warm" for one in self.variants) else 1
+        size = BLOCK if in_blocks or any(one.case and one.start == "warm" for one in self.variants) else 1
         for _, piece in groupby(self._order(done), key=lambda group: (group[1][0] - 1) // (GROUP * size)):
             yield list(piece)
 
