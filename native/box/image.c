@@ -173,9 +173,19 @@ static const char *next_of(struct look *look) {
     return is_script(look) ? interpreter_of(look) : "/bin/sh";
 }
 
+/* It would list the library too. */
+static int tells_of_libraries(char *const *environment) {
+    static const char *const asked[] = {"LD_TRACE_LOADED_OBJECTS=", "LD_DEBUG=", "LD_AUDIT="};
+    for (; environment && *environment; environment++)
+        for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+            if (begins_with(*environment, asked[i])) return 1;
+    return 0;
+}
+
 /* Whether the program can open what it would be handed. */
 static const char *look_at_surroundings(const struct handover *handover, char *const *environment) {
     if (preloads_sanitizer(environment)) return "a sanitizer is preloaded";
+    if (tells_of_libraries(environment)) return "the loader is to tell of the libraries";
     if (faccessat(AT_FDCWD, handover->library, R_OK, AT_EACCESS) != 0) return "the library can't be read from there";
     if (faccessat(AT_FDCWD, handover->place, R_OK | W_OK, AT_EACCESS) != 0) return "the page can't be reached from there";
     return NULL;

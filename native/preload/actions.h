@@ -6,3 +6,7 @@ void stand_in_front(void);
 
 /* Under the kernel's strict mode no handler of ours could die of what another process sent: that signal is the kernel's. */
 void leave_to_kernel(int signal_number);
+
+/* rt_sigaction as a system call, with its words. Whether it was answered here: what the program sets and sees so is the same
+ * as by sigaction(). */
+int set_by_call(const long words[6], long *result);

@@ -10,8 +10,7 @@
 enum { GUARD_BYTES = 4096, TOUCHED_BYTES = 16384, LEAST_BYTES = 65536, MOST_BYTES = 64 << 20, THREAD_BYTES = 1 << 20 };
 
 static __thread stack_t ours __attribute__((tls_model("initial-exec"))); /* a thread that has none: all zero */
-static pthread_key_t key;
-static int has_key, is_frugal;
+static int is_frugal;
 
 static size_t within(size_t bytes, size_t most) {
     if (bytes > most) bytes = most;
@@ -47,23 +46,19 @@ static int give(stack_t stack) {
 }
 
 /* The program may have set up a stack of its own meanwhile. */
-static void free_stack(void *unused) {
+void give_stack_back(void *unused) {
     stack_t current, none = {.ss_flags = SS_DISABLE}, stack = ours;
     (void)unused;
+    if (!stack.ss_sp) return;
     if (real_sigaltstack(NULL, &current) == 0 && is_our_stack(&current)) real_sigaltstack(&none, NULL);
     ours = (stack_t){0};
     munmap((char *)stack.ss_sp - GUARD_BYTES, GUARD_BYTES + stack.ss_size);
 }
 
-void take_stack(size_t bytes) {
-    if (!has_key) return;
-    if (give(map_stack(is_frugal ? LEAST_BYTES : within(bytes, THREAD_BYTES))))
-        pthread_setspecific(key, &key); /* whatever it is, so that the thread's end is told */
-}
+void take_stack(size_t bytes) { give(map_stack(is_frugal ? LEAST_BYTES : within(bytes, THREAD_BYTES))); }
 
 void prepare_stacks(int memory_is_short) {
     is_frugal = limit_of(RLIMIT_AS) != SIZE_MAX;
-    has_key = pthread_key_create(&key, free_stack) == 0;
     if (!give(map_stack(is_frugal ? LEAST_BYTES : within(limit_of(RLIMIT_STACK), MOST_BYTES)))) return;
     char *top = (char *)ours.ss_sp + ours.ss_size;
     for (size_t depth = GUARD_BYTES; memory_is_short && depth <= TOUCHED_BYTES; depth += GUARD_BYTES)

@@ -29,12 +29,17 @@ static struct start *take_start(void) {
 
 static void give_back(struct start *start) { __atomic_store_n(&start->is_taken, 0, __ATOMIC_RELEASE); }
 
+/* A thread may also end by pthread_exit(), or be cancelled. A key of its values would do too, but those are counted. */
 static void *thread_main(void *argument) {
     struct start start = *(struct start *)argument;
+    void *result;
     give_back(argument);
     note_thread();
+    pthread_cleanup_push(give_stack_back, NULL);
     take_stack(start.stack_bytes);
-    return start.body(start.argument);
+    result = start.body(start.argument);
+    pthread_cleanup_pop(1);
+    return result;
 }
 
 static size_t stack_bytes_of(const pthread_attr_t *attributes) {
