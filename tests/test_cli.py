@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
@@ -56,24 +58,69 @@ def test_the_version_before_the_fix_fails_what_the_fix_was_made_for() -> None:
     assert "native-addon-race.toml --case torn-publish --dialect upstream-4.4 --seed 5" in done.stderr
 
 
-def test_run_prints_a_table_and_plain_lines() -> None:
-    """Without a terminal: a line a result, then the table."""
+def test_run_prints_a_line_a_case_and_a_summary() -> None:
+    """Without a terminal: a line a result with its seconds, no table where all is well, and the counts."""
     done = crash_harness("run", "controls")
     assert done.returncode == 0
-    assert "PASS  controls[never] exited 0: COMPLETED_SUCCESSFULLY" in done.stdout
-    heading = next(line for line in done.stdout.splitlines() if line.startswith("scenario"))
-    columns = [
-        "scenario",
-        "fault",
-        "observed",
-        "classification",
-        "attempts",
-        "outcome",
-        "expected",
-        "verdict",
+    assert re.search(
+        r"^PASS   controls\[never\]  \d+\.\d\d s  exited 0: COMPLETED_SUCCESSFULLY$", done.stdout, re.MULTILINE
+    )
+    assert "verdict" not in done.stdout
+    assert re.search(r"^2 cases: 2 PASS; \d+\.\d s of attempts$", done.stdout, re.MULTILINE)
+
+
+def test_the_table_of_all_cases_and_the_slowest_are_there_on_request() -> None:
+    """-v prints all of them, --slowest those that lived longest."""
+    done = crash_harness("run", "controls", "-v", "--slowest", "1")
+    heading = next(line for line in done.stdout.splitlines() if line.startswith("verdict"))
+    assert heading.split() == ["verdict", "case", "ended", "status", "seconds", "expected"]
+    slowest = done.stdout.partition("\nslowest\n")[2].splitlines()
+    assert re.fullmatch(r" +\d+\.\d\d s  controls\[\S+\]", slowest[0])
+    assert slowest[1] == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run", "controls", "no-policy", "-v"), ("faults",), ("dialects",), ("dialects", "upstream-4.4"), ("engines",)],
+    ids=" ".join,
+)
+def test_a_row_is_a_row_at_80_columns(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table is wider than a narrow terminal, and none of its rows takes two lines."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", crash_harness(*words).stdout)
+    monkeypatch.delenv("FORCE_COLOR")
+    wide = crash_harness(*words).stdout
+    rows = [row for row in re.split("[\r\n]+", narrow) if row.strip() and not row.startswith("running ")]
+    assert [row for row in rows if len(row) > 80] == []
+    assert len(rows) == len([row for row in wide.splitlines() if row.strip()])
+
+
+def test_cases_are_chosen_by_a_part_of_their_title() -> None:
+    """-k takes what holds the text, and refuses one that nothing holds."""
+    done = crash_harness("run", "--list", "-k", "race[torn", "--json")
+    assert [(one["scenario"], one["cases"]) for one in json.loads(done.stdout)] == [
+        ("native-addon-race", ["torn-publish"])
     ]
-    assert heading.split() == columns
-    assert "2 cases: 2 PASS" in done.stdout
+    done = crash_harness("run", "-k", "no-such-title")
+    assert done.returncode == 2
+    assert "-k: no title of a case, as --list prints them, holds 'no-such-title'" in done.stderr
+
+
+def test_fail_fast_begins_nothing_after_a_failure(tmp_path: Path) -> None:
+    """One case fails, those after it are not begun, and are errors in JUnit; the failed one has its trail there."""
+    junit = tmp_path / "run.xml"
+    words = ("--dialect", "upstream-4.4", "--jobs", "1", "--fail-fast", "--junit", str(junit))
+    done = crash_harness("run", "deterministic-bug", "native-addon-race", *words)
+    assert done.returncode == 1
+    assert "1 case: 1 FAIL; 8 of 9 not decided" in done.stdout
+    assert f"wrote {junit}" in done.stderr
+    suite = ET.parse(junit).getroot()  # noqa: S314 -- our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("9", "1")
+    failed = next(case for case in suite if case.find("failure") is not None)
+    told = failed.findtext("system-out") or ""
+    assert "attempt 1 on" in told
+    assert "replay: crash-harness run" in told
 
 
 def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:

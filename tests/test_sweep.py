@@ -473,6 +473,14 @@ def test_nothing_is_left_behind(truth: Path, number: signal.Signals) -> None:
         assert json.loads(out)["interrupted"] is True
 
 
+def is_swept(process: psutil.Process) -> bool:
+    """Whether it is the server of a sweep or a trial; one that has just ended is neither."""
+    try:
+        return any("swept.py" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait_until(seen: Callable[[], object]) -> None:
     """Look until there is something."""
     end = time.monotonic() + 60

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import write
+from harness.cli.output import write
 from harness.exceptions import HarnessError, InfraError, InvalidInputError
 
 if TYPE_CHECKING:

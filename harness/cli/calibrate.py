@@ -6,7 +6,8 @@ from typing import get_args
 
 import click
 
-from harness.cli.options import emit_pretty, host_option, json_option, write
+from harness.cli.options import host_option, json_option
+from harness.cli.output import emit_pretty, write
 from harness.evidence import Host, Start
 from harness.experiments.calibration import DIAL, Tried, calibrate, check
 from harness.faults.catalogue import find

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from harness.cli.options import write
+from harness.cli.output import write
 from harness.cli.program import COMPLETE, NAME, program
 
 SHELLS = ("bash", "zsh", "fish")

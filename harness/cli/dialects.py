@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from harness.cli.options import dialect_option, emit_pretty, json_option, write
+from harness.cli.options import dialect_option, json_option
+from harness.cli.output import emit_pretty, write
 from harness.dialects import BUILT_IN, parted
 from harness.dialects.compare import argued, compare
 from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError
 from harness.report.dialects import PAGES
-from harness.report.terminal import console
+from harness.report.terminal import console, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from harness.dialects.protocol import Dialect
 
 
@@ -49,7 +46,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         emit_pretty([{"name": name, "stands_for": what, "like": like or None} for name, what, like in rows])
         return
-    _print(("dialect", "stands for", "like"), rows)
+    console().print(table(("dialect", "stands for", "like"), rows))
 
 
 def _compare(first: Dialect, second: Dialect, as_json: bool) -> None:
@@ -60,16 +57,10 @@ def _compare(first: Dialect, second: Dialect, as_json: bool) -> None:
         rules = [{"rule": one.name, "reason": one.reason, "needs": one.needs} for one in reasons]
         emit_pretty({"first": first.name, "second": second.name, "differences": differences, "rules": rules})
         return
-    _print(("death", first.name, second.name), [(row.death, str(row.first), str(row.second)) for row in rows])
-    if reasons:
-        console().print()
-        _print(("rule", "reason", "evidence it needs"), [(one.name, one.reason, one.needs) for one in reasons])
-
-
-def _print(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        made.add_column(escape(heading), overflow="fold")
-    for row in rows:
-        made.add_row(*map(escape, row))
-    console().print(made)
+    out = console()
+    if not rows:
+        say(out, f"{first.name} and {second.name} do the same on every death that is compared")
+        return
+    out.print(table(("death", first.name, second.name), [(row.death, str(row.first), str(row.second)) for row in rows]))
+    for one in reasons:
+        say(out, f"\n{one.name}: {one.reason}; needs {one.needs}")

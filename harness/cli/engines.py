@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 from rich.markup import escape
 
-from harness.cli.options import emit_pretty, json_option, write
-from harness.cli.report import of_formats
+from harness.cli.engines_asked import asked_of, engine_of
+from harness.cli.options import json_option
+from harness.cli.output import emit_pretty, write
+from harness.cli.report import of_formats, write_files
 from harness.conformance import check, enginefile, kept, suite
-from harness.conformance.check import Asked
-from harness.conformance.conductor import Engine
 from harness.conformance.install import install
-from harness.conformance.properties import ORDER
-from harness.exceptions import unknown
-from harness.journal import replace_file
 from harness.machine import environment
 from harness.report import engines as words
-from harness.report.formats import render
 from harness.report.reader import of_check
-from harness.report.terminal import console, progress, rows, tell_check
+from harness.report.terminal import console, progress, table, tell_check
 
 if TYPE_CHECKING:
-    from harness.conformance.conductor import News
+    from harness.conformance.conductor import Engine, News
 
 POLICIES = ("none", "max3")
 
@@ -37,7 +31,7 @@ POLICIES = ("none", "max3")
 def engines(context: click.Context) -> None:
     """Engines under test: list them, install them, check one."""
     if context.invoked_subcommand is None:
-        console().print(rows(("engine", "what it is", "here"), words.listing(enginefile.shipped())))
+        console().print(table(("engine", "what it is", "here"), words.listing(enginefile.shipped())))
 
 
 @engines.command("install", epilog="Example: crash-harness engines install celery rq")
@@ -70,41 +64,16 @@ def check_engine(context: click.Context, /, words_: tuple[str, ...], as_json: bo
 
     Exit status 0 for PASS, 1 for FAIL, 3 where nothing could be proved, 4 for an engine that is not installed.
     """
-    file, engine = _engine(words_, _asked(given))
+    file, engine = engine_of(words_, asked_of(given))
     told = _check(file, engine, given["jobs"], as_json=as_json)
     if given["history"]:
         kept.keep(given["history"], engine, told, environment())
-    for name in ("html", "junit", "markdown"):
-        if given[name]:
-            replace_file(given[name], render(name, of_check(told)))
+    write_files(given, of_check(told))
     if as_json:
         emit_pretty(check.record(told))
     out = console(stderr=as_json)
     tell_check(out, told, () if file else engine.command)
     context.exit(told.exit_code)
-
-
-def _asked(given: dict[str, Any]) -> Asked:
-    for name in given["properties"]:
-        if name not in ORDER:
-            raise unknown("--property", name, ORDER)
-    own = tuple(fault for fault in given["faults"] if fault in check.FAULTS)
-    shots = {fault: suite.kind_of(fault) for fault in given["faults"] if fault not in check.FAULTS}
-    asked = {name: given[name] for name in ("properties", "policy", "cells", "workers", "repeat")}
-    return Asked(faults=own, shots=shots, **asked)
-
-
-def _engine(words_: tuple[str, ...], asked: Asked) -> tuple[enginefile.EngineFile | None, Engine]:
-    """The engine of a name or a file; else the words are an adapter's command."""
-    first = words_[0]
-    names = [one.name for one in enginefile.shipped()]
-    is_name = (
-        first in names or first.endswith(".toml") or (not Path(first).exists() and get_close_matches(first, names))
-    )
-    if len(words_) == 1 and is_name:
-        file = enginefile.find(first)
-        return file, msgspec.structs.replace(file.engine(), asked=asked)
-    return None, Engine(Path(words_[-1]).name, words_, asked)
 
 
 def _check(file: enginefile.EngineFile | None, engine: Engine, jobs: int | None, *, as_json: bool) -> check.Check:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.api import live
-from harness.cli.options import common, emit, limit_options
+from harness.cli.kept import open_kept, taken_up
+from harness.cli.limits import limit_options
+from harness.cli.options import common
+from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
-from harness.cli.surroundings import containment, stdin
-from harness.cli.word import Word
+from harness.cli.surroundings import containment, stdin, witnesses
 from harness.dialects.custom import opened
-from harness.engine.durable import EXEC, Durable
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
-from harness.engine.loop import told
 from harness.engine.wallclock import WallClock
-from harness.journal import as_text, job_of
-from harness.machine import environment
 from harness.report.shapes import attempts_shape
-from harness.report.words import attempt_lines, ending, interrupted_line, taken_up_lines
+from harness.report.words import attempt_lines, ending, interrupted_line
 from harness.supervisor import Command, Limits, supervise
-from harness.supervisor.observe import FORMERLY, Observe
 
 if TYPE_CHECKING:
     from harness.engine.loop import Attempt
-    from harness.journal import Job
     from harness.supervisor.ladder import Wanted
     from harness.supervisor.limits import MemoryBy
+    from harness.supervisor.observe import Observe
     from harness.supervisor.process import Stdin
 
 
@@ -45,15 +41,7 @@ if TYPE_CHECKING:
 @click.argument("command", nargs=-1, required=True)
 @limit_options
 @policy_options
-@click.option(
-    "--observe",
-    "witnesses",
-    type=Word(get_args(Observe), "observe"),
-    default="auto",
-    show_default=True,
-    help="Who sees a crash: a preloaded library, perf events, both (auto), a tracer (COMMAND can notice it), nobody.",
-)
-@click.option("--black-box", type=click.Choice(list(FORMERLY)), hidden=True, help="What --observe was called before.")
+@witnesses
 @click.option(
     "--history",
     type=click.Path(path_type=Path),
@@ -76,7 +64,6 @@ def exec_command(
     retry_config: object,
     machine: str,
     witnesses: Observe,
-    black_box: str | None,
     history: Path | None,
     backtrace: bool,
     containment: Wanted,
@@ -92,7 +79,6 @@ def exec_command(
     exceptions. Exit status 0 when it succeeded in the end, 1 when not, 130 when Ctrl-C has ended it.
     """
     policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
-    witnesses = FORMERLY[black_box] if black_box else witnesses
     watched = partial(
         supervise,
         relay=relay,
@@ -103,12 +89,9 @@ def exec_command(
         in_terminal=True,
     )
     bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
-    job = _job(
-        context.params, policy=policy, limits=bounds.limits, timeout_s=timeout, seed=seed or 0, observe=witnesses
-    )
     with ExitStack() as stack:
-        kept = stack.enter_context(Durable.open(history, job, environment())) if history else None
-        attempts = _taken_up(kept, relay)
+        kept = stack.enter_context(open_kept(history, context.params, policy, bounds)) if history else None
+        attempts = taken_up(kept, relay) if kept else []
 
         def observe(attempt: Attempt) -> None:
             attempts.append(attempt)
@@ -127,21 +110,3 @@ def exec_command(
         emit(attempts_shape(finished.attempts, finished.status, finished.error))
     relay.say(ending(finished, dialect))
     context.exit(0 if finished.status == SUCCEEDED else 1)
-
-
-OF_THE_JOB = ("command", "dialect", "backtrace", "wait", "containment", "stdin")
-
-
-def _job(given: dict[str, Any], **more: object) -> Job:
-    """What a history keeps of the command and its options, so that another is refused."""
-    asked = {name: given[name] for name in OF_THE_JOB}
-    return job_of(EXEC, (as_text(shlex.join(given["command"])),), **asked, **more, folder=str(Path.cwd()))
-
-
-def _taken_up(kept: Durable | None, relay: Relay) -> list[Attempt]:
-    """Say what a history has of the run, and return the attempts that had ended."""
-    if kept is None:
-        return []
-    for line in taken_up_lines(kept):
-        relay.say(line)
-    return list(told(kept.saved).attempts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import emit
+from harness.cli.output import emit
 from harness.journal import read
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from harness.cli.options import emit_pretty, json_option, write
+from harness.cli.options import json_option
+from harness.cli.output import emit_pretty, write
 from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not
 from harness.report.catalogue import page
-from harness.report.terminal import console
+from harness.report.terminal import console, table
+
+HEADINGS = ("fault", "family", "tiers", "expected evidence", "not here because")
 
 
 @click.command(epilog="Example: crash-harness faults torn_publish")
@@ -27,24 +28,11 @@ def faults(name: str | None, markdown: bool, as_json: bool) -> None:
     elif name:
         _describe(chosen[0])
     else:
-        console().print(_table(chosen))
+        console().print(table(HEADINGS, map(_row, chosen)))
 
 
-def _table(rows: list[Row]) -> Table:
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("fault", "family", "kind", "tiers", "expected evidence", "not here because"):
-        made.add_column(heading, overflow="fold")
-    for row in rows:
-        cells = (
-            row.name,
-            row.family,
-            row.kind,
-            " ".join(row.tiers),
-            " or ".join(row.expects),
-            why_not(row.needs),
-        )
-        made.add_row(*map(escape, cells))
-    return made
+def _row(row: Row) -> tuple[str, ...]:
+    return row.name, row.family, " ".join(row.tiers), " or ".join(row.expects), why_not(row.needs) or ""
 
 
 def _describe(fault: Row) -> None:

@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import dialect_option, emit, seed_option
+from harness.cli.options import dialect_option, seed_option
+from harness.cli.output import emit
 from harness.dialects.custom import opened
 from harness.engine.draw import draw
 from harness.evidence import Evidence

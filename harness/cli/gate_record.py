@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from harness.cli.gate_told import runs_shown, tell
-from harness.cli.options import COUNT, JOBS, common, write
+from harness.cli.options import COUNT, JOBS, common
+from harness.cli.output import write
 from harness.dialects.custom import opened
 from harness.gate.asked import accepted
 from harness.gate.file import load, save

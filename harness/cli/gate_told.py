@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from harness.cli.options import emit_pretty, write
+from harness.cli.output import emit_pretty, write
 from harness.report.gate import GateShown, finding_lines, summary
 from harness.report.shapes import finding_shape
 from harness.report.terminal import console, progress, say

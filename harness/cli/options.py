@@ -1,22 +1,15 @@
-"""Options that several commands have, each command those that it uses; and how JSON goes out."""
+"""Options that several commands have, each command those that it uses."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
-import msgspec
 from click.core import ParameterSource
 
-from harness.cli.word import Word
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
-from harness.report.words import lines_of
-from harness.supervisor import check_timeout, parse_bytes
-from harness.supervisor.limits import MemoryBy
-from harness.wire import javascript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +21,17 @@ SEED = click.IntRange(-(2**63), 2**63 - 1)
 COUNT = click.IntRange(1, 2**53)
 JOBS = click.IntRange(1, 1000)
 JUDGE = "harness.judge"
+
+
+def options(*groups: tuple[Any, ...]) -> Callable[[Function], Function]:
+    """Add groups of options to a command, in their order."""
+
+    def add(function: Function) -> Function:
+        for option in reversed([one for group in groups for one in group]):
+            function = option(function)
+        return function
+
+    return add
 
 
 def json_option(command: Function) -> Function:
@@ -104,66 +108,3 @@ def host_option(command: Function) -> Function:
         show_default=True,
         help="What the victim is: an interpreter that loads the faults, or a program in C alone.",
     )(command)
-
-
-def limit_options(command: Function) -> Function:
-    """Add what bounds an attempt: --timeout, --memory, --memory-by, --processes."""
-    for option in reversed(LIMITS):
-        command = option(command)
-    return command
-
-
-def _size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Read an option as a size in bytes."""
-    try:
-        return None if value is None else parse_bytes(value)
-    except InvalidInputError as error:
-        raise click.BadParameter(str(error), param=parameter) from error
-
-
-def _seconds(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Read an option as a time in seconds."""
-    try:
-        check_timeout(value)
-    except InvalidInputError as error:
-        raise click.BadParameter(str(error), param=parameter) from error
-    return value
-
-
-LIMITS = (
-    click.option("--timeout", type=float, callback=_seconds, help="Seconds an attempt may take."),
-    click.option(
-        "--memory",
-        callback=_size,
-        help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
-    ),
-    click.option(
-        "--memory-by",
-        type=Word(get_args(MemoryBy), "limits.memory_by"),
-        default="auto",
-        show_default=True,
-        help="What enforces it: malloc is refused, or the kernel kills; auto is the cgroup where there is one.",
-    ),
-    click.option("--processes", type=click.IntRange(1), help="Processes and threads an attempt may have at a time."),
-)
-
-
-def write(text: str, *, err: bool = False, end: bool = True) -> None:
-    """Write lines for a person to stdout or stderr; control characters in them are shown and not obeyed."""
-    click.echo(lines_of(text), err=err, nl=end)  # noqa: TID251 -- here, where they are made harmless
-
-
-def emit(value: object) -> None:
-    """Write one JSON document and a newline to stdout, at once."""
-    _write(javascript.write(value))
-
-
-def emit_pretty(value: object) -> None:
-    """Write the same, indented, for documents that a person may read."""
-    _write(msgspec.json.format(javascript.write(value), indent=2))
-
-
-def _write(document: bytes) -> None:
-    if sys.stdout is not None:
-        sys.stdout.buffer.write(document + b"\n")
-        sys.stdout.buffer.flush()

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 from msgspec import UNSET
 
+from harness.cli.options import options
 from harness.cli.word import Word
 from harness.engine.policy import Policy, check_retry
 from harness.exceptions import InvalidInputError
 from harness.wire import javascript
 from harness.wire.policy import PRESETS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Function = TypeVar("Function", bound="Callable[..., Any]")
-
-
-def policy_options(command: Function) -> Function:
-    """Add --max-attempts, --retry-config and --machine."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
 
 
 def policy_of(max_attempts: Any, retry_config: Any, machine: str) -> Policy:
@@ -66,3 +55,4 @@ OPTIONS = (
         help="Upstream's machine that --memory is meant for; a retry may ask for a larger one.",
     ),
 )
+policy_options = options(OPTIONS)

@@ -16,7 +16,7 @@ from click.exceptions import Exit
 from click.shell_completion import shell_complete
 
 from harness.cli.commands import COMMANDS, help_text
-from harness.cli.options import write
+from harness.cli.output import write
 from harness.cli.version import version_text
 from harness.exceptions import HarnessError, InvalidInputError
 from harness.supervisor.interrupt import terminable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from harness.cli.options import write
+from harness.cli.output import write
 
 
 class Relay:

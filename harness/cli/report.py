@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.cli.options import json_option
+from harness.cli.output import write
 from harness.journal import read, replace_file
 from harness.report.formats import FORMATS, render
 from harness.report.reader import read as read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from harness.report.reader import HistoryReport
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -24,6 +27,15 @@ def of_formats(command: Function) -> Function:
         if one.about:
             command = click.option(f"--{name}", type=click.Path(path_type=Path), help=one.about)(command)
     return command
+
+
+def write_files(given: Mapping[str, Any], told: HistoryReport) -> bool:
+    """Write a report in each format that was asked for, and say so; return whether any was."""
+    documents = [(given[name], render(name, told)) for name in FORMATS if given.get(name)]
+    for path, text in documents:
+        replace_file(path, text)
+        write(f"wrote {path}", err=True)
+    return bool(documents)
 
 
 @click.command(epilog="Example: crash-harness report runs.sqlite --html report.html --junit junit.xml")
@@ -38,9 +50,7 @@ def report(context: click.Context, /, history: Path, as_json: bool, **files: Pat
     """
     with read(history) as reading:
         told = read_report(reading, history.name)
-    documents = [(path, render(name, told)) for name, path in files.items() if path]
-    for path, text in documents:
-        replace_file(path, text)
-    if as_json or not documents:
+    wrote = write_files(files, told)
+    if as_json or not wrote:
         click.echo(render("json" if as_json else "terminal", told), nl=False)  # noqa: TID251 -- it is harmless already, and styled
     context.exit(told.exit_code)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rich.markup import escape
-from rich.table import Table
-
-from harness.cli.options import emit_pretty, write
+from harness.cli.output import emit_pretty, write
 from harness.faults.catalogue import catalogue
 from harness.report.shapes import answers_shape
-from harness.report.terminal import STYLES, console, progress
+from harness.report.terminal import console, progress, say, table
 from harness.report.words import counted
 from harness.scenarios.rollcall import Answer, call_all
 from harness.scenarios.verdict import Verdict, exit_code
 
 INTERRUPTED = 130
+HEADINGS = ("verdict", "fault", "tier", "observed", "expected")
 
 
 def list_calls(as_json: bool) -> int:
@@ -29,7 +27,7 @@ def list_calls(as_json: bool) -> int:
     return 0
 
 
-def roll_call(jobs: int, as_json: bool) -> int:
+def roll_call(jobs: int, *, as_json: bool, verbose: bool) -> int:
     """Call the roll, print it, and return the exit code."""
     out, answers = console(stderr=as_json), list[Answer]()
     total = sum(len(fault.tiers) for fault in catalogue().values())
@@ -43,7 +41,12 @@ def roll_call(jobs: int, as_json: bool) -> int:
         finished = call_all(jobs, on_answer)
     if as_json:
         emit_pretty(answers_shape(answers, interrupted=not finished))
-    out.print(table(answers))
+    told = [one for one in answers if verbose or one.judgement.verdict is not Verdict.PASS]
+    if told:
+        out.print(table(HEADINGS, map(row, told)))
+    for one in answers:
+        if one.judgement.reasons:
+            say(out, f"{one.judgement.verdict} {one.fault} ({one.tier}): {'; '.join(one.judgement.reasons)}")
     counts = Counter(answer.judgement.verdict for answer in answers)
     words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     left = f"; {total - len(answers)} of {total} not called" if not finished else ""
@@ -51,14 +54,6 @@ def roll_call(jobs: int, as_json: bool) -> int:
     return exit_code(answer.judgement.verdict for answer in answers) if finished else INTERRUPTED
 
 
-def table(answers: list[Answer]) -> Table:
-    """Fault, tier, what was observed and expected, verdict."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("fault", "family", "tier", "observed", "expected", "verdict"):
-        made.add_column(heading, overflow="fold")
-    for one in answers:
-        cells = (one.fault, one.family, one.tier, ", ".join(one.observed), " or ".join(one.expected))
-        reason = f" {'; '.join(one.judgement.reasons)}" if one.judgement.reasons else ""
-        verdict = f"[{STYLES[one.judgement.verdict]}]{one.judgement.verdict}[/]{escape(reason)}"
-        made.add_row(*map(escape, cells), verdict)
-    return made
+def row(one: Answer) -> tuple[str, ...]:
+    """Verdict, fault, tier, what was observed and expected."""
+    return one.judgement.verdict, one.fault, one.tier, ", ".join(one.observed), " or ".join(one.expected)

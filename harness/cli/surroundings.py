@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from harness.cli.word import Word
 from harness.supervisor.ladder import Wanted
+from harness.supervisor.observe import FORMERLY, Observe
 from harness.supervisor.process import Stdin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
+BLACK_BOX = "harness.black_box"
 
 
 def containment(command: Function) -> Function:
@@ -34,4 +37,26 @@ def stdin(command: Function) -> Function:
         default="null",
         show_default=True,
         help="COMMAND's standard input: empty, or ours.",
+    )(command)
+
+
+def witnesses(command: Function) -> Function:
+    """Add --observe, and --black-box, which is what it was called before; the command gets `witnesses`."""
+    command = click.option(
+        "--black-box",
+        type=click.Choice(list(FORMERLY)),
+        hidden=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.__setitem__(BLACK_BOX, FORMERLY.get(value)),
+        help="What --observe was called before.",
+    )(command)
+    return click.option(
+        "--observe",
+        "witnesses",
+        type=Word(get_args(Observe), "observe"),
+        default="auto",
+        show_default=True,
+        callback=lambda context, _, value: context.meta.get(BLACK_BOX) or value,
+        help="Who sees a crash: a preloaded library, perf events, both (auto), a tracer (COMMAND may notice), nobody.",
     )(command)

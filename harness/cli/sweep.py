@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from harness.cli import refusing
-from harness.cli.options import OF_HISTORY, emit, json_option, refuse_beside
-from harness.cli.report import of_formats
+from harness.cli import sweep_asked
+from harness.cli.behind import COMMAND, WithCommand
+from harness.cli.options import OF_HISTORY, json_option, options, refuse_beside
+from harness.cli.output import emit
+from harness.cli.report import of_formats, write_files
+from harness.cli.sweep_options import GROUPS
 from harness.exceptions import InvalidInputError
 from harness.gate import sweeping
-from harness.journal import replace_file
 from harness.refusals import conduct, kept, subject
 from harness.refusals.conduct import Tell
 from harness.refusals.outcome import command_line
 from harness.refusals.verdicts import GOOD
-from harness.report.formats import render
 from harness.report.reader import of_sweep
 from harness.report.sweep import finding_line, lines, record
 from harness.report.terminal import console, progress, say
@@ -57,11 +58,11 @@ class Teller(Tell):
 
 @click.command(
     "sweep",
-    cls=refusing.WithCommand,
+    cls=WithCommand,
     epilog="Example: crash-harness sweep mymodule:load --in _mymodule     crash-harness sweep -- ./program input",
 )
 @click.argument("words", nargs=-1, metavar="MODULE:FUNCTION | -- CMD...")
-@refusing.options(*refusing.GROUPS)
+@options(*GROUPS)
 @of_formats
 @json_option
 @click.pass_context
@@ -72,15 +73,13 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
     judged by what the call does, and by the next call in the same process. Exit status 0 when every refusal was
     handled, 1 when one was not, 3 when there was nothing to sweep, 4 when a site could not be hit.
     """
-    terms = refusing.terms_of(given)
+    terms = sweep_asked.terms_of(given)
     with ExitStack() as stack:
         asked, history = _opened(context, words, given)
         if history:
             stack.enter_context(history)
         told = _swept(asked, terms, history)
-    for name in ("html", "junit", "markdown"):
-        if given[name]:
-            replace_file(given[name], render(name, of_sweep(told)))
+    write_files(given, of_sweep(told))
     if given["as_json"]:
         emit(record(told))
     out = console(stderr=given["as_json"])
@@ -93,12 +92,12 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
 def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> tuple[Asked, History | None]:
     if given["old"]:
         refuse_beside(context, "--resume", set(context.params) - OF_THIS_SESSION, OF_HISTORY)
-        if words or given["history"]:
+        if words or COMMAND in context.meta or given["history"]:
             raise InvalidInputError("--resume: what is swept is that of the history: leave it out")
         history, asked = kept.go_on(given["old"])
         plan = msgspec.structs.replace(asked.plan, jobs=given["jobs"], time_s=given["time_s"])
         return msgspec.structs.replace(asked, plan=plan), history
-    asked = refusing.asked_of(words, given, is_command=context.meta["is_command"])
+    asked = sweep_asked.asked_of(words, context.meta.get(COMMAND), given)
     return asked, kept.begin(given["history"], asked) if given["history"] else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-LONGEST_SLEEP_S: Final = 86400.0
+LOOK_UP_S: Final = 0.5
 
 
 class WallClock:
@@ -20,8 +20,10 @@ class WallClock:
         return float(time.time_ns() // 1_000_000)
 
     def wait_ms(self, delay_ms: float) -> None:
-        """Sleep until the next attempt is due."""
-        left_s = delay_ms / 1000 if self._waits else 0.0
-        while left_s > 0:
-            time.sleep(min(left_s, LONGEST_SLEEP_S))
-            left_s -= LONGEST_SLEEP_S
+        """Sleep until the next attempt is due.
+
+        Looks up twice a second: a Ctrl-C that comes just before a sleep does not interrupt it.
+        """
+        due_s = time.monotonic() + (delay_ms / 1000 if self._waits else 0.0)
+        while (left_s := due_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, LOOK_UP_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import struct
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 REQUEST: Final = struct.Struct("<qq")
 LAST_WORDS_S: Final = 0.2
+LOOK_UP_S: Final = 0.5
 REPLY: Final = struct.Struct("<iIII4096s")
 
 
@@ -91,15 +93,18 @@ class Line:
         return tail.text()
 
     def _await(self, wanted: int, patience_s: float | None) -> bool:
-        """Read what it prints until there is something on a descriptor; False when the time is over."""
+        """Read what it prints until there is something on a descriptor; False when the time is over.
+
+        Looks up twice a second: a Ctrl-C that comes just before a wait does not interrupt it.
+        """
         end_s = None if patience_s is None else time.monotonic() + patience_s
         poller = select.poll()
         for fd in (wanted, *self._tails):
             poller.register(fd, select.POLLIN)
         while True:
-            left_ms = None if end_s is None else max(0.0, end_s - time.monotonic()) * 1000
-            ready = {fd for fd, _ in poller.poll(left_ms)}
-            if wanted in ready or not ready:
+            left_s = math.inf if end_s is None else max(0.0, end_s - time.monotonic())
+            ready = {fd for fd, _ in poller.poll(min(left_s, LOOK_UP_S) * 1000)}
+            if wanted in ready or (not ready and left_s <= LOOK_UP_S):
                 return bool(ready)
             for fd in ready:
                 if self._tails[fd].read() == b"":

@@ -27,7 +27,7 @@ MODULE_SHIFT: Final = 48
 OFFSET_BITS: Final = (1 << MODULE_SHIFT) - 1
 
 STACK = struct.Struct(f"<Q{FRAMES}Q")
-ORDER = struct.Struct(f"<8IiIII2Q{2 * RANGES}Q")
+ORDER = struct.Struct(f"<8IiIII2Q{RANGES}Q{RANGES}Q")
 ANSWER = struct.Struct("<i7I3QqQ")
 MODULE = struct.Struct("<II248s")
 EVENT = struct.Struct("<QII")

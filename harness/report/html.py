@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.report import charts, engines, sweep, words
 from harness.report.experiment import fact_lines
+from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,13 +25,18 @@ body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ccc;
-  overflow-wrap: break-word; }
+  overflow-wrap: anywhere; }
 th[scope=col] { white-space: nowrap; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .PASS { color: #14532d; } .FAIL, .INFRA { color: #8b0000; font-weight: 700; } .UNKNOWN, .SKIP { color: #555; }
 figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: .75rem; }
 tr.differ th { border-left: .3rem solid #8b0000; padding-left: .5rem; }
+@media (max-width: 60rem) {
+  table, tbody, tr, th, td, caption { display: block; } thead { display: none; }
+  td { border: 0; padding-left: 1rem; } td:empty { display: none; } td.number { text-align: left; }
+  td[data-of]::before { content: attr(data-of) ": "; color: #555; }
+}
 @media print { body { margin: 0; max-width: none; } section { break-inside: avoid-page; } pre { background: none; } }
 """
 
@@ -45,11 +51,15 @@ def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object
     yield f"<table><caption>{_text(caption)}</caption>"
     yield "<thead><tr>" + "".join(f'<th scope="col">{_text(one)}</th>' for one in headings) + "</tr></thead><tbody>"
     for first, *rest in rows:
-        cells = "".join(
-            f'<td class="number">{c:,}</td>' if isinstance(c, int) else f"<td>{_text(c)}</td>" for c in rest
-        )
+        cells = "".join(_cell(heading, value) for heading, value in zip(headings[1:], rest, strict=True))
         yield f'<tr><th scope="row">{_text(first)}</th>{cells}</tr>'
     yield "</tbody></table>"
+
+
+def _cell(heading: str, value: object) -> str:
+    """A narrow page has no row of headings: each cell carries its own."""
+    number, text = (' class="number"', f"{value:,}") if isinstance(value, int) else ("", _text(value))
+    return f'<td data-of="{_text(heading)}"{number}>{text}</td>'
 
 
 def render(report: HistoryReport) -> str:
@@ -128,19 +138,24 @@ def _sweeps(report: HistoryReport) -> Iterator[str]:
 def _verdicts(results: Sequence[Result]) -> Iterator[str]:
     if not results:
         return
-    yield "<section><h2>Verdicts</h2><table><caption>Cases</caption><thead><tr>"
-    yield "".join(
-        f'<th scope="col">{one}</th>' for one in ("case", "fault", "observed", "status", "dialect", "verdict")
-    )
-    yield "</tr></thead><tbody>"
+    headings = ("case", "fault", "observed", "status", "dialect", "seconds", "verdict")
+    yield '<section><h2>Verdicts</h2><table class="cases"><caption>Cases</caption><thead><tr>'
+    yield "".join(f'<th scope="col">{one}</th>' for one in headings) + "</tr></thead><tbody>"
     for result in results:
         verdict, run = result.judgement.verdict, result.run
         seen = (words.terminations(run), run.status) if run else ("", "")
-        cells = (f"{result.case.victim.fault} ({result.case.victim.tier})", *seen, result.dialect)
-        yield f'<tr><th scope="row">{_text(result.title)}</th>' + "".join(f"<td>{_text(one)}</td>" for one in cells)
-        why = f"<br>{_text('; '.join(result.judgement.reasons))}" if result.judgement.reasons else ""
-        yield f'<td class="{verdict}">{verdict}{why}</td></tr>'
-    yield "</tbody></table></section>"
+        victim, lived = result.case.victim, f"{words.lived_s(run):.2f}"
+        cells = (f"{victim.fault} ({victim.tier})", *seen, result.dialect, lived)
+        yield f'<tr><th scope="row">{_text(result.title)}</th>'
+        yield "".join(_cell(heading, one) for heading, one in zip(headings[1:-1], cells, strict=True))
+        yield f'<td class="{verdict}">{verdict}</td></tr>'
+    yield "</tbody></table>"
+    for result in results:
+        if result.judgement.verdict is not Verdict.PASS:
+            title, *trail = words.trail(result)
+            yield f'<section><h3 class="{result.judgement.verdict}">{_text(title)}</h3>'
+            yield f"<pre>{_text(chr(10).join(trail))}</pre></section>"
+    yield "</section>"
 
 
 def _experiments(report: HistoryReport) -> Iterator[str]:
@@ -188,7 +203,8 @@ def _confusion(confusion: Confusion) -> Iterator[str]:
         mark = ' class="differ"' if differ else ""
         yield f'<tr{mark}><th scope="row">{_text(truth)}{" (differ)" if differ else ""}</th>'
         for dialect in dialects:
-            yield f"<td>{'<br>'.join(_text(f'{code} × {n:,}') for code, n in cells[dialect].items())}</td>"
+            called = "<br>".join(_text(f"{code} × {n:,}") for code, n in cells[dialect].items())
+            yield f'<td data-of="{_text(dialect)}">{called}</td>'
         yield "</tr>"
     yield "</tbody></table></section>"
 

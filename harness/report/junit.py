@@ -11,7 +11,6 @@ from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from harness.conformance.check import Check
-    from harness.engine.loop import Run
     from harness.refusals.outcome import Report as Sweep
     from harness.report.reader import HistoryReport, KeptExperiment, KeptRun
     from harness.scenarios.campaign import Result
@@ -52,14 +51,15 @@ def _testcase(suite: ET.Element, group: str, name: str) -> ET.Element:
 
 def _case(suite: ET.Element, result: Result) -> None:
     case = _testcase(suite, f"{result.scenario.name}.{result.dialect}", result.case.name)
-    case.set("time", f"{_lived_s(result.run):.3f}")
+    case.set("time", f"{words.lived_s(result.run):.3f}")
     if tag := ELEMENTS.get(result.judgement.verdict):
         _tell(case, tag, "\n".join(result.judgement.reasons) or str(result.judgement.verdict))
+        _out(case, words.trail(result))
 
 
 def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
     case = _testcase(suite, "run", one.title)
-    case.set("time", f"{_lived_s(one.run):.3f}")
+    case.set("time", f"{words.lived_s(one.run):.3f}")
     if one.verdict in ELEMENTS:
         _tell(case, ELEMENTS[one.verdict], words.ending(one.run))
     _out(case, lines)
@@ -111,7 +111,3 @@ def _out(case: ET.Element, lines: list[str]) -> None:
 def _tell(case: ET.Element, tag: str, reasons: str) -> None:
     shown = words.lines_of(reasons)
     ET.SubElement(case, tag, message=shown.split("\n", 1)[0]).text = shown
-
-
-def _lived_s(run: Run | None) -> float:
-    return sum(attempt.evidence.duration_s or 0.0 for attempt in run.attempts) if run else 0.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.report import engines, sweep, words
 from harness.report.experiment import finding_lines_of
+from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +42,12 @@ def _cases(report: HistoryReport) -> Iterator[str]:
     yield from ("| case | observed | status | verdict |", "|---|---|---|---|")
     for result in report.results:
         seen = (words.terminations(result.run), result.run.status) if result.run else ("", "")
-        why = "; ".join(result.judgement.reasons)
-        verdict = f"**{result.judgement.verdict}**" + (f" {_cell(why)}" if why else "")
-        yield f"| {_cell(result.title)} | {_cell(seen[0])} | {_cell(seen[1])} | {verdict} |"
+        yield f"| {_cell(result.title)} | {_cell(seen[0])} | {_cell(seen[1])} | **{result.judgement.verdict}** |"
     yield ""
+    for result in report.results:
+        if result.judgement.verdict is not Verdict.PASS:
+            title, *trail = words.trail(result)
+            yield from (f"### {_cell(title)}", "", *(f"    {words.printable(line)}" for line in trail), "")
 
 
 def _runs(report: HistoryReport) -> Iterator[str]:

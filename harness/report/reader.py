@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from harness.experiments import kept
 from harness.experiments.conduct import Conclusion, Progress, conclude, recount
 from harness.experiments.firing import codes_of
 from harness.journal import Job, Standing, spelt
+from harness.machine import environment
 from harness.refusals import kept as kept_sweeps
 from harness.refusals.outcome import Report as Sweep  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.report.counts import Confusion, Curve
@@ -106,6 +108,8 @@ class HistoryReport(msgspec.Struct, frozen=True):
                 return "a process is still at it"
             case "interrupted":
                 return f"it was interrupted at {at}"
+            case "ended":
+                return "it was told to stop at the first failure"
             case "failed":
                 return f"the harness failed at {at}: {self.standing.reason}"
             case _:
@@ -120,10 +124,13 @@ def read(reading: Reading, name: str) -> HistoryReport:
 
 
 def _cases(reading: Reading, found: HistoryReport) -> HistoryReport:
-    results = sorted(decided(reading), key=lambda one: one.title)
+    return _with_cases(found, decided(reading))
+
+
+def _with_cases(found: HistoryReport, results: list[Result]) -> HistoryReport:
     for result in results:
         _count(found.confusion, result.case.victim.fault, result.run.attempts if result.run else ())
-    return msgspec.structs.replace(found, results=tuple(results))
+    return msgspec.structs.replace(found, results=tuple(sorted(results, key=lambda one: one.title)))
 
 
 def _runs(reading: Reading, found: HistoryReport) -> HistoryReport:
@@ -141,6 +148,15 @@ def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
 
 def _sweeps(reading: Reading, found: HistoryReport) -> HistoryReport:
     return msgspec.structs.replace(found, sweeps=tuple(kept_sweeps.reports(reading)))
+
+
+def of_results(name: str, results: list[Result], titles: list[str], *, interrupted: bool) -> HistoryReport:
+    """Make a report of cases without a history; what is in `titles` and not in the results is not decided."""
+    done = {result.title for result in results}
+    left = tuple(title for title in titles if title not in done)
+    standing = Standing("interrupted" if interrupted else "ended", time.time_ns() // 10**6)
+    found = HistoryReport(name, Job(order.KIND, {}, tuple(titles)), standing, environment(), left)
+    return _with_cases(found, results)
 
 
 def of_sweep(sweep: Sweep) -> HistoryReport:

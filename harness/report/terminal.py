@@ -74,15 +74,17 @@ def shown(text: str) -> str:
     return escape(words.printable(text))
 
 
-def say(out: Console, line: str) -> None:
-    """Print a line as it is, however long."""
-    out.print(shown(line), soft_wrap=True)
+def say(out: Console, line: str, *, fits: bool = False) -> None:
+    """Print a line as it is, however long; one that `fits` is cut at the terminal's edge."""
+    out.print(shown(line), soft_wrap=not fits, no_wrap=fits, overflow="ellipsis" if fits else None)
 
 
 def plain_line(result: Result) -> str:
     """One line a result, for logs."""
-    seen = f"{words.terminations(result.run)}: {result.run.status}" if result.run else ""
-    return " ".join(filter(None, [f"{result.judgement.verdict:<5}", result.title, seen]))
+    seen = ""
+    if result.run:
+        seen = f"{words.lived_s(result.run):.2f} s  {words.terminations(result.run)}: {result.run.status}"
+    return "  ".join(filter(None, [f"{result.judgement.verdict:<5}", result.title, seen]))
 
 
 def render(report: HistoryReport) -> str:
@@ -127,19 +129,28 @@ def _tell_run(out: Console, run: KeptRun) -> None:
 def tell_check(out: Console, check: Check, command: tuple[str, ...] = ()) -> None:
     """Print an engine's properties and what is behind each failure; `command` is an adapter's that has no file."""
     say(out, engines.headline(check))
-    out.print(rows(engines.HEADINGS, engines.rows(check)))
+    out.print(table(engines.HEADINGS, engines.rows(check)))
     for line in engines.trails(check, command):
         say(out, line)
 
 
-def rows(headings: Sequence[str], made_of: Iterable[Sequence[str]]) -> Table:
-    """Return a table of texts; a cell that is a verdict has its colour."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table of texts, a line for each row however narrow the terminal; verdicts have their colours.
+
+    A cell that does not fit is cut at its end, with "…"; --json has all of it.
+    """
     made = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        made.add_column(heading, overflow="fold")
-    for row in made_of:
-        made.add_row(*(f"[{STYLES[Verdict(cell)]}]{cell}[/]" if cell in list(Verdict) else shown(cell) for cell in row))
+        made.add_column(_cell(heading))
+    for row in rows:
+        made.add_row(*map(_cell, row))
     return made
+
+
+def _cell(text: str) -> Text:
+    """One line; it is the text that may not wrap, so that the widest columns give way first."""
+    style = STYLES[Verdict(text)] if text in list(Verdict) else ""
+    return Text(words.printable(text), style, no_wrap=True, overflow="ellipsis")
 
 
 def tell_history(out: Console, history: History) -> None:
@@ -154,36 +165,31 @@ def tell_history(out: Console, history: History) -> None:
         say(out, f"ended at {history.ended_at()}; nothing was run")
 
 
-def tell_results(out: Console, results: Sequence[Result], total: int) -> None:
-    """Print the table, why each result that is no PASS came out so, and the counts."""
-    out.print(table(results))
-    for reason in reasons(results):
+def tell_results(
+    out: Console, results: Sequence[Result], total: int, *, verbose: bool = False, slowest: int = 0
+) -> None:
+    """Print why each result that is no PASS came out so, and the counts; `verbose`: a table of all before that."""
+    ordered = sorted(results, key=lambda one: one.title)
+    if verbose:
+        out.print(table(HEADINGS, map(_row, ordered)))
+    elif failed := [one for one in ordered if one.judgement.verdict is not Verdict.PASS]:
+        out.print(table(HEADINGS, map(_row, failed)))
+    for reason in reasons(ordered):
         out.print(f"\n{escape(reason)}", soft_wrap=True)
+    if slowest:
+        out.print("\nslowest")
+        for one in sorted(results, key=lambda one: words.lived_s(one.run), reverse=True)[:slowest]:
+            say(out, f"{words.lived_s(one.run):8.2f} s  {one.title}")
     out.print(f"\n{summary(results, total)}")
 
 
-def table(results: Sequence[Result]) -> Table:
-    """Scenario, fault, what was observed, classification, attempts, outcome, expected, verdict."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("scenario", "fault", "observed", "classification"):
-        made.add_column(heading, overflow="fold")
-    made.add_column("attempts", justify="right")
-    for heading in ("outcome", "expected", "verdict"):
-        made.add_column(heading, overflow="fold")
-    for result in sorted(results, key=lambda one: one.title):
-        made.add_row(*_row(result))
-    return made
+HEADINGS = ("verdict", "case", "ended", "status", "seconds", "expected")
 
 
-def _row(result: Result) -> list[str]:
-    fault = f"{result.case.victim.fault} ({result.case.victim.tier})"
-    verdict = f"[{STYLES[result.judgement.verdict]}]{result.judgement.verdict}[/]"
-    if result.run is None:
-        seen = ["", "", "", ""]
-    else:
-        run = result.run
-        seen = [words.terminations(run), words.codes(run), str(len(run.attempts)), run.status]
-    return [shown(cell) for cell in (result.title, fault, *seen, words.expected(result))] + [verdict]
+def _row(result: Result) -> tuple[str, ...]:
+    run = result.run
+    seen = (words.terminations(run), run.status, f"{words.lived_s(run):.2f}") if run else ("", "", "")
+    return (result.judgement.verdict, result.title, *seen, words.expected(result))
 
 
 def reasons(results: Sequence[Result]) -> list[str]:
@@ -200,4 +206,7 @@ def summary(results: Sequence[Result], total: int) -> str:
     counts = Counter(result.judgement.verdict for result in results)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
     left = f"; {total - len(results)} of {total} not decided" if len(results) < total else ""
-    return f"{words.counted(len(results), 'case')}: {', '.join(parts) or 'none decided'}{left}"
+    lived = sum(words.lived_s(result.run) for result in results)
+    return (
+        f"{words.counted(len(results), 'case')}: {', '.join(parts) or 'none decided'}{left}; {lived:.1f} s of attempts"
+    )

@@ -48,6 +48,11 @@ def terminations(run: Run) -> str:
     return folded(spelling(attempt.evidence) for attempt in run.attempts)
 
 
+def lived_s(run: Run | None) -> float:
+    """How long its attempts lived, in seconds, without the delays between them."""
+    return sum(attempt.evidence.duration_s or 0.0 for attempt in run.attempts) if run else 0.0
+
+
 def codes(run: Run) -> str:
     """Error codes of the attempts that failed, without the prefix they share."""
     seen = [observed(attempt)["code"] for attempt in run.attempts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -129,18 +130,32 @@ def run_all(
     jobs: int,
     on_result: Callable[[Result], object],
     done: Container[str] = (),
+    *,
+    fail_fast: bool = False,
 ) -> bool:
     """Run every case but those `done`, `jobs` at a time; `on_result` gets each as it ends, in this thread.
 
+    `fail_fast`: no case is begun after the first that fails, or can't be run; those under way are ended properly.
     Returns False when Ctrl-C ended it: every victim is dead by then, and what was not decided is left out.
     """
     cases = [(scenario, case) for scenario in scenarios for case in scenario.case]
+    halted = threading.Event()
+
+    def live(scenario: Scenario, case: Case) -> Result | None:
+        if halted.is_set():
+            return None
+        result = stoppable.live(scenario, case)
+        if fail_fast and result.judgement.verdict in (Verdict.FAIL, Verdict.INFRA):
+            halted.set()
+        return result
+
     with Stop() as stop, ThreadPoolExecutor(jobs) as pool:
-        live = msgspec.structs.replace(campaign, stop=stop).live
+        stoppable = msgspec.structs.replace(campaign, stop=stop)
         try:  # Ctrl-C may come while cases are still handed out, and some live already
             futures = [pool.submit(live, *pair) for pair in cases if title_of(*pair) not in done]
             for future in as_they_end(futures):
-                on_result(future.result())
+                if result := future.result():
+                    on_result(result)
         except KeyboardInterrupt:
             stop.set()
             pool.shutdown(cancel_futures=True)

@@ -25,16 +25,20 @@ KIND: Final = "run"
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What was asked for: scenarios by file, folder or name, the cases called `case`, a dialect's name, a seed."""
+    """What was asked for: scenarios by file, folder or name, a dialect's name, a seed.
+
+    Of these, the cases called `case`, and whose title holds `pattern`.
+    """
 
     scenarios: tuple[str, ...]
     case: str | None
     dialect: str
     seed: int | None
+    pattern: str = ""
 
     def select(self) -> list[Scenario]:
         """Read the scenarios as they are now."""
-        return select(self.scenarios, self.case)
+        return select(self.scenarios, self.case, self.pattern)
 
 
 class KeptOrder(msgspec.Struct, frozen=True):

@@ -26,11 +26,22 @@ def locate(name: str) -> Path:
     raise InvalidInputError(f"{name!r}: No such file or directory, and no shipped scenario; those are {names}")
 
 
-def select(names: Sequence[str], case: str | None) -> list[Scenario]:
+def select(names: Sequence[str], case: str | None, pattern: str = "") -> list[Scenario]:
     """Load what was asked for: names may be written as results are, "scenario[case]"; `case` selects among all.
 
-    Raises InvalidInputError when nothing is left.
+    Of what is left, a `pattern` takes the cases whose title "scenario[case]" holds it. Raises InvalidInputError when
+    nothing is left.
     """
+    chosen = _chosen(names, case)
+    if not pattern:
+        return chosen
+    held = [(one, tuple(case for case in one.case if pattern in f"{one.name}[{case.name}]")) for one in chosen]
+    if not any(cases for _, cases in held):
+        raise InvalidInputError(f"-k: no title of a case, as --list prints them, holds {pattern!r}")
+    return [msgspec.structs.replace(one, case=cases) for one, cases in held if cases]
+
+
+def _chosen(names: Sequence[str], case: str | None) -> list[Scenario]:
     if not names:
         return _filtered(load_all([shipped()]), case)
     written = [re.fullmatch(r"(.*?)(?:\[([a-z0-9-]+)\])?", name, re.DOTALL) for name in names]

@@ -18,7 +18,6 @@ enum { SIGNAL_STACK_BYTES = 65536, HANDLER_BYTES = 16384 };
 
 static pthread_key_t stack_key;
 
-int box_size(void) { return (int)sizeof(struct box); }
 
 /* Pre-faulted: under memory pressure a handler can't wait for a page. NULL when refused. */
 static void *set_signal_stack(int sharing) {

@@ -83,6 +83,3 @@ int fire_words(int count, char *const *words);
 
 /* Becomes a server of trials on socket `fd` (zygote.c). Returns 0 once the supervisor has hung up, or -1. */
 int serve(int fd);
-
-/* Size of struct box, for a check that both sides mean the same page. */
-int box_size(void);

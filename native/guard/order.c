@@ -7,7 +7,7 @@
 static const struct option options[] = {
     {"control", required_argument, NULL, 'f'},        {"supervisor", required_argument, NULL, 's'},
     {"deadline-ms", required_argument, NULL, 'd'},    {"grace-ms", required_argument, NULL, 'g'},
-    {"data-bytes", required_argument, NULL, 'D'},     {"address-bytes", required_argument, NULL, 'A'},
+    {"data-bytes", required_argument, NULL, 'D'},
     {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
     {"cgroup-parent", required_argument, NULL, 'P'},  {"cgroup-name", required_argument, NULL, 'N'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"pids-version", required_argument, NULL, 'R'},
@@ -29,7 +29,6 @@ static int take_option(int letter, struct order *order) {
     case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
     case 'g': order->grace_ms = strtoll(optarg, NULL, 10); break;
     case 'D': order->data_bytes = strtoull(optarg, NULL, 10); break;
-    case 'A': order->address_bytes = strtoull(optarg, NULL, 10); break;
     case 'B': order->cgroup_bytes = strtoull(optarg, NULL, 10); break;
     case 'V': order->cgroup_version = number(optarg); break;
     case 'P': order->cgroup_parent = optarg; break;

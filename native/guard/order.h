@@ -13,7 +13,7 @@ enum terminal_use {
 
 struct order {
     int64_t deadline_ms, grace_ms; /* deadline < 0: none */
-    uint64_t data_bytes, address_bytes, cgroup_bytes;
+    uint64_t data_bytes, cgroup_bytes;
     uint64_t processes, core_bytes;
     int cgroup_version, pids_version;
     const char *cgroup_parent, *pids_parent, *cgroup_name;

@@ -37,8 +37,7 @@ static int limit_core(const struct order *order) {
 static int set_limits(const struct order *order) {
     if (limit_core(order) != 0) return -1;
     if (limit(RLIMIT_DATA, order->data_bytes) != 0) return -1;
-    if (limit(RLIMIT_NPROC, order->processes) != 0) return -1;
-    return limit(RLIMIT_AS, order->address_bytes);
+    return limit(RLIMIT_NPROC, order->processes);
 }
 
 /* A victim of ours has these and no others. A foreign command has what we were given, and of ours nothing: that closes

@@ -1,0 +1,36 @@
+"""Conducts the experiments of a command, and tells each answer as it comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.cli.output import emit_pretty
+from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
+from harness.report.experiment import Shown, conclusion_lines
+from harness.report.shapes import conclusions_shape
+from harness.report.terminal import console, progress, say, tell_history
+from harness.scenarios.verdict import exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.experiments.variant import Experiment
+    from harness.journal import History
+
+EXIT_INTERRUPTED = 130
+
+
+def tell_all(experiments: Sequence[Experiment], book: History | None, *, as_json: bool) -> int:
+    """Conduct them and return the exit code; an experiment of a history that had ended is only told again."""
+    out, told = console(stderr=as_json), list[Conclusion]()
+    with progress(console(stderr=True)) as bar:
+        for one in conduct_all(experiments, book, Shown(bar)):
+            told.append(one)
+            for line in conclusion_lines(one):
+                say(out, line)
+    interrupted = bool(told) and told[-1].ended == INTERRUPTED
+    if as_json:
+        emit_pretty(conclusions_shape(told, interrupted=interrupted))
+    if book:
+        tell_history(out, book)
+    return EXIT_INTERRUPTED if interrupted else exit_code(one.verdict for one in told if one.verdict)

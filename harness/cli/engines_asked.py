@@ -1,0 +1,39 @@
+"""What the words of `engines check` ask for: the engine, and which of its cells."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.conformance import check, enginefile, suite
+from harness.conformance.check import Asked
+from harness.conformance.conductor import Engine
+from harness.conformance.properties import ORDER
+from harness.exceptions import unknown
+
+
+def asked_of(given: dict[str, Any]) -> Asked:
+    """Read the options. Raises InvalidInputError for a property that there is not."""
+    for name in given["properties"]:
+        if name not in ORDER:
+            raise unknown("--property", name, ORDER)
+    own = tuple(fault for fault in given["faults"] if fault in check.FAULTS)
+    shots = {fault: suite.kind_of(fault) for fault in given["faults"] if fault not in check.FAULTS}
+    asked = {name: given[name] for name in ("properties", "policy", "cells", "workers", "repeat")}
+    return Asked(faults=own, shots=shots, **asked)
+
+
+def engine_of(words_: tuple[str, ...], asked: Asked) -> tuple[enginefile.EngineFile | None, Engine]:
+    """The engine of a name or a file; else the words are an adapter's command."""
+    first = words_[0]
+    names = [one.name for one in enginefile.shipped()]
+    is_name = (
+        first in names or first.endswith(".toml") or (not Path(first).exists() and get_close_matches(first, names))
+    )
+    if len(words_) == 1 and is_name:
+        file = enginefile.find(first)
+        return file, msgspec.structs.replace(file.engine(), asked=asked)
+    return None, Engine(Path(words_[-1]).name, words_, asked)

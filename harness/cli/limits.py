@@ -1,0 +1,49 @@
+"""The options that bound an attempt: the words of harness.Limits, on the command line."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import click
+
+from harness.cli.options import options
+from harness.cli.word import Word
+from harness.exceptions import InvalidInputError
+from harness.supervisor import check_timeout, parse_bytes
+from harness.supervisor.limits import MemoryBy
+
+
+def _size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Read an option as a size in bytes."""
+    try:
+        return None if value is None else parse_bytes(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+
+
+def _seconds(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Read an option as a time in seconds."""
+    try:
+        check_timeout(value)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return value
+
+
+LIMITS = (
+    click.option("--timeout", type=float, callback=_seconds, help="Seconds an attempt may take."),
+    click.option(
+        "--memory",
+        callback=_size,
+        help="Memory an attempt may use: bytes, or 64MiB. A larger machine has more, in proportion.",
+    ),
+    click.option(
+        "--memory-by",
+        type=Word(get_args(MemoryBy), "limits.memory_by"),
+        default="auto",
+        show_default=True,
+        help="What enforces it: malloc is refused, or the kernel kills; auto is the cgroup where there is one.",
+    ),
+    click.option("--processes", type=click.IntRange(1), help="Processes and threads an attempt may have at a time."),
+)
+limit_options = options(LIMITS)

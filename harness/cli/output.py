@@ -1,0 +1,32 @@
+"""How words and JSON go out: a person's words harmless to a terminal, JSON alone on its line."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from harness.report.words import lines_of
+from harness.wire import javascript
+
+
+def write(text: str, *, err: bool = False, end: bool = True) -> None:
+    """Write lines for a person to stdout or stderr; control characters in them are shown and not obeyed."""
+    click.echo(lines_of(text), err=err, nl=end)  # noqa: TID251 -- here, where they are made harmless
+
+
+def emit(value: object) -> None:
+    """Write one JSON document and a newline to stdout, at once."""
+    _write(javascript.write(value))
+
+
+def emit_pretty(value: object) -> None:
+    """Write the same, indented, for documents that a person may read."""
+    _write(msgspec.json.format(javascript.write(value), indent=2))
+
+
+def _write(document: bytes) -> None:
+    if sys.stdout is not None:
+        sys.stdout.buffer.write(document + b"\n")
+        sys.stdout.buffer.flush()

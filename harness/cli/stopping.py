@@ -1,0 +1,65 @@
+"""The options that say when an experiment ends, and what that says in the exit code."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.options import COUNT, options
+from harness.experiments.sequential import SequentialTest
+from harness.experiments.stopping import Stopping
+
+DEFAULT_TRIALS = 200
+PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+def stopping_of(
+    trials: int | None,
+    width: float | None,
+    rates: tuple[float, float] | None,
+    errors: tuple[float, float],
+    time_s: float | None,
+) -> Stopping:
+    """Make the rule of what was said; where nothing was, a number of trials. Raises InvalidInputError."""
+    test = SequentialTest(*rates, *errors) if rates else None
+    if test:
+        test.check()
+    return Stopping(trials if any((trials, width, test, time_s)) else DEFAULT_TRIALS, width, test, time_s)
+
+
+def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    try:
+        p0, p1 = map(float, value.split(":"))
+    except ValueError as error:
+        raise click.BadParameter(f"expected P0:P1, not {value!r}", param=parameter) from error
+    return p0, p1
+
+
+OPTIONS = (
+    click.option("--trials", type=COUNT, help=f"Stop after so many of each variant [{DEFAULT_TRIALS}]."),
+    click.option(
+        "--width", type=click.FloatRange(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this."
+    ),
+    click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for."),
+    click.option(
+        "--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds."
+    ),
+    click.option(
+        "--beta", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P1 holds."
+    ),
+    click.option(
+        "--expect-below",
+        type=PROPER,
+        metavar="RATE",
+        help="Exit with 0 if the failure rate is shown to be below (95 %), with 1 if above, else with 4.",
+    ),
+    click.option(
+        "--bisect",
+        is_flag=True,
+        expose_value=False,
+        help="Exit as `git bisect run` wants it: 125 where nothing can be told.",
+    ),
+    click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."),
+)
+stopping_options = options(OPTIONS)
