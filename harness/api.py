@@ -23,7 +23,7 @@ from harness.engine.loop import Attempt, Clock, Engine, Life, Run, VirtualClock
 from harness.engine.policy import Policy
 from harness.exceptions import InvalidInputError, expected
 from harness.faults.shot import Fault, check_limits
-from harness.journal import job_of
+from harness.journal import here, job_of
 from harness.machine import environment
 from harness.supervisor import Command, Journal, Limits, Stop, supervise
 from harness.supervisor.interrupt import terminable
@@ -173,7 +173,7 @@ def _asked(job: Job) -> object:
     if isinstance(job, Call) or callable(job):
         called = job if isinstance(job, Call) else call(job)
         return {"function": called.title, "arguments": called.arguments}
-    return {"command": job, "folder": str(Path.cwd())}
+    return {"command": job, "folder": here()}
 
 
 def _path(history: object) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -166,7 +167,7 @@ def _in_terminal(
 ) -> tuple[Report, str, str]:
     """Do the same with the terminal lent. Raises KeyboardInterrupt when that is what has ended the victim."""
     try:
-        with start([*options, *terminal.guard_options()]) as guard, terminal.unhindered():
+        with start([*options, *_closed_options(), *terminal.guard_options()]) as guard, terminal.unhindered():
             seen = attend(guard, audience)
     except BaseException:
         terminal.reclaim()
@@ -175,6 +176,12 @@ def _in_terminal(
     if report.had_terminal and not report.failed_step and report.wait_status == signal.SIGINT:
         terminal.interrupt()
     return seen
+
+
+def _closed_options() -> list[str]:
+    """Options of the guard for a stdout or stderr that we were started without: then the victim has none either."""
+    streams = {1: sys.stdout, 2: sys.stderr}
+    return [f"--closed={number}" for number, stream in streams.items() if stream is None]
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
