@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PROGRAMS, NATIVE = HERE / "programs", HERE / "native"
 BUILD = HERE.parent / "build" / "transparency"
-PATIENCE_S = 120
-NOT_WORTH_WAITING_S = 600
+PATIENCE_S = 60
 EXEC = "@EXEC@"  # in a program's `around`: where the one who starts the command stands
 OURS = re.compile(rb"\n?attempt 1 on small-1x: [^\n]*\n[A-Z_]+ after 1 attempt[^\n]*\n")
 Part = Literal["status", "stdout", "stderr", "files"]
@@ -151,7 +150,7 @@ def _made(name: str) -> str:
     if lacking := next(filter(None, map(_lacks, build.needs)), ""):
         return lacking
     BUILD.mkdir(parents=True, exist_ok=True)
-    places = {"SOURCES": str(PROGRAMS), "NATIVE": str(NATIVE), "BUILT": str(BUILD)}
+    places = {"SOURCES": str(PROGRAMS), "NATIVE": str(NATIVE), "BUILT": str(BUILD), "PYTHON": os.path.realpath(sys.executable)}
     command = ["bash", "-ec", build.command]
     done = subprocess.run(command, env=os.environ | places, cwd=BUILD, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
@@ -179,8 +178,9 @@ def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(folder)), f"{path.lstat().st_mode:o} ".encode() + data
 
 
-def cleaned(program: Program, data: bytes) -> bytes:
+def cleaned(program: Program, folder: Path, data: bytes) -> bytes:
     """Without what differs from run to run."""
+    data = data.replace(str(folder).encode(), b"FOLDER")
     for pattern in program.noise:
         data = re.sub(pattern.encode(), b"*", data)
     return data
@@ -189,10 +189,10 @@ def cleaned(program: Program, data: bytes) -> bytes:
 def outcome(program: Program, folder: Path, status: str, stdout: bytes, stderr: bytes) -> Outcome:
     """Put together what came of it."""
     files = {
-        cleaned(program, name.encode()).decode(): hashlib.sha256(cleaned(program, data)).hexdigest()[:16]
+        cleaned(program, folder, name.encode()).decode(): hashlib.sha256(cleaned(program, folder, data)).hexdigest()[:16]
         for name, data in _contents(folder)
     }
-    return Outcome(status, cleaned(program, stdout), cleaned(program, stderr), files)
+    return Outcome(status, *(cleaned(program, folder, stream) for stream in (stdout, stderr)), files)
 
 
 def end_what_is_left() -> None:
@@ -210,16 +210,21 @@ def end_what_is_left() -> None:
 def _start(program: Program, starter: list[str], folder: Path) -> tuple[bytes, bytes]:
     """Run a command behind who starts it, and return its output."""
     words = ["bash", "-c", program.around.replace(EXEC, shlex.join(starter))] if program.around else []
-    given = {"input": program.stdin.encode()} if program.stdin else {"stdin": subprocess.DEVNULL}
-    done = subprocess.run(
-        words or [*starter, *program.words()],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        check=False,
-        timeout=PATIENCE_S,
-        **given,  # type: ignore[call-overload] -- one of the two
-    )
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(program.stdin.encode())
+        stdin.seek(0)
+        try:
+            done = subprocess.run(
+                words or [*starter, *program.words()],
+                cwd=folder,
+                env=environment(),
+                stdin=stdin if program.stdin else subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+        except subprocess.TimeoutExpired as late:
+            return late.stdout or b"", f"no end in {PATIENCE_S} s".encode()
     return done.stdout, done.stderr
 
 
@@ -227,7 +232,8 @@ def bare(program: Program, folder: Path, notes: Path) -> Outcome:
     """With nothing between but a parent that tells its wait status."""
     told = notes / "status"
     stdout, stderr = _start(program, [str(BUILD / "teller"), str(told)], folder)
-    status = str(decode_status(int(told.read_text()))) if told.exists() else "nothing was told"
+    said = told.read_text() if told.exists() else ""
+    status = str(decode_status(int(said))) if said else "nothing was told"
     return outcome(program, folder, status, stdout, stderr)
 
 

@@ -73,7 +73,7 @@ static void in_front(int signal_number, siginfo_t *info, void *context) {
     if (own[place].sa_flags & SA_RESETHAND) note_reset(place);
     restore_alignment(flags);
     call(function, signal_number, info, context);
-    chain_returned((struct mark){here.link, here.order});
+    if (is_victim()) chain_returned((struct mark){here.link, here.order}); /* and no child of its handler's */
     here.order = 0;
 }
 
@@ -239,6 +239,12 @@ void stand_in_front(void) {
         if (own[place].sa_handler != SIG_DFL) first_sigaction(crash_signals[place], &own[place], NULL);
     }
     is_standing = 1;
+}
+
+void step_aside(void) {
+    for (int place = 0; is_standing && place < CRASH_SIGNALS; place++)
+        real_sigaction(crash_signals[place], &own[place], NULL);
+    is_standing = lock = 0;
 }
 
 void leave_to_kernel(int signal_number) {

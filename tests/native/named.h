@@ -24,4 +24,7 @@ static void say(const char *text) {
     if (write(STDOUT_FILENO, text, strlen(text)) < 0) _exit(DID_NOT_HAPPEN);
 }
 
-static void null(void) { *(volatile char *)NULL = 1; }
+static void null(void) {
+    volatile char *volatile nowhere = NULL;
+    *nowhere = 1;
+}
