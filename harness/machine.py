@@ -114,7 +114,21 @@ def _cxx() -> Capability:
     return Capability("cxx", "none" if missing else "yes", missing)
 
 
-TOOLS = ("gcc", "g++", "musl-gcc", "go", "rustc", "javac", "node", "ruby", "perl", "gdb", "strace", "valgrind", "script")
+TOOLS = (
+    "gcc",
+    "g++",
+    "musl-gcc",
+    "go",
+    "rustc",
+    "javac",
+    "node",
+    "ruby",
+    "perl",
+    "gdb",
+    "strace",
+    "valgrind",
+    "script",
+)
 """What the programs of `make transparency`, and some tests, are made of or run under."""
 
 

@@ -22,11 +22,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -37,12 +38,13 @@ from harness.reading import read_toml
 from harness.supervisor.process import decode_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 HERE = Path(__file__).parent
 PROGRAMS, NATIVE = HERE / "programs", HERE / "native"
 BUILD = HERE.parent / "build" / "transparency"
 PATIENCE_S = 60
+MARK = "TRANSPARENCY"
 EXEC = "@EXEC@"  # in a program's `around`: where the one who starts the command stands
 OURS = re.compile(rb"\n?attempt 1 on small-1x: [^\n]*\n[A-Z_]+ after 1 attempt[^\n]*\n")
 Part = Literal["status", "stdout", "stderr", "files"]
@@ -50,7 +52,7 @@ PARTS: tuple[Part, ...] = ("status", "stdout", "stderr", "files")
 
 
 class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a file is made that programs share: a command for the shell, in which $SOURCES, $NATIVE and $BUILT are set."""
+    """How a file is made that programs share: a command for bash, in which $SOURCES, $NATIVE and $BUILT are set."""
 
     name: str
     command: str
@@ -60,7 +62,7 @@ class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One program: a command as `run`, a `bash` or a `python` text, or `around`, which starts a command itself.
 
-    `about` is one line of the page. `needs` are commands, "root", or "/a/file"; `build` names what has to be made, which
+    `about` is one line of the page. `needs` are commands, "root", or "/a/file"; `build` names what has to be made, and
     is found on the PATH then. `stdin` is text, and nothing without it. `files` are there before it begins. `noise` are
     patterns of what differs from run to run. `differs` says why a difference can't be avoided. `quick` programs need
     nothing but a C compiler, Python, a shell and coreutils, and are among the tests.
@@ -86,7 +88,8 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             return ["bash", "-c", self.bash]
         if self.python:
             return ["python3", "-S", "-c", self.python]
-        return [word.replace("@BUILT@", str(BUILD)).replace("@SOURCES@", str(PROGRAMS)) for word in self.run]
+        places = {"@BUILT@": BUILD, "@SOURCES@": PROGRAMS, "@PYTHON@": sys.executable}
+        return [re.sub("@[A-Z]+@", lambda found: str(places[found[0]]), word) for word in self.run]
 
 
 class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +109,8 @@ class Outcome(NamedTuple):
     files: dict[str, str]
 
 
-Way = Callable[[Program, Path], Outcome] if TYPE_CHECKING else object
+Way: TypeAlias = Callable[[Program, Path, Path], Outcome]
+"""Runs a program in a folder that was prepared, and may keep notes in another."""
 
 
 @cache
@@ -127,7 +131,14 @@ def programs() -> Iterator[Program]:
 def environment() -> dict[str, str]:
     """The same for all, so that nobody's own decides."""
     path = f"{BUILD}:{os.environ.get('PATH', os.defpath)}"
-    return {"PATH": path, "HOME": str(BUILD), "LANG": "C.UTF-8", "TERM": "dumb", "USER": "nobody"}
+    return {
+        "PATH": path,
+        "HOME": str(BUILD),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "USER": "nobody",
+        MARK: str(os.getpid()),
+    }
 
 
 def _lacks(need: str) -> str:
@@ -150,7 +161,12 @@ def _made(name: str) -> str:
     if lacking := next(filter(None, map(_lacks, build.needs)), ""):
         return lacking
     BUILD.mkdir(parents=True, exist_ok=True)
-    places = {"SOURCES": str(PROGRAMS), "NATIVE": str(NATIVE), "BUILT": str(BUILD), "PYTHON": os.path.realpath(sys.executable)}
+    places = {
+        "SOURCES": str(PROGRAMS),
+        "NATIVE": str(NATIVE),
+        "BUILT": str(BUILD),
+        "PYTHON": os.path.realpath(sys.executable),
+    }
     command = ["bash", "-ec", build.command]
     done = subprocess.run(command, env=os.environ | places, cwd=BUILD, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
@@ -174,7 +190,7 @@ def prepare(program: Program, folder: Path) -> None:
 def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         with suppress(OSError):
-            data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            data = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
             yield str(path.relative_to(folder)), f"{path.lstat().st_mode:o} ".encode() + data
 
 
@@ -189,22 +205,21 @@ def cleaned(program: Program, folder: Path, data: bytes) -> bytes:
 def outcome(program: Program, folder: Path, status: str, stdout: bytes, stderr: bytes) -> Outcome:
     """Put together what came of it."""
     files = {
-        cleaned(program, folder, name.encode()).decode(): hashlib.sha256(cleaned(program, folder, data)).hexdigest()[:16]
+        cleaned(program, folder, name.encode()).decode(): hashlib.sha256(cleaned(program, folder, data)).hexdigest()[
+            :16
+        ]
         for name, data in _contents(folder)
     }
-    return Outcome(status, *(cleaned(program, folder, stream) for stream in (stdout, stderr)), files)
+    return Outcome(status, cleaned(program, folder, stdout), cleaned(program, folder, stderr), files)
 
 
 def end_what_is_left() -> None:
-    """End what a bare program left behind: it is ours by now, as we are a subreaper."""
-    own = str(os.getpid())
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError):
-            if stat.read_text(errors="replace").rpartition(")")[2].split()[1] == own:
-                os.kill(int(stat.parent.name), signal.SIGKILL)
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            continue
+    """End what a bare program left behind; it has our mark in its environment."""
+    mark = f"{MARK}={os.getpid()}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _start(program: Program, starter: list[str], folder: Path) -> tuple[bytes, bytes]:
@@ -259,7 +274,7 @@ def _status(kept: Path) -> str:
 
 
 class Comparison(NamedTuple):
-    """What was found of one program. `skipped` is why it could not run; `unsteady`, where its own two bare runs differ."""
+    """What was found of one program. `skipped` is why it could not run; `unsteady`: its own two bare runs differ."""
 
     program: Program
     status: str = ""
@@ -292,7 +307,7 @@ def live(program: Program, way: Way) -> Outcome:
 
 
 def compare(program: Program, way: Way = executed) -> Comparison:
-    """Run it both ways. Where they differ, both again: once may be chance, and is shown as a difference all the same."""
+    """Run it both ways; where they differ, alone once more, to see whether it differs from itself."""
     if reason := missing(program):
         return Comparison(program, skipped=reason)
     alone, under = live(program, bare), live(program, way)
@@ -306,7 +321,10 @@ def explain(program: Program) -> str:
     pair = live(program, bare), live(program, executed)
     lines = [program.name]
     for part in differences(*pair):
-        lines += [f"  {part}", *(f"    {name:8}{getattr(one, part)!r}" for name, one in zip(("bare", "exec"), pair, strict=True))]
+        lines += [
+            f"  {part}",
+            *(f"    {name:8}{getattr(one, part)!r}" for name, one in zip(("bare", "exec"), pair, strict=True)),
+        ]
     return "\n".join(lines)
 
 
@@ -321,12 +339,21 @@ def _said(*command: str) -> str:
     return ""
 
 
-VERSIONS = {"go": "version", "java": "-version", "gdb": "--version", "openssl": "version", "tclsh": "", "script": "--version"}
+VERSIONS = {
+    "go": "version",
+    "java": "-version",
+    "gdb": "--version",
+    "openssl": "version",
+    "tclsh": "",
+    "script": "--version",
+}
 
 
 def versions() -> Iterator[str]:
     """The tools that the programs need, a line each, as they name themselves."""
-    needs = {need for program in programs() for need in program.needs} | {n for b in _builds().values() for n in b.needs}
+    needs = {need for program in programs() for need in program.needs} | {
+        n for b in _builds().values() for n in b.needs
+    }
     for need in sorted(needs - {"root"}):
         option = VERSIONS.get(need, "--version")
         if not need.startswith("/") and option and shutil.which(need):
@@ -354,7 +381,10 @@ def summary(found: list[Comparison]) -> str:
     ran = [one for one in found if not one.skipped]
     other = [one for one in ran if one.word != "same"]
     lines = [f"{len(ran)} programs ran, {len(ran) - len(other)} are the same, {len(found) - len(ran)} were skipped."]
-    lines += [f"`{one.program.name}` differs in {', '.join(one.differs)}: {one.program.differs or 'not explained'}." for one in other]
+    lines += [
+        f"`{one.program.name}` differs in {', '.join(one.differs)}: {one.program.differs or 'not explained'}."
+        for one in other
+    ]
     return "\n".join(lines)
 
 
@@ -380,7 +410,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="these programs, told in full where they differ")
     parser.add_argument("--write", type=Path, help="write the page there; else it is printed")
     options = parser.parse_args()
-    become_subreaper()
     chosen = [one for one in programs() if not options.only or any(re.fullmatch(o, one.name) for o in options.only)]
     found = []
     for number, program in enumerate(chosen, 1):
@@ -396,15 +425,10 @@ def main() -> None:
         options.write.write_text(text)
     elif not options.only:
         sys.stdout.write(text)
-    counts = Counter(one.word == "same" or bool(one.skipped) or bool(one.differs and one.program.differs) for one in found)
+    counts = Counter(
+        one.word == "same" or bool(one.skipped) or bool(one.differs and one.program.differs) for one in found
+    )
     sys.exit(1 if counts[False] else 0)
-
-
-def become_subreaper() -> None:
-    """What a program leaves behind becomes ours."""
-    import ctypes  # noqa: PLC0415 -- of all that import this, only the page needs it
-
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,10 @@ class Observer:
     def options(self) -> list[str]:
         """Options of the guard. It removes the file of the box, also when we are dead."""
         library = ["--preload", str(library_path(counting=self._limited)), "--box-file", self._path]
-        return [*(library if self.page is not None else []), *(["--witness", self._source] if self._source and self.seen is not None else [])]
+        return [
+            *(library if self.page is not None else []),
+            *(["--witness", self._source] if self._source and self.seen is not None else []),
+        ]
 
     def tell(self) -> Seen:
         """Say what was seen, once the guard has reported."""

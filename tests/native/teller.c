@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     int status = 0;
     if (argc < 3) return WRONG_USE;
     pid_t child = start(argv + 2);
-    signal(SIGINT, SIG_IGN);
+    for (int i = 0; i < 3; i++) signal((int[]){SIGINT, SIGTERM, SIGHUP}[i], SIG_IGN);
     if (child < 0 || waitpid(child, &status, 0) != child) return WRONG_USE;
     FILE *file = fopen(argv[1], "we");
     if (!file || fprintf(file, "%d\n", status) < 0 || fclose(file) != 0) return WRONG_USE;
