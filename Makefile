@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: engines run test test-all lint check docs transparency witness chaos bench differential statistics compilers cgroup2 clean
+.PHONY: engines sweep run test test-all lint check docs transparency witness chaos bench differential statistics compilers cgroup2 clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -74,6 +74,10 @@ statistics: $(STAMP)
 engines: $(STAMP)
 	$(BIN)/python tests/engines.py --write docs/engines.md $(ARGS)
 	$(BIN)/python tests/engines.py --rounds 20
+
+# Calls of real packages under refused allocations; a quarter of an hour or so, and 200 MB of packages the first time.
+sweep: $(STAMP)
+	$(BIN)/python tests/sweep_table.py --write docs/sweep.md $(ARGS)
 
 # The supervisor under cgroup version 2; needs Debian's user-mode-linux.
 cgroup2: $(STAMP)

@@ -154,6 +154,11 @@ def _witness(source: Source) -> Capability:
     return Capability(f"observe {source}", "yes" if state in {"armed", source} else state or "off")
 
 
+def _sweep() -> Capability:
+    there = (Path(extension_path()).parent / "libcrashsweep.so").is_file()
+    return Capability("sweep", "yes" if there else "none (glibc 2.35 or later, and gcc 12, when it was built)")
+
+
 def capabilities() -> list[Capability]:
     """Return what scenarios can need, in a fixed order."""
     return [
@@ -179,6 +184,7 @@ def surroundings() -> list[Capability]:
         Capability("processors", str(len(os.sched_getaffinity(0)))),
         Capability("address randomisation", _read("/proc/sys/kernel/randomize_va_space")),
         Capability("core_pattern", _read("/proc/sys/kernel/core_pattern")),
+        _sweep(),
         Capability("published upstream", f"none ({no_published()})" if no_published() else ", ".join(PUBLISHED)),
         Capability("backtrace", "gdb" if not backtrace.why_not() else f"none ({backtrace.why_not()})"),
         Capability("core limit, hard", "unlimited" if hard_core == resource.RLIM_INFINITY else str(hard_core)),
@@ -204,9 +210,15 @@ def environment() -> dict[str, str]:
         "affinity": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
         "personality": _read("/proc/self/personality"),
         "memory cgroup": str(memory_cgroup().version or "none"),
-        "malloc environment": " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(MALLOC)),
+        "malloc environment": " ".join(map(_told, sorted(name for name in os.environ if name.startswith(MALLOC)))),
     }
     return facts | {one.name: one.value for one in surroundings()}
+
+
+def _told(name: str) -> str:
+    """Return a variable with its value where that is a number, else its name alone: a file is no place for secrets."""
+    value = os.environ[name]
+    return f"{name}={value}" if value.isdecimal() else name
 
 
 def _said(command: list[str]) -> str:

@@ -31,14 +31,9 @@ from msgspec import UNSET
 from harness.dialects import find
 from harness.machine import PUBLISHED, published_folder
 from harness.wire.codes import Code
-from harness.wire.errors import (
-    TaskError,
-    UnexpectedError,
-    error_of_exit,
-    parse_error,
-    sanitize,
-)
+from harness.wire.errors import TaskError, UnexpectedError, error_of_exit, parse_error
 from harness.wire.policy import EXACT_INTEGERS, PRESETS, RetryPolicy, next_delay_ms, parse_options
+from harness.wire.stored import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,10 @@ import pytest
 
 from harness.exceptions import InvalidInputError
 from harness.experiments import calibration
-from harness.experiments.calibration import LARGEST, Tried, calibrate, variant
+from harness.experiments.calibration import LARGEST, Tried, calibrate, settled, variant
+from harness.experiments.findings import Finding
+from harness.experiments.findings import find as find_rate
+from harness.experiments.tally import Tally
 from harness.faults.catalogue import find
 
 RACE = find("torn_publish")
@@ -90,3 +93,33 @@ def test_wrong_use_is_one_line(arguments: list[str], message: str) -> None:
     assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
     assert message in ran.stderr
     assert json.dumps(ran.stdout) == '""'
+
+
+def finding_of(failures: int) -> Finding:
+    """So many of 500 trials failed, evenly over the groups."""
+    tally = Tally()
+    for group in range(50):
+        failed = failures * (group + 1) // 50 - failures * group // 50
+        tally.groups = tally.groups.plus(10, failed)
+        tally.trials, tally.failures = tally.trials + 10, tally.failures + failed
+    return find_rate("at", tally)
+
+
+def test_a_measurement_that_refutes_its_setting_begins_another_round() -> None:
+    """Near the setting that was refuted; the first that agrees is the answer."""
+    asked: list[tuple[int, int]] = []
+
+    def search(near: tuple[int, int]) -> int:
+        asked.append(near)
+        return 800 * len(asked)
+
+    rates = {800: 300, 1600: 150}
+    setting, found, rounds = settled(search, lambda at: finding_of(rates[at]), 0.3)
+    assert (setting, found.failures, rounds) == (1600, 150, 2)
+    assert asked == [(0, LARGEST), (100, 6401)]
+
+
+def test_what_is_refuted_again_and_again_is_no_setting() -> None:
+    """Three rounds, and it is said that it does not hold."""
+    _, found, rounds = settled(lambda _: 5, lambda _: finding_of(400), 0.3)
+    assert (rounds, found.interval.low > 0.3) == (3, True)

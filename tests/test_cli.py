@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
+
+from harness.exceptions import InfraError
+from harness.supervisor import supervise
 
 FIX = {"native-addon-race", "jit-gc", "near-oom", "bad-host", "deterministic-bug"}
 
@@ -419,6 +423,43 @@ def test_no_room_for_the_output_is_infra(words: list[str]) -> None:
     assert done.returncode == 3
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exec", "--", "true"],
+        ["exec", "--json", "--", "sh", "-c", "exit 1"],
+    ],
+)
+def test_no_room_for_words_is_infra_too(words: list[str]) -> None:
+    """A full disk behind stderr: exit 3, whatever the verdict would have been."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, timeout=60, check=False)
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: os.mkfifo(path, 0o755), "Permission denied"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_text("exit 0\n"), "Permission denied"),
+        (lambda path: (path.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(200)), path.chmod(0o755)), "Exec format error"),
+        (lambda path: (path.write_bytes(b"MZ\0\0"), path.chmod(0o755)), "Exec format error"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda _: None, "No such file or directory"),
+    ],
+    ids=["fifo", "directory", "without a right", "of another machine", "no program", "loop", "absent"],
+)
+def test_what_can_not_be_executed_is_infra_at_once(make: Callable[[Path], object], reason: str, tmp_path: Path) -> None:
+    """One line that names it; nothing is opened that would wait, and no shell guesses at it."""
+    program = tmp_path / "program"
+    make(program)
+    with pytest.raises(InfraError, match=f"^{re.escape(str(program))}: can't be executed: {reason}$"):
+        supervise([str(program)], deadline_s=20)
 
 
 def test_closed_streams_are_survived() -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from reference_mutants import BAD, ENGINES, MUTANTS
 
-from harness.conformance import enginefile, suite
+from harness.conformance import enginefile, scratch, suite
 from harness.conformance.check import Asked, Check
 from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
@@ -126,15 +126,64 @@ def test_a_command_that_is_not_there_is_said_in_one_line() -> None:
 @pytest.mark.skipif(not memory_cgroup().version, reason="no memory cgroup can be made")
 def test_cgroups_of_a_check_are_removed_wherever_they_lie() -> None:
     """What an engine that was killed could not remove is removed, below our own place and at the root."""
-    root = Path(suite.ROOTS[0] if memory_cgroup().version == 1 else suite.ROOTS[1])
+    root = Path(scratch.ROOTS[0] if memory_cgroup().version == 1 else scratch.ROOTS[1])
     made = [
-        folder / f"{suite.GROUP}t{os.getpid()}-{number}"
+        folder / f"{scratch.GROUP}t{os.getpid()}-{number}"
         for number, folder in enumerate((Path(memory_cgroup().parent), root))
     ]
     for path in made:
         path.mkdir()
-    suite._remove_groups(f"t{os.getpid()}")
+    scratch.remove_groups(f"t{os.getpid()}")
     assert [path for path in made if path.exists()] == []
+
+
+LITTERING = """
+import os, sys, tempfile
+from multiprocessing import shared_memory
+from chadapter import serve
+sys.path.insert(0, {engines!r})
+from reference import Reference, ROOT
+
+class Littering(Reference):
+    def start(self):
+        self.kept = shared_memory.SharedMemory("{mark}", create=True, size=16)
+        tempfile.mkstemp(prefix="{mark}")
+        if "MACHINE" in self.caps:
+            os.mkdir(ROOT + "/crash-harness-engine-" + self.order["run"] + "{mark}")
+        super().start()
+
+serve(Littering())
+"""
+
+LEFT = """
+import os, signal, sys
+from harness.conformance import suite
+from harness.conformance.conductor import Engine
+heard = []
+def observe(news):
+    heard.append(news)
+    if len(heard) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+suite.check_all([Engine("littering", (sys.executable, "-S", sys.argv[1]))], observe=observe)
+"""
+
+
+def left(mark: str) -> list[Path]:
+    """What carries the mark, wherever engines may leave something."""
+    places = [Path("/dev/shm"), *map(Path, scratch.ROOTS), *Path("/tmp").glob(f"{scratch.PREFIX}*/*/t")]  # noqa: S108 -- that is what is looked at
+    return [path for place in places if place.is_dir() for path in place.glob(f"*{mark}*")]
+
+
+def test_a_suite_that_was_killed_leaves_nothing_for_long(tmp_path: Path) -> None:
+    """Shared memory ends with its cell; temporary files and cgroups are removed by the next check."""
+    mark = f"m{os.getpid()}"
+    program = tmp_path / "littering.py"
+    program.write_text(LITTERING.format(engines=str(ENGINES), mark=mark))
+    done = subprocess.run([sys.executable, "-c", LEFT, str(program)], check=False, stderr=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGKILL
+    found = suite.check_all([Engine("next", command(str(program)), Asked(cells=("segv/none",)))])["next"]
+    assert found.verdict == "PASS", reasons(found)
+    assert left(mark) == []
 
 
 KILLED = """

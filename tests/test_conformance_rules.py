@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.conformance import across, check, properties
+from harness.conformance import across, check, properties, view
 from harness.conformance.cells import Cell, cells
 from harness.conformance.check import Asked
 from harness.conformance.expected import expect
@@ -129,7 +129,7 @@ FLAKY = Cell("flaky-segv", ("segv", "segv", "ok"), MAX3, "max3")
 
 def failing(record: Record, cell: Cell = FLAKY, **changes: Any) -> set[str]:
     """Properties that a record fails."""
-    found = properties.judge(properties.View(cell, declared(**changes), record))
+    found = properties.judge(view.View(cell, declared(**changes), record))
     return {name for name, reasons in found.items() if reasons}
 
 
@@ -223,12 +223,12 @@ def test_an_adapter_must_die_three_times_to_fail() -> None:
 # --- between cells ---
 
 
-def crashed(name: str, cause: str, starts: int = 1) -> properties.View:
+def crashed(name: str, cause: str, starts: int = 1) -> view.View:
     """A view of a job that failed with `cause`."""
     lines = [line("j0123abcd", n, "start", n, pid=4000 + n) for n in range(1, starts + 1)]
     told = {"X": [Told(9.0, Claim("failed", cause))]}
     record = Record(name, Clock.begun(0.0), {"X": "j0123abcd"}, lines, told)
-    return properties.View(Cell(name, (name.split("/", maxsplit=1)[0],)), declared(), record)
+    return view.View(Cell(name, (name.split("/", maxsplit=1)[0],)), declared(), record)
 
 
 def test_causes_are_compared_without_what_differs_from_run_to_run() -> None:

@@ -18,7 +18,8 @@ from harness.dialects import find
 from harness.dialects.custom import Custom, opened
 from harness.evidence import Evidence, Signaled
 from harness.exceptions import InvalidInputError, JudgeError
-from harness.gate.questions import evidences, requests
+from harness.gate.deaths import evidences
+from harness.gate.questions import requests
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.schema import load, shipped
 from harness.scenarios.verdict import Verdict

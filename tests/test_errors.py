@@ -21,10 +21,9 @@ from harness.wire.errors import (
     internal,
     is_oom,
     parse_error,
-    sanitize,
-    well_formed,
 )
 from harness.wire.schema import Schema
+from harness.wire.stored import sanitize, well_formed
 from harness.wire.truncation import truncate_message, truncate_stack
 
 if TYPE_CHECKING:

@@ -165,11 +165,11 @@ def test_two_variants_are_interleaved_and_compared() -> None:
     progress = run(dosed(), dosed(8, 0.7, "more"), stopping=Stopping(trials=200))
     found = [find(name, tally) for name, tally in progress.tallies.items()]
     assert [one.trials for one in found] == [200, 200]
-    assert differ([(found[0], found[1], progress.pairing)])[0].p_value < 1e-6
+    assert differ([(found[0], found[1], progress.pairing.compare())])[0].p_value < 1e-6
     assert progress.pairing.differences.length == 20
     twins = run(dosed(), dosed(8, DOSE, "twin"), stopping=Stopping(trials=200))
     first, second = (find(name, tally) for name, tally in twins.tallies.items())
-    assert differ([(first, second, twins.pairing)])[0].p_value > 0.001
+    assert differ([(first, second, twins.pairing.compare())])[0].p_value > 0.001
 
 
 def test_a_history_goes_on_where_it_ended(tmp_path: Path) -> None:

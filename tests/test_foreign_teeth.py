@@ -14,7 +14,7 @@ from harness.dialects.custom import opened
 from harness.dialects.protocol import Classification, Derived, Dialect
 from harness.evidence import EndedBy, Evidence, Exited, Signaled
 from harness.gate.check import check_tables
-from harness.gate.questions import VARIED
+from harness.gate.deaths import VARIED
 from harness.gate.sampling import COUNT, Draws, questions
 from harness.gate.tables import Tables, ask_again, ask_all, ask_fixed, digest
 from harness.scenarios.verdict import Judgement, Verdict

@@ -17,14 +17,9 @@ from msgspec import UNSET
 from harness.dialects import find
 from harness.machine import PUBLISHED
 from harness.wire.codes import Code
-from harness.wire.errors import (
-    TaskError,
-    UnexpectedError,
-    error_of_exit,
-    parse_error,
-    sanitize,
-)
+from harness.wire.errors import TaskError, UnexpectedError, error_of_exit, parse_error
 from harness.wire.policy import DEFAULTS, RetryPolicy, next_delay_ms, parse_options, parse_policy
+from harness.wire.stored import sanitize
 from harness.wire.truncation import MAX_FRAMES, truncate_message, truncate_stack
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from harness.report.counts import MOST_POINTS, Confusion, Curve
 from harness.report.formats import FORMATS, Format, render
 from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
+from harness.scenarios.verdict import Verdict
 
 PROGRAM = [sys.executable, "-m", "harness"]
 EVIL = "</pre><script>alert(1)</script>\x07|`'\""
@@ -115,7 +116,9 @@ def test_what_a_victim_says_is_text(histories: dict[str, Path]) -> None:
     assert "\x07" not in page
     assert "alert(1)" in (ET.fromstring(report).find("testcase") or ET.Element("")).get("name", "")  # noqa: S314 -- our own
     assert "<script>" not in summary.replace("\\<script\\>", "")
-    assert not [line for line in summary.splitlines() if line.startswith(("<", "|"))]
+    assert not [line for line in summary.splitlines() if line.startswith("<")]
+    rows = [line for line in summary.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {7}
     assert not {"\x07", "\x1b"} & set(page + report + summary + render("terminal", told))
 
 
@@ -156,7 +159,7 @@ def test_junit_counts_what_it_has(histories: dict[str, Path]) -> None:
     assert suite.get("failures") == "1"
     assert failure is not None
     assert failure.get("message") == "it broke"
-    assert "**FAIL** it broke" in render("markdown", failed)
+    assert {"**FAIL**", "it broke"} <= set(re.findall(r"\*\*FAIL\*\*|it broke", render("markdown", failed)))
 
 
 @pytest.mark.slow
@@ -165,7 +168,8 @@ def test_a_name_splits_no_row(histories: dict[str, Path]) -> None:
     told = report_of(histories["runs"])
     first = told.results[0]
     evil = msgspec.structs.replace(first, scenario=msgspec.structs.replace(first.scenario, name="a|b\x1b[31m\x9bc"))
-    told = msgspec.structs.replace(told, results=(evil,))
+    failing = msgspec.structs.replace(evil.judgement, verdict=Verdict.FAIL, reasons=("it broke",))
+    told = msgspec.structs.replace(told, results=(msgspec.structs.replace(evil, judgement=failing),))
     rows = [line for line in render("markdown", told).splitlines() if line.startswith("| a")]
     assert len(re.findall(r"(?<!\\)\|", rows[0])) == 5
     assert rows[0].startswith(r"| a\|b\\x1b\[31m\\x9bc\[")

@@ -1,5 +1,6 @@
 """Runs killed at every step and taken up again, in one process: the journal is a list, the kill an exception."""
 
+import math
 import os
 from collections.abc import Iterator
 from itertools import product
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from harness.dialects import NEWEST
+from harness.dialects import NEWEST, find
 from harness.engine.durable import Durable
 from harness.engine.durable import steps as saved_steps
 from harness.engine.lifecycle import REQUEUE_LIMIT, Execution
@@ -279,3 +280,23 @@ def test_a_first_attempt_that_succeeds_is_not_flaky() -> None:
     """It takes a failed one before it."""
     assert (whole(SCRIPTS["succeeds"])[0].is_flaky, whole(SCRIPTS["flaky"])[0].is_flaky) == (False, True)
     assert not whole(SCRIPTS["crashes"])[0].is_flaky
+
+
+def test_an_infinite_factor_outlives_a_kill(tmp_path: Path) -> None:
+    """JSON has no infinity; a policy that lost its factor would be none, and the next failure the last."""
+    policy = Policy(4, {"maxAttempts": 4, "factor": math.inf, "randomize": False})
+    engine = Engine(policy, find("upstream-4.5"), lambda: 0.5)
+    delays = {attempt.number: attempt.delay_ms for attempt in engine.run(lambda *_: SEGV).attempts}
+
+    def die(number: int, _: str) -> Life:
+        if number == 2:
+            raise Killed
+        return SEGV
+
+    with pytest.raises(Killed), History(tmp_path / "h") as book:
+        engine.run(die, save=Durable(book, "run").save)
+    with History(tmp_path / "h") as book:
+        run = engine.run(lambda *_: SEGV, **Durable(book, "run").options())
+    seen = {attempt.number: attempt.delay_ms for attempt in run.attempts}
+    assert seen == {number: delay for number, delay in delays.items() if number in seen}
+    assert list(seen) == [1, 3, 4]

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from harness.dialects import BUILT_IN, find
 from harness.wire import javascript
 from harness.wire.codes import Code
-from harness.wire.errors import Cause, Kind, TaskError, internal, parse_error, sanitize, title_of, well_formed
+from harness.wire.errors import Cause, Kind, TaskError, internal, parse_error, title_of
 from harness.wire.policy import parse_options
 from harness.wire.request import Branch, Request, RunSettings, parse_request
 from harness.wire.schema import Schema
+from harness.wire.stored import sanitize, well_formed
 
 OLD, NEW = Schema(), Schema(safe_integers=True, causes=True)
 THROWN = {"type": "BUILT_IN_ERROR", "name": "Error", "message": "boom", "stackTrace": ""}

@@ -14,13 +14,15 @@ from harness.dialects.strict import LOADER_TEXT
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
 from harness.exceptions import HarnessError, JudgeError
 from harness.gate.check import check_tables
-from harness.gate.questions import BROUGHT, HANDLER, HEAP_TEXTS, policy
+from harness.gate.deaths import HANDLER, HEAP_TEXTS
+from harness.gate.questions import BROUGHT, policy
 from harness.gate.tables import Coded, Reply, Tables, ask_all, ask_fixed_again, stored
 from harness.scenarios.verdict import Verdict
 from harness.wire.codes import CODES, Code
-from harness.wire.errors import TaskError, internal, sanitize
+from harness.wire.errors import TaskError, internal
 from harness.wire.request import Request, RunSettings
 from harness.wire.schema import Schema
+from harness.wire.stored import sanitize
 
 ENDINGS = ("max-duration", "cancelled", "cleanup")
 OTHER_SIGNALS = ("killed", "sigterm", "sent-segv", "sent-signal")

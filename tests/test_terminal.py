@@ -124,7 +124,7 @@ def test_ctrl_c_ends_command_and_harness(sessions: list[Session]) -> None:
     session.until("up")
     session.type(CTRL_C)
     assert session.end() == 130
-    assert b"attempt" not in session.seen
+    assert b"attempt 1" not in session.seen
 
 
 def test_a_command_that_handles_ctrl_c_goes_on(sessions: list[Session]) -> None:

@@ -11,7 +11,7 @@ from test_experiment import PROGRAM, command
 from harness.dialects import find as dialect
 from harness.engine.loop import Life
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled, Termination
-from harness.experiments.fates import fate_of, fates_elsewhere
+from harness.experiments.fates import NO_POLICY, fate_of, fates_elsewhere
 from harness.experiments.findings import verdict_of
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
@@ -39,14 +39,14 @@ def test_a_fate_is_what_would_follow_with_attempts_left(
 ) -> None:
     """Retried, never retried, or cured by a longer deadline or a larger machine: by the dialect's own decision."""
     life = Life(Evidence(end, **facts))  # type: ignore[arg-type]  # facts of each kind
-    assert fate_of(life, dialect(name), "small-1x") is fate
+    assert fate_of(life, dialect(name)) is fate
 
 
 def test_another_dialect_that_would_retry_is_known() -> None:
     """Only of an end that this one never retries."""
     abort = Life(Evidence(Signaled("SIGABRT")))
-    assert fates_elsewhere(abort, Fate.FINAL, "small-1x")["strict"] is Fate.RETRIED
-    assert fates_elsewhere(abort, Fate.RETRIED, "small-1x") == {}
+    assert fates_elsewhere(abort, Fate.FINAL, NO_POLICY)["strict"] is Fate.RETRIED
+    assert fates_elsewhere(abort, Fate.RETRIED, NO_POLICY) == {}
 
 
 def tally(failures: int, trials: int) -> Tally:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from harness.cli.output import emit_pretty
 from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
-from harness.report.experiment import Shown, conclusion_lines
+from harness.report.experiment import Shown, brief_lines, conclusion_lines, corrected_lines
 from harness.report.shapes import conclusions_shape
-from harness.report.terminal import console, progress, say, tell_history
+from harness.report.terminal import console, progress, say, tell_history, tell_ranking
 from harness.scenarios.verdict import exit_code
 
 if TYPE_CHECKING:
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 
 
-def tell_all(experiments: Sequence[Experiment], book: History | None, *, as_json: bool) -> int:
-    """Conduct them and return the exit code; an experiment of a history that had ended is only told again."""
+def tell_all(experiments: Sequence[Experiment], book: History | None, *, as_json: bool, is_brief: bool = False) -> int:
+    """Conduct them and return the exit code; an experiment of a history that had ended is only told again.
+
+    `is_brief`: a line each, since there are many.
+    """
     out, told = console(stderr=as_json), list[Conclusion]()
     with progress(console(stderr=True)) as bar:
         for one in conduct_all(experiments, book, Shown(bar)):
             told.append(one)
-            for line in conclusion_lines(one):
+            for line in brief_lines(one) if is_brief else conclusion_lines(one):
                 say(out, line)
+    for line in corrected_lines(told):
+        say(out, line)
+    tell_ranking(out, told)
     interrupted = bool(told) and told[-1].ended == INTERRUPTED
     if as_json:
         emit_pretty(conclusions_shape(told, interrupted=interrupted))

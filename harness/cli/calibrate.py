@@ -9,9 +9,10 @@ import click
 from harness.cli.options import host_option, json_option
 from harness.cli.output import emit_pretty, write
 from harness.evidence import Host, Start
-from harness.experiments.calibration import DIAL, Tried, calibrate, check
+from harness.experiments.calibration import DIAL, Calibration, Tried, calibrate, check
 from harness.faults.catalogue import find
 from harness.report.experiment import fact_lines
+from harness.scenarios.verdict import Verdict, exit_code
 
 
 @click.command("calibrate", epilog="Example: crash-harness calibrate torn_publish --target .3")
@@ -26,10 +27,13 @@ from harness.report.experiment import fact_lines
 )
 @host_option
 @json_option
-def calibrate_race(race: str, target: float, start: Start, host: Host, as_json: bool) -> None:
+@click.pass_context
+def calibrate_race(context: click.Context, race: str, target: float, start: Start, host: Host, as_json: bool) -> None:
     """Find the setting of RACE's window at which it strikes that often, here and now.
 
     The rate moves with the machine's load: use the setting in an experiment that follows, and don't store the rate.
+    The setting is measured; where that refutes it, it is searched for again, three times at most. Exit code 4 where
+    the last measurement refutes it too.
     """
     fault = find(race)
     check(fault, target)
@@ -41,7 +45,16 @@ def calibrate_race(race: str, target: float, start: Start, host: Host, as_json: 
     found = calibrate(fault, target, host, start, observe)
     if as_json:
         emit_pretty(found)
-        return
-    write(f"{race}: {DIAL} = {found.setting}   ({host}, {start})")
+    else:
+        _tell(found, host, start)
+    context.exit(exit_code([Verdict.PASS if found.holds else Verdict.UNKNOWN]))
+
+
+def _tell(found: Calibration, host: Host, start: Start) -> None:
+    if found.holds:
+        write(f"{found.race}: {DIAL} = {found.setting}   ({host}, {start})")
+    else:
+        write(f"{found.race}: no setting holds: {found.rounds} times the measurement refuted what the search had found")
+        write(f"the last was {DIAL} = {found.setting}   ({host}, {start})")
     for line in fact_lines(found.finding):
         write(f"  {line}")

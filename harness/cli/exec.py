@@ -16,7 +16,7 @@ from harness.cli.options import common
 from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
-from harness.cli.surroundings import containment, stdin, witnesses
+from harness.cli.surroundings import containment_option, stdin_option, witnesses
 from harness.dialects.custom import opened
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     help="Commit each step to this file; with the same command again, go on where it was ended.",
 )
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
-@containment
-@stdin
+@containment_option
+@stdin_option
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
 @common
 @click.pass_context

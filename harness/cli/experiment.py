@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.answers import tell_all
 from harness.cli.behind import COMMAND, WithCommand
 from harness.cli.limits import limit_options
+from harness.cli.many import commands_of, many_options
 from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside
-from harness.cli.stopping import PROPER, stopping_of, stopping_options
+from harness.cli.planned import plan_options, tell_plans
+from harness.cli.policy import policy_options
+from harness.cli.resuming import check_named_again
+from harness.cli.stopping import stopping_of, stopping_options
+from harness.cli.surroundings import containment_option
+from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
-from harness.experiments.advice import TARGET
 from harness.experiments.kept import open_history
-from harness.experiments.variant import VariantOptions, plan
+from harness.experiments.variant import plan
 from harness.scenarios.select import select
-from harness.supervisor import Limits
 
 if TYPE_CHECKING:
-    from harness.evidence import Host, Start
-    from harness.supervisor.limits import MemoryBy
+    from harness.experiments.variant import Experiment
+
+RESUMED = {"old", "as_json", "dialect"}
+NOT_PLANNED = ("history", "old")
 
 
 @click.command(
@@ -30,25 +36,9 @@ if TYPE_CHECKING:
 )
 @click.argument("scenario", nargs=-1)
 @stopping_options
-@click.option(
-    "--target",
-    type=PROPER,
-    default=TARGET,
-    show_default=True,
-    help="What may be left of P(all attempts fail) in the advice.",
-)
-@click.option(
-    "--vs",
-    metavar="CHANGE",
-    help="Compare, interleaved: KEY=VALUE,… (start, host, dialect, dose, a parameter), or a command.",
-)
-@click.option(
-    "--start",
-    type=click.Choice(["auto", "fresh", "warm"]),
-    default="auto",
-    show_default=True,
-    help="Each victim a new process image, or a fork of one; auto is warm where the scenario allows it.",
-)
+@plan_options
+@many_options
+@variant_options
 @host_option
 @click.option("--history", type=click.Path(path_type=Path), help="Journal the trials in this new file.")
 @click.option(
@@ -56,53 +46,49 @@ if TYPE_CHECKING:
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
 @limit_options
+@containment_option
+@policy_options
 @common
 @click.pass_context
 def experiment(
     context: click.Context,
+    /,
     scenario: tuple[str, ...],
-    trials: int | None,
-    width: float | None,
-    sprt: tuple[float, float] | None,
-    alpha: float,
-    beta: float,
-    expect_below: float | None,
-    time_s: float | None,
-    target: float,
-    vs: str | None,
-    start: str,
-    host: Host,
     history: Path | None,
     old: Path | None,
-    jobs: int | None,
-    timeout: float | None,
-    memory: int | None,
-    memory_by: MemoryBy,
-    processes: int | None,
+    is_plan: bool,
     as_json: bool,
-    dialect: str,
-    seed: int | None,
+    **given: Any,
 ) -> None:
     """Fire many trials and say how often they fail, how alike they are, and how many attempts that calls for.
 
-    SCENARIO is as for run, a case as "scenario[case]"; or give a command of yours after "--". Nothing stops at the
-    first success: only a run does.
+    SCENARIO is as for run, a case as "scenario[case]"; or give a command of yours after "--", or many by --commands or
+    --each. Nothing stops at the first success: only a run does.
 
     --sprt and --expect-below give a verdict in the exit code: 0 low, 1 high, 4 undecided. With --bisect, a script for
-    `git bisect run` is this command alone.
+    `git bisect run` is this command alone. With --plan nothing is tried but ten trials, to say how long it would take.
     """
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
     if old:
-        refuse_beside(context, "--resume", set(context.params) - {"old", "as_json"}, OF_HISTORY)
+        refuse_beside(context, "--resume", set(context.params) - RESUMED, OF_HISTORY)
         if command:
             raise InvalidInputError(f"--resume: the command {OF_HISTORY}: leave it out")
-    elif bool(scenario) == bool(command):
-        raise InvalidInputError("expected SCENARIO, or a command after --")
-    chosen_start: Start | None = None if start == "auto" else cast("Start", start)
-    limits = Limits(memory, memory_by, processes=processes)
-    asked = VariantOptions(dialect, seed, host, chosen_start, limits, timeout, jobs, target, expect_below)
-    stopping = stopping_of(trials, width, sprt, (alpha, beta), time_s)
-    planned = [] if old else plan(select(scenario, None) if scenario else [], command, asked, vs, stopping)
+    planned = [] if old else _planned(scenario, command, given)
+    if is_plan:
+        refuse_beside(context, "--plan", NOT_PLANNED, "is of an experiment that is conducted")
+        tell_plans(planned, given["seconds"], as_json=as_json)
+        return
     with open_history(history, old, planned) as (book, experiments):
-        code = tell_all(experiments, book, as_json=as_json)
+        if old:
+            check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
+        code = tell_all(experiments, book, as_json=as_json, is_brief=bool(given["listed"] or given["each"]))
     context.exit(code)
+
+
+def _planned(scenario: tuple[str, ...], command: tuple[str, ...], given: dict[str, Any]) -> list[Experiment]:
+    """Make experiments of what was said. Raises InvalidInputError."""
+    commands = commands_of(given["listed"], given["each"], command)
+    if bool(scenario) == bool(commands):
+        raise InvalidInputError("expected SCENARIO, or a command after --")
+    chosen = select(scenario, None) if scenario else []
+    return plan(chosen, commands, variants_of(given), given["vs"], stopping_of(given))

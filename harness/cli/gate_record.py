@@ -65,7 +65,7 @@ def record(
     SCENARIO is as for run; entries of other scenarios stay in the file. It is replaced in one step, or not at all.
     """
     pairs = pairs_of(select(scenario, None))
-    old = load(output) if output.exists() else None
+    old = load(output) if output.is_file() else None  # a pipe or a device has no end
     wanted = Wanted(scenario, pairs, seeds, seed, accepted(accept, because, pairs, owner, review))
     with opened(dialect) as chosen, runs_shown("recording") as seen:
         made = record_baseline(wanted, CaseRunner(chosen, jobs or processors()), old, seen.lived)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+from click.core import ParameterSource
 
 from harness.cli.options import COUNT, options
 from harness.experiments.sequential import SequentialTest
@@ -12,18 +15,21 @@ DEFAULT_TRIALS = 200
 PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-def stopping_of(
-    trials: int | None,
-    width: float | None,
-    rates: tuple[float, float] | None,
-    errors: tuple[float, float],
-    time_s: float | None,
-) -> Stopping:
+def stopping_of(given: dict[str, Any]) -> Stopping:
     """Make the rule of what was said; where nothing was, a number of trials. Raises InvalidInputError."""
-    test = SequentialTest(*rates, *errors) if rates else None
+    trials, width, time_s, power = (given[name] for name in ("trials", "width", "time_s", "power"))
+    p0, p1 = given["sprt"] or (0, 0)
+    beta = given["beta"] if power is None else 1 - power
+    test = SequentialTest(p0, p1, given["alpha"], beta) if given["sprt"] else None
     if test:
         test.check()
     return Stopping(trials if any((trials, width, test, time_s)) else DEFAULT_TRIALS, width, test, time_s)
+
+
+def _power(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and context.get_parameter_source("beta") is ParameterSource.COMMANDLINE:
+        raise click.BadParameter("it is 1 - beta, and --beta says it already", param=parameter)
+    return value
 
 
 def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -48,6 +54,7 @@ OPTIONS = (
     click.option(
         "--beta", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P1 holds."
     ),
+    click.option("--power", type=PROPER, callback=_power, help="1 - beta, in the place of --beta."),
     click.option(
         "--expect-below",
         type=PROPER,

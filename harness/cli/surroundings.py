@@ -18,7 +18,7 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 BLACK_BOX = "harness.black_box"
 
 
-def containment(command: Function) -> Function:
+def containment_option(command: Function) -> Function:
     """Add --containment."""
     return click.option(
         "--containment",
@@ -29,7 +29,7 @@ def containment(command: Function) -> Function:
     )(command)
 
 
-def stdin(command: Function) -> Function:
+def stdin_option(command: Function) -> Function:
     """Add --stdin."""
     return click.option(
         "--stdin",

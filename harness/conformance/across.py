@@ -12,8 +12,8 @@ from harness.conformance.record import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.conformance.properties import View
     from harness.conformance.protocol import Claim
+    from harness.conformance.view import View
 
     Views = Mapping[str, View]
 

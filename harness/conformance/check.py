@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.conformance import across, properties
+from harness.conformance import across, properties, view
 from harness.conformance.cells import CLASS_OF, Cell, cells, named
 from harness.conformance.protocol import Declaration  # noqa: TC001 -- msgspec reads the annotations of Check
 from harness.conformance.settle import Settled, Verdict  # noqa: TC001 -- msgspec reads the annotations of Check
@@ -114,7 +114,7 @@ def conclude(
 ) -> Check:
     """Sum up cells into properties."""
     views = {
-        one.name: properties.View(one.cell, declared, one.record)
+        one.name: view.View(one.cell, declared, one.record)
         for one in settled
         if one.record and not one.record.infra and not one.record.gone and not one.record.died
     }

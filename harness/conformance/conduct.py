@@ -11,6 +11,7 @@ from harness.conformance.client import GoneError
 from harness.conformance.expected import expect
 from harness.conformance.memory import Group
 from harness.conformance.protocol import MACHINES, SMALL, Cap, Declaration
+from harness.conformance.scratch import GROUP
 from harness.conformance.stage import Order, Stage
 from harness.exceptions import InfraError
 from harness.supervisor import Cgroup
@@ -93,7 +94,7 @@ class Play:
         if self._group is None:
             place = Cgroup(order.cgroup_version, order.cgroup_parent)
             try:
-                self._group = Group(place, f"crash-harness-engine-{self.stage.run}", MACHINES[SMALL])
+                self._group = Group(place, f"{GROUP}{self.stage.run}", MACHINES[SMALL])
             except OSError as error:
                 raise InfraError(f"memory cgroup: {error.strerror}") from error
         return {"cgroup": str(self._group.path)}
@@ -134,18 +135,23 @@ class Play:
             )
 
     def _cancel(self, fire: Line) -> None:
-        if time.monotonic() - fire.at < CANCEL_AFTER_S:
-            return
-        self._cancel_tried = True
+        """In the middle of a hang, or of a backoff, which begins where X is seen dead."""
         if self.cell.cancel == "backoff" and len(self.record.of("X", "start")) > 1:
             raise InfraError("the suite came too late to cancel within the backoff")
+        since = self.record.life(fire).dead_at if self.cell.cancel == "backoff" else fire.at
+        if since is None or time.monotonic() - since < CANCEL_AFTER_S:
+            return
+        self._cancel_tried = True
         reply = self.stage.client.ask("cancel", job=self.record.jobs["X"])
         self.record.cancelled_at = time.monotonic()
         if "error" in reply:
             self.stage.see("P15", f"cancel: {str(reply['error'])[:300]}")
 
     def _kill(self, fires: int) -> None:
-        """SIGKILL for all supervisors while X runs, once the innocents are done or half of the time is over."""
+        """SIGKILL for all supervisors while X runs, once the innocents are done or half of the time is over.
+
+        The payload comes last: a supervisor that saw it die would tell a kill where it is to be lost itself.
+        """
         innocents = [role for role in self.record.jobs if role.startswith("b")]
         if not all(map(self.stage.is_over, innocents)) and self.clock.now < self._horizon / 2:
             return
@@ -153,8 +159,8 @@ class Play:
         _, workers = self.stage.alive()
         tree = processes.below(os.getpid(), processes.everything()) - {self.stage.client.pid}
         starts = [line.process for line in self.record.lines if line.ev == "start"]
-        payload = {pid for process in starts if (pid := processes.find(*process))}
-        marked = [pid for pid in {*workers, *payload} if pid in tree]
+        payload = [pid for process in starts if (pid := processes.find(*process))]
+        marked = [pid for pid in dict.fromkeys([*workers, *payload]) if pid in tree]
         for pid in marked:
             processes.kill(pid)
         end = time.monotonic() + DEATH_S

@@ -24,12 +24,12 @@ from harness.conformance.cells import Cell
 from harness.conformance.check import Asked
 from harness.conformance.protocol import Declaration, declaration, override
 from harness.conformance.record import Clock, Record
+from harness.conformance.scratch import DIGITS, seclude
 from harness.conformance.settle import Lives, Settled
 from harness.conformance.stage import Order  # noqa: TC001 -- msgspec reads the annotations of Orders
 from harness.exceptions import InfraError
 
 PORTS: Final = 4
-DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 HELLO: Final = Cell("hello", ("ok",))
 
 
@@ -206,6 +206,7 @@ def _live(order: Order, folder: Path, ports: list[int], run: str) -> None:
     code = 1
     try:
         processes.adopt_orphans()
+        seclude()
         if order.declared is None:
             told: Any = {"hello": conduct.first_hello(order, folder, run)}
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from harness.conformance import properties
+from harness.conformance import properties, view
 from harness.conformance.cells import Cell  # noqa: TC001 -- msgspec reads the annotations of Settled
 from harness.conformance.record import Reason, Record
 
@@ -42,7 +42,7 @@ def _read(cell: Cell, declared: Declaration, record: Record) -> dict[str, list[R
     """What a life decided; None for one that proves nothing."""
     if record.infra or record.gone:
         return None
-    return properties.judge(properties.View(cell, declared, record))
+    return properties.judge(view.View(cell, declared, record))
 
 
 class Lives:

@@ -59,10 +59,12 @@ class Stage:
         self.ledger = Ledger(folder / "l", run)
         self._engine = folder / "e"
         self._engine.mkdir()
+        (folder / "t").mkdir()
         path = os.pathsep.join(filter(None, [order.kit, os.environ.get("PYTHONPATH")]))
         self._env = {"CH_RUN": run, "CH_LEDGER": str(self.ledger.path), "PYTHONPATH": path}
         self.record = Record(self.cell.name, Clock.begun(time.monotonic()))
-        self.client = Client(order.command, {**os.environ, **order.env, **self._env}, log)
+        its_own = {"TMPDIR": str(folder / "t"), **order.env, **self._env}
+        self.client = Client(order.command, {**os.environ, **its_own}, log)
         self._lives: dict[tuple[int, int, int], Life] = {}
 
     # --- what is asked of the adapter ---

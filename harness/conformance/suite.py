@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.conformance import check, stage
+from harness.conformance import check, scratch, stage
 from harness.conformance.cells import Cell
-from harness.conformance.conductor import DIGITS, Engine, News, Orders
+from harness.conformance.conductor import Engine, News, Orders
 from harness.evidence import Exited
 from harness.exceptions import InfraError, InvalidInputError
 from harness.faults.catalogue import find
@@ -23,7 +19,7 @@ from harness.supervisor import Command, memory_cgroup, supervise
 from harness.supervisor.launch import runner_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from harness.conformance.check import Asked, Check
     from harness.conformance.protocol import Declaration
@@ -46,11 +42,7 @@ SHOTS: Final = {
 """The payload's faults that the native host fires in its place."""
 A_CPU: Final = 4
 """Cells at once for each processor: they sleep most of the time."""
-TAG_LETTERS: Final = 5
 UNMET: Final = ("memory_cgroup", "namespace", "empty_hugetlb")
-GROUP: Final = "crash-harness-engine-"
-ROOTS: Final = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup")
-REMOVALS, REMOVAL_REST_S = 50, 0.02
 
 
 def jobs() -> int:
@@ -102,43 +94,13 @@ def base(asked: Iterable[Asked], kit: str) -> stage.Order:
     )
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder of our own with a short name, as sockets need; gone afterwards."""
-    made = Path(tempfile.mkdtemp(prefix="ch", dir=None if len(tempfile.gettempdir()) < 20 else "/tmp"))  # noqa: PLR2004, S108 -- a path of 60 bytes must hold it all
-    try:
-        kit = made / "kit"
-        kit.mkdir()
-        for name, target in KIT.items():
-            (kit / name).symlink_to(target)
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _tag() -> str:
-    return "".join(DIGITS[byte % len(DIGITS)] for byte in os.urandom(TAG_LETTERS))
-
-
-def _remove_groups(tag: str) -> None:
-    """Remove cgroups that a conductor, or an engine that was killed, could not remove: ours, and those at the roots."""
-    parents = {memory_cgroup().parent, *ROOTS}
-    left = [path for parent in parents if parent for path in Path(parent).glob(f"{GROUP}{tag}*")]
-    for _ in range(REMOVALS):
-        left = [path for path in left if not _is_removed(path)]
-        if not left:
-            return
-        time.sleep(REMOVAL_REST_S)  # the kernel keeps one busy for a moment after its last process
-
-
-def _is_removed(path: Path) -> bool:
-    try:
-        path.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
+def _kit(folder: Path) -> str:
+    """The payload, and the kit for adapters, in the folder of the check."""
+    kit = folder / "kit"
+    kit.mkdir()
+    for name, target in KIT.items():
+        (kit / name).symlink_to(target)
+    return str(kit)
 
 
 class Heard:
@@ -182,16 +144,13 @@ def check_all(
     Raises InfraError where the conductor itself could not do its work. An engine that can't be started is no such
     case: its check is INFRA.
     """
-    given, tag, heard = tuple(engines), _tag(), Heard(observe)
-    with _folder() as folder:
-        made = base([one.asked for one in given], str(folder / "kit"))
-        orders = Orders(given, made, str(folder), tag, at_once or jobs())
+    given, heard = tuple(engines), Heard(observe)
+    with scratch.folder() as folder:
+        made = base([one.asked for one in given], _kit(folder))
+        orders = Orders(given, made, str(folder), scratch.tag_of(folder), at_once or jobs())
         (folder / "orders").write_bytes(msgspec.json.encode(orders))
         words = (sys.executable, "-P", "-m", "harness.conformance.conductor", str(folder / "orders"))
-        try:
-            evidence = supervise(Command(words), relay=heard.take, stop=stop, observe="off")
-        finally:
-            _remove_groups(tag)
+        evidence = supervise(Command(words), relay=heard.take, stop=stop, observe="off")
     if evidence.termination != Exited(0):
         last = evidence.stderr.strip().splitlines()[-1:] or ["no last words"]
         raise InfraError(f"the conductor {evidence.termination}: {last[0]}")

@@ -17,9 +17,10 @@ from harness.dialects import NEWEST
 from harness.dialects.protocol import Dialect  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
 from harness.wire.codes import Code, Status
-from harness.wire.errors import TaskError, final_cut, internal, sanitize
+from harness.wire.errors import TaskError, internal
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
 from harness.wire.request import MAX_ATTEMPTS, Decision, Method, Outcome, Request, RunSettings, Settings
+from harness.wire.stored import final_cut, sanitize
 
 SUCCEEDED: Final = "COMPLETED_SUCCESSFULLY"
 PENDING: Final = "PENDING"

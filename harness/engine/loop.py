@@ -32,6 +32,7 @@ from harness.wire.request import Decision, Request, RunSettings
 
 DID_NOT_FIRE: Final = "DID_NOT_FIRE"
 MISTAKE: Final = "mistake"
+THROWN: Final = "thrown"
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -246,7 +247,7 @@ class Engine(msgspec.Struct, frozen=True):
         found = self.dialect.classify(life.evidence)
         thrown = admitted(life.thrown, self.dialect.schema) if life.thrown and found.error is None else None
         if thrown:
-            found = Classification(thrown, "thrown", "exception")
+            found = Classification(thrown, THROWN, "exception")
         enhanced = self.dialect.enhance(found.error) if found.error else None
         lived = (life.evidence, found.error, found.rule, found.cause, enhanced)
         return Attempt(number, machine, *lived, host=life.host, injected=life.injected, value=life.value), thrown

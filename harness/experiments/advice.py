@@ -67,8 +67,10 @@ def likeness(tally: Tally) -> Likeness:
     return Likeness.SUSPECTED if overdispersion(tally.groups).p_value < SUSPICIOUS else Likeness.UNSEEN
 
 
-def advise(tally: Tally, target: float = TARGET) -> Advice:
+def advise(tally: Tally, target: float = TARGET, granted: int | None = None) -> Advice:
     """Recommend max attempts, from an upper bound of the failure rate: the rate itself would be too few.
+
+    `granted` is how many attempts the policy in force allows; what it leaves is told too.
 
     A run ends with a success, with what is never retried, or with its last attempt. With s the share of successes, r
     of what is never retried and q of the rest, P(run fails) is (r + s q^k) / (r + s) after k attempts. The number
@@ -86,7 +88,8 @@ def advise(tally: Tally, target: float = TARGET) -> Advice:
     attempts = min(needed or MAX_ATTEMPTS, MAX_ATTEMPTS)
     left, worst = (floor + (1 - floor) * all_fail(*bounds, attempts) for bounds in ((rate, icc), joint))
     found = Advice(target, attempts, rate, icc, floor, left, worst, alike is not Likeness.CERTAIN, "")
-    notes = (*_notes_on_likeness(tally, alike, found), *_notes_on_dialects(tally), *drifts)
+    policy = _notes_on_policy(granted, floor + (1 - floor) * all_fail(rate, icc, granted or 1))
+    notes = (*_notes_on_likeness(tally, alike, found), *_notes_on_dialects(tally), *drifts, *policy)
     return msgspec.structs.replace(found, text=_text(tally, found, seen), notes=notes)
 
 
@@ -163,6 +166,13 @@ def _notes_on_likeness(tally: Tally, alike: Likeness, found: Advice) -> list[str
         note = f"{alike} (p {chance.p_value:.2g}, ICC {chance.icc:.2f}); {needed:.0f} more trials would tell"
         return [f"this is the number for independent attempts and no 95 % bound: {note}"]
     return []
+
+
+def _notes_on_policy(granted: int | None, left: float) -> list[str]:
+    """Say what the policy in force leaves; without one there is a single attempt, of which the rate says all."""
+    if granted is None or granted < 2:  # noqa: PLR2004 -- that is no retry
+        return []
+    return [f"the policy in force allows {granted} attempts: P(run fails) is {left:.2%} or less"]
 
 
 def _notes_on_dialects(tally: Tally) -> list[str]:

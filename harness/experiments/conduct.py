@@ -7,18 +7,20 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import closing
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from harness.dialects import BUILT_IN
 from harness.dialects.custom import opened_all
-from harness.experiments.findings import Difference, Finding, differ, find, verdict_of
-from harness.experiments.firing import GroupRunners
+from harness.experiments.fates import attempts_granted
+from harness.experiments.findings import Asked, Difference, Finding, differ, find, verdict_of
+from harness.experiments.firing import KEPT, GroupRunners
 from harness.experiments.kept import Ended, endings, groups, save
-from harness.experiments.paired import Pairing
+from harness.experiments.paired import Comparison, Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
-from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.experiments.variant import Experiment, Variant  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.journal import Kind
 from harness.scenarios.verdict import Verdict  # noqa: TC001 -- as above
 from harness.supervisor import Stop
@@ -30,17 +32,21 @@ if TYPE_CHECKING:
     from harness.dialects.protocol import Dialect
     from harness.journal import History, Reading
 
-AHEAD = 2  # groups a job
+AHEAD = 2  # pieces of work a job
 INTERRUPTED = "interrupted"
 
 
 class Progress(msgspec.Struct):
-    """Where an experiment is, and why it ended: a tally of each variant, and blocks of two side by side."""
+    """Where an experiment is, and why it ended: a tally of each variant, and blocks of two side by side.
+
+    `kept` has the first failures of each kind, by the variants' names, with the whole evidence.
+    """
 
     tallies: dict[str, Tally]
     elapsed_s: float = 0.0
     ended: str = ""
     pairing: Pairing = msgspec.field(default_factory=Pairing)
+    kept: dict[str, list[Trial]] = {}
 
     @classmethod
     def begin(cls, experiment: Experiment) -> Progress:
@@ -53,6 +59,14 @@ class Progress(msgspec.Struct):
         if len(self.tallies) > 1 and len(group) == GROUP:
             which = int(group[0].variant != next(iter(self.tallies)))
             self.pairing.add(group[0].group, which, sum(trial.failed for trial in group), len(group))
+        for trial in group:
+            self._keep(trial)
+
+    def _keep(self, trial: Trial) -> None:
+        """Keep the first failures of each kind whose whole evidence there is."""
+        kept = self.kept.setdefault(trial.variant, [])
+        if trial.evidence and sum(one.kind == trial.kind for one in kept) < KEPT:
+            kept.append(trial)
 
     @property
     def is_level(self) -> bool:
@@ -63,7 +77,8 @@ class Progress(msgspec.Struct):
 class Conclusion(msgspec.Struct, frozen=True):
     """The answer of one experiment, or what can be said of it so far: then `ended` is "interrupted", or empty.
 
-    `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for.
+    `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for. `comparison` is
+    what `difference` tells, before it is corrected for looking at several. `kept` are the first failures of each kind.
     """
 
     experiment: Experiment
@@ -72,17 +87,60 @@ class Conclusion(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     difference: Difference | None
     verdict: Verdict | None = None
+    comparison: Comparison | None = None
+    kept: tuple[Trial, ...] = ()
 
 
-def conclude(experiment: Experiment, progress: Progress) -> Conclusion:
-    """Draw the conclusions from what was counted."""
+class Among(NamedTuple):
+    """How many rates, and how many comparisons, there are in one run: what looking at many is corrected by."""
+
+    looks: int = 1
+    comparisons: int = 1
+
+    @classmethod
+    def of(cls, experiments: Sequence[Experiment]) -> Among:
+        """Count them."""
+        return cls(sum(len(one.variants) for one in experiments), sum(len(one.variants) > 1 for one in experiments))
+
+
+ALONE = Among()
+
+
+def conclude(experiment: Experiment, progress: Progress, among: Among = ALONE) -> Conclusion:
+    """Draw the conclusions from what was counted, as one of as many as there are in its run."""
     for tally in progress.tallies.values():
         tally.close()
-    findings = tuple(find(name, tally, experiment.target) for name, tally in progress.tallies.items() if tally.trials)
-    difference = differ([(findings[0], findings[1], progress.pairing)])[0] if len(findings) > 1 else None
+    findings = tuple(
+        find(one.name, progress.tallies[one.name], Asked(experiment.target, _granted(one, progress), among.looks))
+        for one in experiment.variants
+        if progress.tallies[one.name].trials
+    )
+    comparison = progress.pairing.compare() if len(findings) > 1 else None
+    difference = differ([(findings[0], findings[1], comparison)], among.comparisons)[0] if comparison else None
     leading = progress.tallies[experiment.variants[0].name]
     verdict = verdict_of(leading, experiment.stopping.sequential, experiment.expect_below)
-    return Conclusion(experiment, progress.ended, progress.elapsed_s, findings, difference, verdict)
+    kept = tuple(trial for trials in progress.kept.values() for trial in trials)
+    told = (progress.ended, progress.elapsed_s, findings, difference, verdict, comparison, kept)
+    return Conclusion(experiment, *told)
+
+
+def _granted(variant: Variant, progress: Progress) -> int | None:
+    """How many attempts the variant's own policy gives a failure that it retries, where that can be said."""
+    dialect, kept = BUILT_IN.get(variant.dialect), progress.kept.get(variant.name, [])
+    ends = [trial.evidence for trial in kept if trial.evidence]
+    return attempts_granted(ends, dialect, variant.judged_under) if dialect else None
+
+
+def ranked(told: Iterable[Conclusion]) -> list[Finding]:
+    """All rates of one run, the highest first; `among` says between what they lie, all of them together."""
+    return sorted((found for one in told for found in one.findings), key=lambda one: (-one.rate, one.variant))
+
+
+def corrected(told: Sequence[Conclusion]) -> list[Conclusion]:
+    """Correct all comparisons of one run for there being several."""
+    pairs = [(one.findings[0], one.findings[1], one.comparison) for one in told if one.comparison]
+    found = iter(differ(pairs))
+    return [msgspec.structs.replace(one, difference=next(found)) if one.comparison else one for one in told]
 
 
 def recount(
@@ -122,7 +180,7 @@ def conduct_all(
         progress = before[one.title]
         if not progress.ended:
             _go_on(one, progress, history, observe)
-        yield conclude(one, progress)
+        yield conclude(one, progress, Among.of(experiments))
         if progress.ended == INTERRUPTED:
             return
 
@@ -180,21 +238,26 @@ def conduct(
                 history.interrupted()
 
 
+def _assign(piece: list[tuple[Variant, range]], done: Mapping[str, int], history: History) -> None:
+    """Journal that blocks, or what is left of them, are about to be fired."""
+    for variant, numbers in piece:
+        index = (numbers[0] - 1) // GROUP
+        if index % BLOCK == 0 or index == done[variant.name]:
+            history.write(Kind.STARTED, variant.name, index + 1)
+
+
 def _groups(
     experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
     """Groups in their order, with some of the next on their way already; none begins a trial after `until_s`."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
-    order, waiting = experiment.order(done), deque[Future[list[Trial]]]()
+    work, waiting = experiment.work(done), deque[list[Future[list[Trial]]]]()
     while True:
-        while len(waiting) < AHEAD * experiment.jobs:
-            variant, index = next(order)
-            numbers = experiment.stopping.numbers(index)
-            if not numbers:
-                break
-            if history and (index % BLOCK == 0 or index == done[variant.name]):
-                history.write(Kind.STARTED, variant.name, index + 1)
-            waiting.append(runners.submit(runners.fire, variant, numbers, until_s))
+        for piece in islice(work, AHEAD * experiment.jobs - len(waiting)):
+            if history:
+                _assign(piece, done, history)
+            waiting.append(runners.submit(piece, until_s))
         if not waiting:
             return
-        yield waiting.popleft().result()
+        for answer in waiting.popleft():
+            yield answer.result()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from harness.experiments.advice import TARGET, Advice, advise
 from harness.experiments.attempts import expected_waits
 from harness.experiments.groups import Overdispersion, grouped_interval, overdispersion
-from harness.experiments.paired import Comparison, Method, Pairing, holm
+from harness.experiments.paired import Comparison, Method, holm
 from harness.experiments.statistics import CONFIDENCE, Interval, clopper_pearson, wilson
 from harness.scenarios.verdict import Verdict
 
@@ -45,7 +45,8 @@ class Finding(msgspec.Struct, frozen=True):
     """One variant's answer.
 
     `interval` is the 95 % interval of the failure rate by groups, or by blocks where `has_memory` says that outcomes
-    go together beyond a group; `exact` and `score` are those of independent trials. `groups` tests for likeness within
+    go together beyond a group; `exact` and `score` are those of independent trials. `among` is the same by groups, but
+    wider: those of all experiments of one run hold together with 95 % (Bonferroni). `groups` tests for likeness within
     groups. `drift` is the change of the rate from first to last, with its p-value.
     """
 
@@ -63,10 +64,25 @@ class Finding(msgspec.Struct, frozen=True):
     waits: tuple[Wait, ...]
     censored: int
     advice: Advice
+    among: Interval
 
 
-def find(variant: str, tally: Tally, target: float = TARGET) -> Finding:
-    """Draw the conclusions; `target` is what may be left of P(all attempts fail)."""
+class Asked(NamedTuple):
+    """`target` is what may be left of P(all attempts fail), `granted` how many attempts the policy in force allows.
+
+    There are so many `looks` in one run, of which a finding is one.
+    """
+
+    target: float = TARGET
+    granted: int | None = None
+    looks: int = 1
+
+
+PLAIN = Asked()
+
+
+def find(variant: str, tally: Tally, asked: Asked = PLAIN) -> Finding:
+    """Draw the conclusions."""
     groups = overdispersion(tally.groups)
     return Finding(
         variant=variant,
@@ -82,7 +98,8 @@ def find(variant: str, tally: Tally, target: float = TARGET) -> Finding:
         drift=tally.drift,
         waits=tuple(_waits(tally)),
         censored=tally.censored,
-        advice=advise(tally, target),
+        advice=advise(tally, asked.target, asked.granted),
+        among=grouped_interval(tally.units, 1 - (1 - CONFIDENCE) / asked.looks),
     )
 
 
@@ -118,7 +135,7 @@ def verdict_of(tally: Tally, test: SequentialTest | None, below: float | None) -
 class Difference(msgspec.Struct, frozen=True):
     """Two variants, observed side by side. Rates and odds go the same way round: the second's against the first's.
 
-    `p_value` is adjusted for the `comparisons` that were made in one run (Holm).
+    `p_value` is adjusted for the `comparisons` that were made in one run (Holm), as far as all of them are known.
     """
 
     first: str
@@ -131,21 +148,27 @@ class Difference(msgspec.Struct, frozen=True):
     text: str
 
 
-def differ(pairs: Sequence[tuple[Finding, Finding, Pairing]]) -> list[Difference]:
-    """Compare what was interleaved: every pair of one run, so that looking at many is paid for."""
-    compared = [pairing.compare() for _, _, pairing in pairs]
-    adjusted = holm([one.p_value for one in compared])
+def differ(pairs: Sequence[tuple[Finding, Finding, Comparison]], comparisons: int = 1) -> list[Difference]:
+    """Say how pairs differ that were interleaved: every pair of one run, so that looking at many is paid for.
+
+    Where the run has more `comparisons` than these, nothing is decided yet.
+    """
+    adjusted = holm([found.p_value for _, _, found in pairs])
     return [
-        _difference(first, second, found, p, len(pairs))
-        for (first, second, _), found, p in zip(pairs, compared, adjusted, strict=True)
+        _difference(*pair, p_value, len(pairs), open_ones=comparisons - len(pairs))
+        for pair, p_value in zip(pairs, adjusted, strict=True)
     ]
 
 
-def _difference(first: Finding, second: Finding, found: Comparison, p_value: float, comparisons: int) -> Difference:
-    verdict = "differ" if p_value < 1 - CONFIDENCE else "can't be told apart"
-    odds = "∞" if math.isinf(found.odds_ratio) else f"{found.odds_ratio:.2f}"
+def _difference(
+    first: Finding, second: Finding, found: Comparison, p_value: float, comparisons: int, *, open_ones: int
+) -> Difference:
+    verdict = "differ: " if p_value < 1 - CONFIDENCE else "can't be told apart: "
     many = f", corrected for {comparisons} comparisons" if comparisons > 1 else ""
+    if open_ones > 0:
+        verdict, many = "", f" before it is corrected for {comparisons + open_ones} comparisons"
+    odds = "∞" if math.isinf(found.odds_ratio) else f"{found.odds_ratio:.2f}"
     rates = f"{first.rate:.1%} against {second.rate:.1%}, odds ratio {odds}"
-    text = f"{verdict}: {rates}, p = {p_value:.3g}{many} ({found.method})"
+    text = f"{verdict}{rates}, p = {p_value:.3g}{many} ({found.method})"
     gap = second.rate - first.rate
     return Difference(first.variant, second.variant, gap, found.odds_ratio, p_value, found.method, comparisons, text)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
@@ -17,7 +17,6 @@ import msgspec
 from harness.dialects import BUILT_IN
 from harness.engine.draw import draw
 from harness.engine.loop import Engine, Life
-from harness.engine.policy import Policy
 from harness.evidence import spelling
 from harness.experiments.fates import fate_of, fates_elsewhere
 from harness.experiments.tally import BLOCK, GROUP, Trial
@@ -26,16 +25,22 @@ from harness.supervisor import Command, Shot, Stop, Zygote, supervise
 from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
-    from harness.evidence import Evidence
+    from harness.evidence import Evidence, Termination
+    from harness.experiments.tally import EndKind
     from harness.experiments.variant import Variant
     from harness.wire.errors import TaskError
+
+    Asked = tuple[tuple[Variant, Sequence[int]], Future[list[Trial]]]
 
 BLOCK_TRIALS = GROUP * BLOCK
 KEPT = 3
 """Failures of each kind whose whole evidence a worker keeps."""
+
+TRACED = 6
+"""Crashes of each signal whose cores a worker has gdb read, where backtraces are asked for."""
 
 
 class GroupRunner:
@@ -44,7 +49,10 @@ class GroupRunner:
     def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
         self._stop, self._dialects = stop, dialects
         self._zygotes: dict[str, Zygote] = {}
-        self._kept: Counter[tuple[str, str | None, str]] = Counter()
+        self._blocks: dict[str, int] = {}
+        self._layouts: dict[tuple[str, int], int] = {}
+        self._kept: Counter[EndKind] = Counter()
+        self._traced: Counter[str] = Counter()
 
     def fire(self, variant: Variant, numbers: Sequence[int], until_s: float = math.inf) -> list[Trial]:
         """Return the trials of these numbers. Raises InfraError when the harness could not do its part.
@@ -53,20 +61,28 @@ class GroupRunner:
         """
         load = os.getloadavg()[0]
         delays = partial(draw, variant.seed, numbers[0], "delay")
-        engine = Engine(_policy(variant), self._dialects[variant.dialect], delays)
+        engine = Engine(variant.judged_under, self._dialects[variant.dialect], delays)
         lives = self._lives(variant, numbers, until_s)
-        trials = [_trial(variant, number, engine, life, load) for number, life in zip(numbers, lives, strict=False)]
-        return [self._keep(trial, life) for trial, life in trials]
+        return [
+            self._keep(self._named(_trial(variant, number, engine, life, load)), life.evidence)
+            for life, number in zip(lives, numbers, strict=False)  # lives to their end, or their zygote is closed
+        ]
 
-    def _keep(self, trial: Trial, life: Life) -> Trial:
+    def _named(self, trial: Trial) -> Trial:
+        """Call its layout by the first trial of it, which names one process only, whatever other runners fire."""
+        if trial.layout is None:
+            return trial
+        first = self._layouts.setdefault((trial.variant, trial.layout), trial.number)
+        return msgspec.structs.replace(trial, layout=first)
+
+    def _keep(self, trial: Trial, evidence: Evidence) -> Trial:
         """Keep the whole evidence of the first failures of each kind."""
         if not trial.failed:
             return trial
-        kind = trial.ended, trial.code, trial.cause
-        self._kept[kind] += 1
-        return msgspec.structs.replace(trial, evidence=life.evidence) if self._kept[kind] <= KEPT else trial
+        self._kept[trial.kind] += 1
+        return msgspec.structs.replace(trial, evidence=evidence) if self._kept[trial.kind] <= KEPT else trial
 
-    def _lives(self, variant: Variant, numbers: Iterable[int], until_s: float) -> Iterator[Life]:
+    def _lives(self, variant: Variant, numbers: Sequence[int], until_s: float) -> Iterator[Life]:
         if variant.case is None:
             in_time = takewhile(lambda _: time.monotonic() < until_s, numbers)
             yield from (Life(self._run(variant, number)) for number in in_time)
@@ -75,22 +91,39 @@ class GroupRunner:
         plans = [(mode_of(variant.case, n, variant.seed), host_of(variant.case, n)) for n in numbers]
         for mode, alike in groupby(plans, key=lambda plan: plan[0]):
             aimed, hosts = msgspec.structs.replace(shot, mode=mode), [host for _, host in alike]
-            fired = self._zygote(variant).fire(aimed, len(hosts), variant.case.limits.timeout_s)
+            fired = self._zygote(variant, numbers[0]).fire(aimed, len(hosts), variant.case.limits.timeout_s)
             for host, one in zip(hosts, fired, strict=True):
                 yield Life(one.evidence(), host, mode)
 
     def _run(self, variant: Variant, number: int) -> Evidence:
         """Run the command, which finds the number of its trial and the seed in its environment, and only here."""
         told = {"CRASH_HARNESS_TRIAL": str(number), "CRASH_HARNESS_SEED": str(variant.seed)}
-        command, env = Command(variant.command), {**os.environ, **told}
-        return supervise(command, variant.limits, variant.timeout_s, stop=self._stop, env=env)
+        return supervise(
+            Command(variant.command),
+            variant.limits,
+            variant.timeout_s,
+            stop=self._stop,
+            env={**os.environ, **variant.env, **told},
+            directory=variant.directory,
+            containment=variant.containment,
+            backtrace=self._is_traced if variant.backtrace else False,
+        )
 
-    def _zygote(self, variant: Variant) -> Zygote:
+    def _is_traced(self, end: Termination) -> bool:
+        """Whether gdb is to read this crash's core: of each signal it reads the first."""
+        self._traced[str(end)] += 1
+        return self._traced[str(end)] <= TRACED
+
+    def _zygote(self, variant: Variant, number: int) -> Zygote:
         """A life of a zygote is a block, so that likeness by a shared layout shows as likeness within blocks."""
-        if variant.name not in self._zygotes and variant.case:
+        name, block = variant.name, (number - 1) // BLOCK_TRIALS
+        if name not in self._zygotes and variant.case:
             limits = limits_of(variant.case)
-            self._zygotes[variant.name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
-        return self._zygotes[variant.name]
+            self._zygotes[name] = Zygote(variant.host, variant.start, limits, BLOCK_TRIALS, variant.containment)
+        if self._blocks.setdefault(name, block) != block:
+            self._zygotes[name].close()  # the next trial starts another
+            self._blocks[name] = block
+        return self._zygotes[name]
 
     def cancel(self) -> None:
         """From another thread: end what is running."""
@@ -103,17 +136,13 @@ class GroupRunner:
             zygote.close()
 
 
-def _policy(variant: Variant) -> Policy:
-    return variant.case.policy.checked() if variant.case else Policy()
-
-
-def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> tuple[Trial, Life]:
+def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: float) -> Trial:
     """Classify a life as a first attempt, and keep what an experiment needs of it."""
     machine = engine.policy.machine or DEFAULT_PRESET
-    attempt, fate = engine.judge(life, 1, machine), fate_of(life, engine.dialect, machine)
+    attempt, fate = engine.judge(life, 1, machine), fate_of(life, engine.dialect, engine.policy)
     evidence, fault, group = life.evidence, life.evidence.fault, (number - 1) // GROUP
     code = _code(attempt.enhanced) if attempt.enhanced else None
-    trial = Trial(
+    return Trial(
         variant=variant.name,
         number=number,
         group=group,
@@ -139,9 +168,8 @@ def _trial(variant: Variant, number: int, engine: Engine, life: Life, load: floa
         start=evidence.start,
         elsewhere={name: other for name, other in codes_of(evidence).items() if other != code},
         fate=fate,
-        fates_elsewhere=fates_elsewhere(life, fate, machine),
+        fates_elsewhere=fates_elsewhere(life, fate, engine.policy),
     )
-    return trial, life
 
 
 def codes_of(evidence: Evidence) -> dict[str, str | None]:
@@ -161,14 +189,28 @@ class GroupRunners:
         self._stop, self._local, self._runners = stop, threading.local(), list[GroupRunner]()
         self._dialects = dialects
         self._pool = ThreadPoolExecutor(jobs)
-        self.submit = self._pool.submit
 
-    def fire(self, variant: Variant, numbers: Sequence[int], until_s: float) -> list[Trial]:
-        """Fire a group on this thread."""
+    def submit(self, work: Sequence[tuple[Variant, Sequence[int]]], until_s: float) -> list[Future[list[Trial]]]:
+        """Have one thread fire these groups, one after the other; the answers come one by one."""
+        answers = [Future[list[Trial]]() for _ in work]
+        self._pool.submit(self._fire, list(zip(work, answers, strict=True)), until_s)
+        return answers
+
+    def _fire(self, work: list[Asked], until_s: float) -> None:
+        for (variant, numbers), answer in work:
+            if self._stop.is_set():
+                return
+            try:
+                answer.set_result(self._runner().fire(variant, numbers, until_s))
+            except BaseException as error:  # noqa: BLE001 -- it goes to whoever waits
+                answer.set_exception(error)
+
+    def _runner(self) -> GroupRunner:
+        """Return the runner of this thread."""
         if not hasattr(self._local, "runner"):
             self._local.runner = GroupRunner(self._stop, self._dialects)
             self._runners.append(self._local.runner)
-        return self._local.runner.fire(variant, numbers, until_s)  # type: ignore[no-any-return]  # thread-local members have no type
+        return self._local.runner  # type: ignore[no-any-return]  # thread-local members have no type
 
     def close(self) -> None:
         """Give up what is not begun, let what is running end, and end the zygotes."""

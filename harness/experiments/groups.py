@@ -67,6 +67,14 @@ class Sums(NamedTuple):
         return self.groups <= 1 or self.failures in (0, self.trials) or self.squares <= self.trials
 
 
+def typical(failures: int, groups: int, size: int = 10) -> Sums:
+    """Return the sums of independent trials as they are on average: the variance ratio is 1. For a plan."""
+    trials = groups * size
+    alike = Fraction(failures * failures, trials)
+    ratios = (failures * (groups - 1) + alike * (trials - groups)) / (trials - 1)
+    return Sums(groups, trials, failures, trials * size, failures * size, round(ratios * size), ratios)
+
+
 class Overdispersion(NamedTuple):
     """Tarone's Z, standard normal when trials are independent; its one-sided p-value; the ICC estimate."""
 

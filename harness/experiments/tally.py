@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,6 +36,15 @@ class Fate(StrEnum):
 
 
 FINAL_FATES = (Fate.FINAL, Fate.TIME_OUT, Fate.OUT_OF_MEMORY)
+
+
+class EndKind(NamedTuple):
+    """What the ends of one kind have in common: how they ended, and what every dialect calls that."""
+
+    ended: str
+    code: str | None
+    cause: str
+    elsewhere: tuple[tuple[str, str | None], ...]
 
 
 class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,6 +85,11 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     fate: Fate = Fate.RETRIED
     fates_elsewhere: dict[str, Fate] = {}
     evidence: Evidence | None = None
+
+    @property
+    def kind(self) -> EndKind:
+        """The kind of its end."""
+        return EndKind(self.ended, self.code, self.cause, tuple(sorted(self.elsewhere.items())))
 
     @property
     def is_final(self) -> bool:

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
-from itertools import count
+from itertools import count, groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.dialects import parted, spelled
+from harness.engine.policy import Policy
 from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
 from harness.experiments.advice import TARGET
 from harness.experiments.stopping import Stopping  # noqa: TC001 -- as above
+from harness.experiments.tally import BLOCK, GROUP
 from harness.journal import as_text
 from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
-from harness.scenarios.schema import Case, Scenario, check_victim
+from harness.scenarios.schema import Case, PolicySpec, Scenario, check_victim
 from harness.supervisor import Limits
+from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is tried: a case's victim, or a command. `timeout_s` and `limits` are a command's; a case has its own."""
+    """What is tried: a case's victim, or a command.
+
+    `timeout_s`, `limits`, `directory` (where it works), `env` (what its environment has beside ours) and `backtrace`
+    are a command's. `policy` is the one that it is judged under, where that is not the case's own.
+    """
 
     name: str
     dialect: str
@@ -37,6 +46,17 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Start = "fresh"
     limits: Limits = Limits()
     timeout_s: float | None = None
+    containment: Wanted = "auto"
+    directory: str | None = None
+    env: dict[str, str] = {}
+    backtrace: bool = False
+    policy: PolicySpec | None = None
+
+    @property
+    def judged_under(self) -> Policy:
+        """The policy in force; without any, the first failure is final."""
+        spec = self.policy or (self.case.policy if self.case else None)
+        return spec.checked() if spec else Policy()
 
     @property
     def is_wild(self) -> bool:
@@ -57,17 +77,67 @@ class Experiment(msgspec.Struct, frozen=True):
     target: float = TARGET
     expect_below: float | None = None
 
-    def order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, int]]:
-        """Groups without end that are not done yet: one of each variant, the first of them in turn."""
+    def work(self, done: Mapping[str, int]) -> Iterator[list[tuple[Variant, range]]]:
+        """Give out what is not done yet, in pieces that one runner fires: groups of each variant, the first in turn.
+
+        A piece is one group of each. Where trials are forked from one process it is a block, so that no process has
+        trials of two.
+        """
+        size = BLOCK if any(one.case and one.start == "warm" for one in self.variants) else 1
+        for _, piece in groupby(self._order(done), key=lambda group: (group[1][0] - 1) // (GROUP * size)):
+            yield list(piece)
+
+    def _order(self, done: Mapping[str, int]) -> Iterator[tuple[Variant, range]]:
+        """Groups that are not done yet, one of each variant, the first of them in turn, until there are no more."""
         for index in count(min(done.values())):
-            turn = index % len(self.variants)
+            numbers, turn = self.stopping.numbers(index), index % len(self.variants)
+            if not numbers:
+                return
             for variant in (*self.variants[turn:], *self.variants[:turn]):
                 if index >= done[variant.name]:
-                    yield variant, index
+                    yield variant, numbers
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What the options say of where a command works: its folder, and members of its environment."""
+
+    name: str | None = None
+    directory: str | None = None
+    env: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything was said."""
+        return bool(self.name or self.directory or self.env)
+
+    def at(self, variant: Variant, which: str) -> Variant:
+        """Put the variant there; `which` is how its options begin. Raises InvalidInputError where it can't be there."""
+        if variant.case and (self.directory or self.env):
+            raise InvalidInputError(f"--{which}cwd, --{which}env: a scenario's victim has no place of its own")
+        members = dict[str, Any](env=variant.env | dict(_pair(one, which) for one in self.env))
+        if self.directory:
+            members["directory"] = _folder(self.directory, which)
+        return msgspec.structs.replace(variant, name=self.name or variant.name, **members)
+
+    def words(self) -> list[str]:
+        """Say what is another, for the name of a variant that has none."""
+        return [*([f"cwd={self.directory}"] if self.directory else []), *self.env]
+
+
+def _pair(text: str, which: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise InvalidInputError(f"--{which}env: expected NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _folder(path: str, which: str) -> str:
+    if not Path(path).is_dir():
+        raise InvalidInputError(f"--{which}cwd: {path}: there is no such folder")
+    return os.path.realpath(path)
 
 
 class VariantOptions(msgspec.Struct, frozen=True):
-    """What the options say of a variant."""
+    """What the options say of a variant; `place` of the first one, `vs_place` of the second."""
 
     dialect: str
     seed: int | None
@@ -78,6 +148,11 @@ class VariantOptions(msgspec.Struct, frozen=True):
     jobs: int | None
     target: float = TARGET
     expect_below: float | None = None
+    containment: Wanted = "auto"
+    policy: PolicySpec | None = None
+    backtrace: bool = False
+    place: Place = Place()
+    vs_place: Place = Place()
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptions) -> Variant:
@@ -85,13 +160,29 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptio
         raise InvalidInputError(f"{title_of(scenario, case)}: {reason}")
     seed = asked.seed if asked.seed is not None else case.victim.seed or 0
     start: Start = asked.start or ("warm" if scenario.layout_independent else "fresh")
-    return Variant(name, asked.dialect, seed, case, host=asked.host, start=start)
+    if asked.backtrace:
+        raise InvalidInputError("--backtrace: a command has one; of a scenario's fault it is known where it crashes")
+    made = Variant(name, asked.dialect, seed, case, host=asked.host, start=start, policy=asked.policy)
+    held = case.limits.containment if asked.containment == "auto" else asked.containment
+    return msgspec.structs.replace(made, containment=held)
 
 
 def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
     if asked.start == "warm":
         raise InvalidInputError("--start warm: a command is always started afresh")
-    return Variant(name, asked.dialect, asked.seed or 0, None, command, limits=asked.limits, timeout_s=asked.timeout_s)
+    return Variant(
+        name,
+        asked.dialect,
+        asked.seed or 0,
+        None,
+        command,
+        limits=asked.limits,
+        timeout_s=asked.timeout_s,
+        containment=asked.containment,
+        directory=os.getcwd(),  # noqa: PTH109 -- what a later --resume or replay needs is a text
+        backtrace=asked.backtrace,
+        policy=asked.policy,
+    )
 
 
 OF_VARIANT = ("seed", "host", "start")
@@ -100,11 +191,10 @@ OF_VICTIM = ("fault", "tier", "dose")
 
 def varied(first: Variant, change: str) -> Variant:
     """Return a second variant: KEY=VALUE pairs with commas between, or another command."""
-    name = f"{first.name} with {change}"
     if first.case is None:
-        return msgspec.structs.replace(first, name=name, command=tuple(shlex.split(change)))
+        return msgspec.structs.replace(first, command=tuple(shlex.split(change)))
     seed = {"seed": first.seed + 1}  # other draws: independent of the first variant's
-    members: dict[str, Any] = msgspec.to_builtins(first) | seed | {"name": name}
+    members: dict[str, Any] = msgspec.to_builtins(first) | seed
     victim = members["case"]["victim"]
     for pair in change.split(","):
         key, sign, value = pair.partition("=")
@@ -124,24 +214,32 @@ def varied(first: Variant, change: str) -> Variant:
     return made
 
 
-def _second(first: Variant, change: str) -> Variant:
+def _second(first: Variant, change: str | None, place: Place) -> Variant:
+    """Change the first variant; where no command is given for the second, it is the same one elsewhere."""
     try:
-        return varied(first, change)
+        made = varied(first, change) if change else first
     except (msgspec.ValidationError, ValueError) as error:
         raise InvalidInputError(f"--vs: {error}") from error
+    named = f"{first.name} with {', '.join(filter(None, [change, *place.words()]))}"
+    return place.at(msgspec.structs.replace(made, name=as_text(named)), "vs-")
 
 
 def plan(
-    scenarios: list[Scenario], command: tuple[str, ...], asked: VariantOptions, vs: str | None, stopping: Stopping
+    scenarios: list[Scenario],
+    commands: Sequence[tuple[str, ...]],
+    asked: VariantOptions,
+    vs: str | None,
+    stopping: Stopping,
 ) -> list[Experiment]:
-    """Make an experiment of each case, or of the command."""
+    """Make an experiment of each case and of each command."""
     pairs = [(scenario, case) for scenario in scenarios for case in scenario.case]
     firsts = [_case_variant(title_of(*pair), *pair, asked) for pair in pairs]
-    if command:
-        firsts = [_command_variant(as_text(shlex.join(command)), command, asked)]
+    firsts += [_command_variant(as_text(shlex.join(command)), command, asked) for command in commands]
+    if len(firsts) > 1 and (asked.place.name or asked.vs_place.name):
+        raise InvalidInputError(f"--name, --vs-name: there are {len(firsts)} to be named")
     made = []
-    for first in firsts:
-        variants = (first, _second(first, vs)) if vs else (first,)
+    for first in (asked.place.at(one, "") for one in firsts):
+        variants = (first, _second(first, vs, asked.vs_place)) if vs or asked.vs_place else (first,)
         quiet = len(variants) > 1 or any(variant.is_wild for variant in variants)
         jobs = asked.jobs or (1 if quiet else processors())
         made.append(Experiment(first.name, variants, stopping, jobs, asked.target, asked.expect_below))

@@ -12,18 +12,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.evidence import EndedBy, Evidence, Exited, FaultRecord, Memory, Signaled, Witness
-from harness.gate.questions import (
-    ALL_SIGNALS,
-    CRASHES,
-    FFMPEG_KILLED,
-    HANDLER,
-    HEAP_TEXTS,
-    MACHINES,
-    MANUAL_OOM,
-    MIB,
-    PAGE_64,
-    TICK,
-)
+from harness.gate.deaths import ALL_SIGNALS, CRASHES, HANDLER, HEAP_TEXTS, MIB, PAGE_64
+from harness.gate.questions import FFMPEG_KILLED, MACHINES, MANUAL_OOM, TICK
 from harness.wire.codes import Code
 from harness.wire.errors import Kind, TaskError, internal
 from harness.wire.request import Request, RunSettings, Settings

@@ -11,21 +11,15 @@ import msgspec
 
 from harness.evidence import Evidence
 from harness.exceptions import JudgeError
-from harness.gate.questions import evidences, of_code, requests, texts
+from harness.gate.deaths import evidences
+from harness.gate.questions import of_code, requests, texts
 from harness.gate.sampling import GENERATOR, questions
 from harness.wire.codes import Code
-from harness.wire.errors import (
-    Kind,
-    TaskError,
-    UnexpectedError,
-    final_status,
-    internal,
-    sanitize,
-    well_formed,
-)
+from harness.wire.errors import Kind, TaskError, UnexpectedError, final_status, internal
 from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes
 from harness.wire.request import RunNotFoundError
 from harness.wire.schema import Schema
+from harness.wire.stored import sanitize, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

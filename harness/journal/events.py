@@ -5,12 +5,15 @@ Bodies are JSON. Each room above decodes its own.
 
 from __future__ import annotations
 
+import math
 import os
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
+
+BEYOND_DOUBLES: Final = 10**309
 
 
 class Kind(StrEnum):
@@ -90,11 +93,18 @@ def here() -> str:
 
 
 def encoded(body: object) -> str:
-    """Write a record as JSON; what stands for a byte that is no text, as in a file's name, is spelt out."""
+    """Write a record as JSON; what stands for a byte that is no text, as in a file's name, is spelt out.
+
+    JSON has no infinity, which a retry policy may hold: it is written as an integer that no double holds, and to
+    JavaScript, and to whatever reads a policy here, that is the same. A list is of trials, whose numbers are measured.
+    """
     try:
-        return msgspec.json.encode(body).decode()
+        text = msgspec.json.encode(body).decode()
     except UnicodeEncodeError:
-        return msgspec.json.encode(_as_text(msgspec.to_builtins(body, str_keys=True))).decode()
+        text = ""
+    if text and ("null" not in text or isinstance(body, list)):
+        return text
+    return msgspec.json.encode(_storable(msgspec.to_builtins(body, str_keys=True))).decode()
 
 
 def as_text(words: str) -> str:
@@ -102,12 +112,14 @@ def as_text(words: str) -> str:
     return words.encode(errors="backslashreplace").decode()
 
 
-def _as_text(value: Any) -> Any:
+def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return as_text(value)
     if isinstance(value, dict):
-        return {_as_text(key): _as_text(one) for key, one in value.items()}
-    return [_as_text(one) for one in value] if isinstance(value, list | tuple) else value
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, float) and math.isinf(value):
+        return BEYOND_DOUBLES if value > 0 else -BEYOND_DOUBLES
+    return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _flat(prefix: str, table: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.exceptions import InfraError
 from harness.refusals import symbols
 from harness.refusals.aim import Marksman
+from harness.refusals.findings import find, key
 from harness.refusals.preparation import Ready, prepare
 from harness.refusals.stacks import file_name
 from harness.refusals.targets import Plan, Target, choose, each_way
 from harness.refusals.verdicts import UNPROVED
 
 if TYPE_CHECKING:
+    from harness.refusals.findings import Finding
     from harness.refusals.refusal import Refusal
     from harness.refusals.trial import Host
 
@@ -27,6 +29,7 @@ class Swept(NamedTuple):
 
     `sites` of the recording, and `missed`: what was not refused there, or not in each way. `doubts` are reasons why
     nothing bad proves nothing. `builds` identifies the modules that are named, by file name.
+    `again` has, by the key of a finding, how many of how many lives of its first refusal showed it.
     """
 
     refusals: list[Refusal]
@@ -38,8 +41,10 @@ class Swept(NamedTuple):
     builds: dict[str, str]
     interrupted: bool = False
     is_finished: bool = True  # not cut short by a time that was over
+    again: dict[str, tuple[int, int]] = {}  # noqa: RUF012 -- never changed
 
 
+LIVES = 3  # of each finding's first refusal
 MakeHost = Callable[[], "Host"]
 
 
@@ -82,6 +87,7 @@ def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
             _builds(course.refusals(), host.page.modules()),
             course.interrupted,
             course.is_finished,
+            course.again,
         )
 
 
@@ -114,6 +120,7 @@ class _Course:
         self._end_s = None if plan.time_s is None else time.monotonic() + plan.time_s
         self._failed: list[BaseException] = []
         self.interrupted = False
+        self.again: dict[str, tuple[int, int]] = {}
 
     def run(self) -> None:
         """Until nothing is left, the time is over, or somebody interrupts."""
@@ -124,6 +131,7 @@ class _Course:
             thread.start()
         try:
             self._work(self._ready)
+            self._live_again(find(self.refusals()))
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -152,8 +160,25 @@ class _Course:
         finally:
             marksman.close()
 
+    def _live_again(self, findings: list[Finding]) -> None:
+        """Live the first refusal of each finding a few times more: what depends on the heap may not come again."""
+        with closing(Marksman(self._make_host, self._plan, self._ready, self._ready)) as marksman:
+            for finding in findings:
+                if not finding.is_unproved:
+                    self.again[finding.key] = self._seen_again(marksman, finding)
+
+    def _seen_again(self, marksman: Marksman, finding: Finding) -> tuple[int, int]:
+        seen = lives = 1
+        while lives < LIVES and not self._is_over():
+            lives += 1
+            seen += any(key(refusal) == finding.key for refusal in marksman.hit(finding.first.target))
+        return seen, lives
+
+    def _is_over(self) -> bool:
+        return self._end_s is not None and time.monotonic() >= self._end_s
+
     def _next(self) -> Target | None:
-        if self._end_s is not None and time.monotonic() >= self._end_s:
+        if self._is_over():
             return None
         with suppress(IndexError):
             return self._left.popleft()

@@ -35,7 +35,10 @@ class Opinion(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """All refusals of one verdict, one crash site and one asker; `first` is the one that stands for them."""
+    """All refusals of one verdict, one crash site and one asker; `first` is the one that stands for them.
+
+    `again`: in how many of how many lives of `first` the same was seen.
+    """
 
     key: str
     first: Refusal
@@ -46,6 +49,7 @@ class Finding(msgspec.Struct, frozen=True):
     replay: str = ""
     accepted: str = ""  # why it may stay
     fails: bool = False
+    again: tuple[int, int] = (1, 1)
 
     @property
     def is_unproved(self) -> bool:

@@ -55,7 +55,8 @@ class Report(msgspec.Struct, frozen=True):
 
 def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, accepted: Accepted = nothing) -> Report:
     """Judge a sweep. `replay` words the line that lives a refusal again; what is `accepted` does not fail."""
-    found = tuple(_judged(one, replay, accepted, strict=strict) for one in find(swept.refusals))
+    lived = [msgspec.structs.replace(one, again=swept.again.get(one.key, (1, 1))) for one in find(swept.refusals)]
+    found = tuple(_judged(one, replay, accepted, strict=strict) for one in lived)
     bad = [one for one in found if one.fails]
     doubts = list(swept.doubts)
     if swept.missed:

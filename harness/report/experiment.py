@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import TaskID
 
+from harness.experiments.conduct import corrected, ranked
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
 from harness.experiments.tally import GROUP
-from harness.report.words import printable
+from harness.report.words import evidence_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.progress import Progress as Bar
 
     from harness.experiments.conduct import Conclusion, Progress
-    from harness.experiments.findings import Finding
+    from harness.experiments.findings import Difference, Finding
     from harness.experiments.groups import Overdispersion
     from harness.experiments.series import Slope
     from harness.experiments.statistics import Interval
@@ -28,6 +29,8 @@ NOTEWORTHY = 0.05
 LOW_RATE = 0.1
 SHOWN_WAITS = 5
 READING_S = 0.2
+RANKING = ("rank", "failures", "rate", "95 %, all together", "what was tried")
+SHOWN_LINES = 3
 
 
 def _percent(interval: Interval) -> str:
@@ -68,14 +71,56 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
         yield f"{finding.variant}   ({variant.dialect}, {how}, seed {variant.seed}, {one.jobs} at a time)"
         yield from (f"  {line}" for line in finding_lines_of(finding))
     if told.difference:
-        yield f"{told.difference.first} and {told.difference.second}, side by side"
-        yield f"  {told.difference.text}"
+        yield from difference_lines(told.difference)
     if one.stopping.sequential:
         yield "a sequential test stops where its rate looks extreme: the rates and the advice above are biased that way"
+    kept = [f"  {line}" for line in kept_lines(told)]
+    if kept:
+        yield from ("the first failure of each kind", *kept)
     if told.verdict:
         yield f"verdict: {told.verdict}"
     yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"
     yield ""
+
+
+def difference_lines(found: Difference) -> Iterator[str]:
+    """What came of a comparison."""
+    yield f"{found.first} and {found.second}, side by side"
+    yield f"  {found.text}"
+
+
+def corrected_lines(told: Sequence[Conclusion]) -> Iterator[str]:
+    """All comparisons of a run, corrected for each other; nothing where there is one or none."""
+    found = [one.difference for one in corrected(told) if one.difference]
+    if len(found) > 1:
+        yield f"{len(found)} comparisons, corrected for there being so many (Holm)"
+        yield from (f"  {line}" for one in found for line in difference_lines(one))
+        yield ""
+
+
+def ranking_rows(told: Sequence[Conclusion]) -> Iterator[tuple[str, str, str, str, str]]:
+    """All rates of a run with several, the highest first; their intervals hold all together with 95 %."""
+    if len(told) < 2:  # noqa: PLR2004 -- one has no rank
+        return
+    for place, one in enumerate(ranked(told), 1):
+        yield str(place), f"{one.failures} of {one.trials}", f"{one.rate:.1%}", _percent(one.among), one.variant
+
+
+def kept_lines(told: Conclusion) -> Iterator[str]:
+    """The first failure of each kind: which trial it was, the end of its stderr, and its backtrace."""
+    first = {(trial.variant, trial.kind): trial for trial in reversed(told.kept)}
+    for trial in reversed(first.values()):
+        if trial.evidence is None:
+            continue
+        yield f"trial {trial.number} of {trial.variant}: {evidence_line(trial.evidence)}; {trial.rule} ({trial.cause})"
+        yield from (f"  stderr: {line}" for line in trial.evidence.stderr.splitlines()[-SHOWN_LINES:])
+        yield from (f"  {line}" for line in (trial.evidence.backtrace or "").splitlines())
+
+
+def brief_lines(told: Conclusion) -> Iterator[str]:
+    """A line for each variant."""
+    for one in told.findings:
+        yield f"{one.failures} of {one.trials} failed, {one.rate:.1%} ({_percent(one.interval)}): {one.variant}"
 
 
 def finding_lines_of(finding: Finding) -> Iterator[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from harness.report import charts, engines, sweep, words
-from harness.report.experiment import fact_lines
+from harness.report import charts, deltas, engines, sweep, words
+from harness.report.experiment import RANKING, fact_lines, kept_lines, ranking_rows
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def render(report: HistoryReport) -> str:
         *_sweeps(report),
     ]
     parts += _experiments(report)
-    parts += [*_confusion(report.confusion), *_environment(report)]
+    parts += [*_deltas(report), *_confusion(report.confusion), *_environment(report)]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n'
@@ -159,6 +159,12 @@ def _verdicts(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _experiments(report: HistoryReport) -> Iterator[str]:
+    if ranking := list(ranking_rows([one.conclusion for one in report.experiments])):
+        yield from (
+            "<section><h2>Experiments, the highest rate first</h2>",
+            *_table("Rates", RANKING, ranking),
+            "</section>",
+        )
     for one in report.experiments:
         told = one.conclusion
         yield f"<section><h2>Experiment: {_text(one.title)}</h2><p>Stopped: {_text(told.ended or 'not ended')}.</p>"
@@ -166,6 +172,9 @@ def _experiments(report: HistoryReport) -> Iterator[str]:
             yield from _finding(finding, curve)
         if told.difference:
             yield f"<p><strong>Side by side:</strong> {_text(told.difference.text)}.</p>"
+        kept = list(kept_lines(told))
+        if kept:
+            yield f"<h3>The first failure of each kind</h3><pre>{_text(chr(10).join(kept))}</pre>"
         yield "</section>"
 
 
@@ -189,6 +198,15 @@ def _finding(finding: Finding, curve: Curve) -> Iterator[str]:
 
 def _plot(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _deltas(report: HistoryReport) -> Iterator[str]:
+    if not report.deltas:
+        return
+    yield f"<section><h2>{_text(deltas.TITLE)}</h2><p>{_text(deltas.remark(report.deltas).capitalize())}.</p>"
+    if any(one.differing for one in report.deltas):
+        yield from _table("What comes out otherwise", deltas.HEADINGS, deltas.rows(report.deltas))
+    yield "</section>"
 
 
 def _confusion(confusion: Confusion) -> Iterator[str]:

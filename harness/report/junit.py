@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from harness.report import engines, sweep, words
-from harness.report.experiment import finding_lines_of
+from harness.report.experiment import difference_lines, finding_lines_of, kept_lines
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def render(report: HistoryReport) -> str:
             _run(suite, run, lines.pop(run.title))
     for experiment in report.experiments:
         if experiment.title not in report.undecided:
-            _out(_testcase(suite, "experiment", experiment.title), lines.pop(experiment.title))
+            _experiment(suite, experiment, lines.pop(experiment.title))
     for check in report.checks:
         _check(suite, check)
     for swept in report.sweeps:
@@ -62,6 +62,18 @@ def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
     case.set("time", f"{words.lived_s(one.run):.3f}")
     if one.verdict in ELEMENTS:
         _tell(case, ELEMENTS[one.verdict], words.ending(one.run))
+    _out(case, lines)
+
+
+def _experiment(suite: ET.Element, one: KeptExperiment, lines: list[str]) -> None:
+    """A rate fails by its verdict, where one was asked for; without one, failures are told and not judged."""
+    told = one.conclusion
+    case = _testcase(suite, "experiment", one.title)
+    case.set("time", f"{told.elapsed_s:.3f}")
+    if told.verdict in ELEMENTS:
+        found = told.findings[0]
+        rate = f"{found.failures} of {found.trials} failed; {told.ended}"
+        _tell(case, ELEMENTS[told.verdict], "\n".join([f"{told.verdict}: {rate}", *kept_lines(told)]))
     _out(case, lines)
 
 
@@ -100,7 +112,10 @@ def _run_lines(one: KeptRun) -> list[str]:
 
 
 def _experiment_lines(one: KeptExperiment) -> list[str]:
-    return [line for found in one.conclusion.findings for line in (found.variant, *finding_lines_of(found))]
+    told = one.conclusion
+    lines = [line for found in told.findings for line in (found.variant, *finding_lines_of(found))]
+    compared = list(difference_lines(told.difference)) if told.difference else []
+    return [*lines, *compared, *kept_lines(told)]
 
 
 def _out(case: ET.Element, lines: list[str]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.report import engines, sweep, words
-from harness.report.experiment import finding_lines_of
+from harness.report import deltas, engines, sweep, words
+from harness.report.experiment import RANKING, finding_lines_of, kept_lines, ranking_rows
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harness.report.reader import HistoryReport
 
@@ -24,7 +24,8 @@ def _cell(text: object) -> str:
 def render(report: HistoryReport) -> str:
     """Write the whole file."""
     parts = [f"# Crash Harness: {_cell(report.name)}", "", *_open(report), *_cases(report), *_runs(report)]
-    return "\n".join([*parts, *_checks(report), *_sweeps(report), *_experiments(report)]) + "\n"
+    parts += [*_checks(report), *_sweeps(report), *_experiments(report), *_deltas(report)]
+    return "\n".join(parts) + "\n"
 
 
 def _open(report: HistoryReport) -> Iterator[str]:
@@ -80,6 +81,7 @@ def _sweeps(report: HistoryReport) -> Iterator[str]:
 
 
 def _experiments(report: HistoryReport) -> Iterator[str]:
+    yield from _table(RANKING, list(ranking_rows([one.conclusion for one in report.experiments])))
     for one in report.experiments:
         told = one.conclusion
         yield from (f"## {_cell(one.title)}", "", f"Stopped: {_cell(told.ended or 'not ended')}.", "")
@@ -89,3 +91,21 @@ def _experiments(report: HistoryReport) -> Iterator[str]:
             yield ""
         if told.difference:
             yield from (f"Side by side: {_cell(told.difference.text)}", "")
+        kept = [f"- {_cell(line)}" for line in kept_lines(told)]
+        if kept:
+            yield from ("The first failure of each kind:", "", *kept, "")
+
+
+def _deltas(report: HistoryReport) -> Iterator[str]:
+    if not report.deltas:
+        return
+    yield from (f"## {deltas.TITLE}", "", f"{_cell(deltas.remark(report.deltas).capitalize())}.", "")
+    yield from _table(deltas.HEADINGS, list(deltas.rows(report.deltas)))
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table, unless it has no rows."""
+    if rows:
+        yield from (f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}")
+        yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
+        yield ""

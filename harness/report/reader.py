@@ -12,22 +12,24 @@ from harness.conformance import kept as kept_checks
 from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of HistoryReport
 from harness.dialects import BUILT_IN
 from harness.engine.durable import EXEC, PYTHON, steps
+from harness.engine.lifecycle import Task
 from harness.engine.loop import Run, told
 from harness.experiments import kept
-from harness.experiments.conduct import Conclusion, Progress, conclude, recount
+from harness.experiments.conduct import Among, Conclusion, Progress, conclude, corrected, recount
 from harness.experiments.firing import codes_of
 from harness.journal import Job, Standing, spelt
 from harness.machine import environment
 from harness.refusals import kept as kept_sweeps
 from harness.refusals.outcome import Report as Sweep  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.report.counts import Confusion, Curve
+from harness.report.deltas import Delta, Ends, of_run
 from harness.report.words import counted
 from harness.scenarios import order
 from harness.scenarios.campaign import Result, decided
 from harness.scenarios.verdict import Verdict, exit_code, verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from harness.engine.loop import Attempt
     from harness.experiments.tally import Trial
@@ -73,12 +75,14 @@ class HistoryReport(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     confusion: Confusion = msgspec.field(default_factory=Confusion)
+    deltas: tuple[Delta, ...] = ()
 
     def verdicts(self) -> Counter[Verdict]:
         """How many cases and commands came out how."""
         found = Counter(result.judgement.verdict for result in self.results)
         found += Counter(one.verdict for one in self.runs if one.verdict)
         found += Counter(Verdict(one.verdict) for one in self.checks)
+        found += Counter(one.conclusion.verdict for one in self.experiments if one.conclusion.verdict)
         return found + Counter(Verdict(one.verdict) for one in self.sweeps)
 
     @property
@@ -130,16 +134,24 @@ def _cases(reading: Reading, found: HistoryReport) -> HistoryReport:
 def _with_cases(found: HistoryReport, results: list[Result]) -> HistoryReport:
     for result in results:
         _count(found.confusion, result.case.victim.fault, result.run.attempts if result.run else ())
-    return msgspec.structs.replace(found, results=tuple(sorted(results, key=lambda one: one.title)))
+    ordered = sorted(results, key=lambda one: one.title)
+    lived = [(one.title, one.run, one.case.policy.checked(), one.dialect) for one in ordered if one.run]
+    return msgspec.structs.replace(found, results=tuple(ordered), deltas=_deltas(lived))
+
+
+def _deltas(lived: Iterable[tuple[str, Run, Task, str]]) -> tuple[Delta, ...]:
+    return tuple(filter(None, (of_run(*one) for one in lived)))
 
 
 def _runs(reading: Reading, found: HistoryReport) -> HistoryReport:
-    made = []
+    made, asked = [], found.job.asked if found.job else {}
     for title in found.job.titles if found.job else ():
         run = told(list(steps(reading, title)))
         _count(found.confusion, title, run.attempts)
         made.append(KeptRun(title, run, None if title in found.undecided else verdict_of(run)))
-    return msgspec.structs.replace(found, runs=tuple(made))
+    policy, dialect = msgspec.convert(asked.get("policy") or {}, Task), str(asked.get("dialect"))
+    lived = [(one.title, one.run, policy, dialect) for one in made if one.verdict]
+    return msgspec.structs.replace(found, runs=tuple(made), deltas=_deltas(lived))
 
 
 def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
@@ -179,6 +191,7 @@ def _count(confusion: Confusion, what: str, attempts: tuple[Attempt, ...]) -> No
 def _experiments(reading: Reading, found: HistoryReport) -> HistoryReport:
     experiments = kept.experiments_of(reading)
     curves = {variant.name: Curve() for one in experiments for variant in one.variants}
+    ends = {variant.name: Ends(variant) for one in experiments for variant in one.variants}
     truths = {
         variant.name: variant.case.victim.fault if variant.case else variant.name
         for one in experiments
@@ -190,14 +203,14 @@ def _experiments(reading: Reading, found: HistoryReport) -> HistoryReport:
         tally = progress.tallies[name]
         curves[name].add(tally.trials, tally.failures)
         for trial in group:
+            ends[name].add(trial)
             found.confusion.add(f"{truths[name]}, {trial.injected or 'as it is'}", _codes(trial))
 
     counted_up = recount(reading, experiments, observe)
-    made = [
-        KeptExperiment(conclude(one, counted_up[one.title]), tuple(curves[variant.name] for variant in one.variants))
-        for one in experiments
-    ]
-    return msgspec.structs.replace(found, experiments=tuple(made))
+    told = corrected([conclude(one, counted_up[one.title], Among.of(experiments)) for one in experiments])
+    made = [KeptExperiment(one, tuple(curves[variant.name] for variant in one.experiment.variants)) for one in told]
+    deltas = tuple(delta for seen in ends.values() for delta in seen.deltas())
+    return msgspec.structs.replace(found, experiments=tuple(made), deltas=deltas)
 
 
 def _codes(trial: Trial) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.conformance.check import record as check_record
+from harness.experiments.conduct import ranked
 from harness.report.sweep import record as sweep_shape
 from harness.scenarios.verdict import observed
 
@@ -49,6 +50,7 @@ def report_shape(report: HistoryReport) -> Shape:
         "runs": [_kept_run(one) for one in report.runs],
         "experiments": [conclusion_shape(one.conclusion) for one in report.experiments],
         "confusion": confusion,
+        "deltas": report.deltas,
         "checks": [check_record(one) for one in report.checks],
         "sweeps": [sweep_shape(one) for one in report.sweeps],
     }
@@ -107,12 +109,15 @@ def conclusion_shape(told: Conclusion) -> Shape:
         "elapsed_s": told.elapsed_s,
         "findings": told.findings,
         "difference": told.difference,
+        "verdict": told.verdict,
+        "kept": told.kept,
     }
 
 
 def conclusions_shape(told: Sequence[Conclusion], *, interrupted: bool) -> Shape:
     """`experiment --json`."""
-    return {"interrupted": interrupted, "experiments": [conclusion_shape(one) for one in told]}
+    ranking = [found.variant for found in ranked(told)]
+    return {"interrupted": interrupted, "experiments": [conclusion_shape(one) for one in told], "ranking": ranking}
 
 
 def answer_shape(answer: Answer) -> Shape:

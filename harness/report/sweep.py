@@ -56,6 +56,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "modes": finding.modes,
         "count": finding.count,
         "sites": finding.sites,
+        "again": finding.again,
         "dialects": finding.dialects,
         "replay": finding.replay,
         "accepted": finding.accepted or None,
@@ -108,7 +109,10 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     first = finding.first
     what = " ".join(filter(None, [first.verdict, _signal(first), first.detail]))
     yield f"{what}   [{finding.key}]"
-    yield f"   {counted(finding.count, 'refusal')} at {counted(finding.sites, 'site')}, {' and '.join(finding.modes)}"
+    seen, lives = finding.again
+    again = f"; the first of them again: {seen} of {lives}" if lives > 1 else ""
+    where = f"{counted(finding.count, 'refusal')} at {counted(finding.sites, 'site')}"
+    yield f"   {where}, {' and '.join(finding.modes)}{again}"
     yield from _stack("crash", first.crash, CRASH_FRAMES)
     yield from _stack(f"refused {first.target.operation}", first.refused, REFUSED_FRAMES)
     yield from (f"   {line}" for line in _opinions(finding.dialects))

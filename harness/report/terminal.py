@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import engines, sweep, words
-from harness.report.experiment import conclusion_lines
+from harness.report import deltas, engines, sweep, words
+from harness.report.experiment import RANKING, conclusion_lines, ranking_rows
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from harness.conformance.check import Check
+    from harness.experiments.conduct import Conclusion
     from harness.journal import History
     from harness.report.reader import HistoryReport, KeptRun
     from harness.scenarios.campaign import Result
@@ -98,11 +99,12 @@ def render(report: HistoryReport) -> str:
         for one in report.experiments:
             for line in conclusion_lines(one.conclusion):
                 say(out, line)
+        tell_ranking(out, [one.conclusion for one in report.experiments])
         for check in report.checks:
             tell_check(out, check)
         for line in (line for swept in report.sweeps for line in sweep.lines(swept)):
             say(out, line)
-        _tell_differences(out, report)
+        _tell_deltas(out, report)
         if report.open_question:
             out.print()
             for title in report.undecided[:SHOWN]:
@@ -111,11 +113,18 @@ def render(report: HistoryReport) -> str:
     return written.get()
 
 
-def _tell_differences(out: Console, report: HistoryReport) -> None:
-    for truth, cells, differ in report.confusion.rows():
-        if differ:
-            called = "; ".join(f"{dialect}: {', '.join(codes)}" for dialect, codes in cells.items())
-            say(out, f"the dialects differ on {truth}: {called}")
+def _tell_deltas(out: Console, report: HistoryReport) -> None:
+    if report.deltas:
+        out.print()
+        say(out, f"{deltas.TITLE}, {deltas.remark(report.deltas)}")
+    if any(one.differing for one in report.deltas):
+        out.print(table(deltas.HEADINGS, deltas.rows(report.deltas)))
+
+
+def tell_ranking(out: Console, told: Sequence[Conclusion]) -> None:
+    """Print the rates of a run that has several, the highest first."""
+    if found := list(ranking_rows(told)):
+        out.print(table(RANKING, found))
 
 
 def _tell_run(out: Console, run: KeptRun) -> None:

@@ -76,7 +76,8 @@ def supervise(
     journal: Journal | None = None,
     containment: Wanted = "auto",
     observe: Observe = "auto",
-    backtrace: bool = False,
+    backtrace: bool | Callable[[Termination], bool] = False,
+    directory: str | None = None,
     channel: int | None = None,
     library: preload.Library | None = None,
     stdin: Stdin = "null",
@@ -90,7 +91,8 @@ def supervise(
     or does without one. `observe` says who looks at a command: "library" (preloaded where that is possible, it records
     crash signals, and with a memory limit refused allocations), "perf" (the kernel's page faults), "auto" (both),
     "trace" (a tracer, which a command can notice), or "off".
-    `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none.
+    `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none. It may ask
+    of which deaths. `directory` is where a command works, if not here.
     `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
 
     A command inherits what this process has: descriptors that are inheritable, ignored signals, the mask. `stdin`
@@ -110,13 +112,14 @@ def supervise(
         *process_options(limits.processes),
         *_deadline_options(deadline_s, grace_s),
         *(["--namespace"] if held.namespace else []),
+        *(["--directory", directory] if directory else []),
         *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
         seen_by: Observe = "off" if library else observe
         observer = None if ours else stack.enter_context(Observer(seen_by, memory_limited=limited))
         page = observer.page if observer else stack.enter_context(box.page(memory_limited=limited))
-        trap = stack.enter_context(CoreTrap(own_folder=ours)) if backtrace else None
+        trap = stack.enter_context(CoreTrap(directory, own_folder=ours)) if backtrace else None
         options += [*(trap.options() if trap else []), *(observer.options() if observer else [])]
         if journal:
             journal.started()
@@ -136,7 +139,7 @@ def supervise(
         check(report, argv)
         contents = box.read(page) if ours and page is not None else None
         seen = observer.tell() if observer else None
-        frames = trap.text() if trap and os.WIFSIGNALED(report.wait_status) else None
+        frames = _frames(trap, report, backtrace) if trap else None
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
     if seen or not isinstance(victim, Shot):
@@ -154,6 +157,11 @@ def _victim(command: Victim | Sequence[str]) -> tuple[Victim, Sequence[str]]:
     if not argv:
         raise InfraError("the command is empty")
     return victim, argv
+
+
+def _is_traced(wait_status: int, wanted: bool | Callable[[Termination], bool]) -> bool:
+    end = decode_status(wait_status)
+    return isinstance(end, Signaled) and (wanted(end) if callable(wanted) else wanted)
 
 
 def _anywhere(start: Callable[[list[str]], Guard], options: list[str], audience: Audience) -> tuple[Report, str, str]:
@@ -182,6 +190,11 @@ def _closed_options() -> list[str]:
     """Options of the guard for a stdout or stderr that we were started without: then the victim has none either."""
     streams = {1: sys.stdout, 2: sys.stderr}
     return [f"--closed={number}" for number, stream in streams.items() if stream is None]
+
+
+def _frames(trap: CoreTrap, report: Report, wanted: bool | Callable[[Termination], bool]) -> str | None:
+    trap.belongs_to(report.victim, report.group)
+    return trap.text() if _is_traced(report.wait_status, wanted) else None
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:

@@ -59,7 +59,7 @@ static _Noreturn void fail(int line, enum step step) {
 static void await_go(const struct order *order, int line) {
     if (order->witness) prctl(PR_SET_DUMPABLE, 1);
     if (order->witness == TRACE) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-    struct word word = {.kind = HELLO, .number = getpid()};
+    struct word word = {.kind = HELLO, .number = getpid(), .group = getpgrp()};
     if (say(line, &word) != 0 || hear(line, &word, NULL, -1) != 0 || word.kind != GO) _exit(127);
 }
 

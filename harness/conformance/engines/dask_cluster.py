@@ -2,6 +2,7 @@
 
 import os
 
+import dask
 import distributed
 from chadapter import Adapter, serve, table
 
@@ -14,7 +15,7 @@ class Dask(Adapter):
     detect_s, start_s, stop_s = 15, 90, 20
 
     def start(self):
-        distributed.config.set({"distributed.worker.daemon": False})
+        dask.config.set({"distributed.worker.daemon": False})
         options = {"dashboard_address": None, "worker_dashboard_address": None, "local_directory": self.folder}
         self.cluster = distributed.LocalCluster(self.workers, threads_per_worker=1, processes=True, **options)
         self.client = distributed.Client(self.cluster)

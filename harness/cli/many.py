@@ -1,0 +1,85 @@
+"""Many commands in one campaign: from a file, or from what a command lists."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Final
+
+import click
+
+from harness.cli.options import options
+from harness.exceptions import InvalidInputError
+from harness.supervisor import Command, supervise
+
+MARK, HOLE = "::", "{}"
+STDOUT: Final = 1
+
+OPTIONS = (
+    click.option(
+        "--commands",
+        "listed",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Try each line of this file, a command as a shell would split it; they are ranked in the end.",
+    ),
+    click.option(
+        "--each",
+        metavar="LISTING",
+        help="Run this command, and try the one after -- once for each line with '::' that it writes, in place of {}.",
+    ),
+)
+
+
+many_options = options(OPTIONS)
+
+
+def commands_of(listed: Path | None, each: str | None, command: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the commands to be tried. Raises InvalidInputError for what is none, and InfraError."""
+    if listed and (each or command):
+        raise InvalidInputError("--commands: the commands are those of the file; leave --each and the one after -- out")
+    if listed:
+        return _of_file(listed)
+    return _filled(_lines(each), command) if each else [command] if command else []
+
+
+def _of_file(path: Path) -> list[tuple[str, ...]]:
+    """A line a command; empty lines and those that begin with # are none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path}: it is no text: {error.reason}") from error
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise InvalidInputError(f"{path}, line {number}: {error}") from error
+        found += [tuple(words)] if words else []
+    if not found:
+        raise InvalidInputError(f"{path}: there is no command in it")
+    return found
+
+
+def _lines(listing: str) -> list[str]:
+    """Run the listing command, and return what it lists."""
+    words, heard = shlex.split(listing), list[bytes]()
+
+    def relay(stream: int, chunk: bytes) -> None:
+        if stream == STDOUT:
+            heard.append(chunk)
+
+    evidence = supervise(Command(tuple(words)), relay=relay, observe="off")
+    lines = [line.strip() for line in b"".join(heard).decode(errors="surrogateescape").splitlines()]
+    found = [line for line in lines if MARK in line]
+    if not evidence.succeeded or not found:
+        last = (evidence.stderr.strip() or evidence.stdout.strip() or "no output").splitlines()[-1]
+        how = f"{evidence.termination}, {len(found)} lines with {MARK}"
+        raise InvalidInputError(f"--each: {listing}: expected success and lines with {MARK}, not {how}: {last}")
+    return found
+
+
+def _filled(lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Put each line in the place of {}."""
+    if not any(HOLE in word for word in command):
+        raise InvalidInputError("--each: expected a command with {} after --")
+    return [tuple(word.replace(HOLE, line) for word in command) for line in lines]
