@@ -22,6 +22,7 @@ Observe = Literal["auto", "library", "perf", "trace", "off"]
 
 ARMED, OFF = "armed", "off"
 WITH_LIBRARY: Final = ("auto", "library")
+OUTSIDE: Final = ("perf", "trace")
 SECOND: Final[dict[Observe, Source]] = {"auto": "perf", "perf": "perf", "trace": "trace"}
 """The witness that needs no library, where there is one."""
 
@@ -116,6 +117,14 @@ def observed(evidence: Evidence, seen: Seen) -> Evidence:
     return msgspec.structs.replace(
         evidence, faults=seen.faults, memory=memory, black_box=seen.black_box, second_witness=seen.second_witness
     )
+
+
+def observed_beside(evidence: Evidence, seen: Seen) -> Evidence:
+    """Add what a second witness tells of a fault of ours, whose own record comes first."""
+    if seen.second_witness == OFF:
+        return evidence
+    faults = joined(evidence.faults, seen.faults)
+    return msgspec.structs.replace(evidence, faults=faults, second_witness=seen.second_witness)
 
 
 def library_path(*, counting: bool = False) -> Path:

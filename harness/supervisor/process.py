@@ -20,7 +20,7 @@ from harness.supervisor.guard import INHERITED, Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
 from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
-from harness.supervisor.observe import Observe, Observer, observed
+from harness.supervisor.observe import OUTSIDE, Observe, Observer, observed, observed_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +90,8 @@ def supervise(
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
     or does without one. `observe` says who looks at a command: "library" (preloaded where that is possible, it records
     crash signals, and with a memory limit refused allocations), "perf" (the kernel's page faults), "auto" (both),
-    "trace" (a tracer, which a command can notice), or "off".
+    "trace" (a tracer, which a command can notice), or "off". A fault of ours carries its record itself; "perf" and
+    "trace" look at it as well.
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none. It may ask
     of which deaths. `directory` is where a command works, if not here.
     `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
@@ -116,11 +117,11 @@ def supervise(
         *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
-        seen_by: Observe = "off" if library else observe
-        observer = None if ours else stack.enter_context(Observer(seen_by, memory_limited=limited))
-        page = observer.page if observer else stack.enter_context(box.page(memory_limited=limited))
+        seen_by: Observe = "off" if library or (ours and observe not in OUTSIDE) else observe
+        observer = stack.enter_context(Observer(seen_by, memory_limited=limited))
+        page = stack.enter_context(box.page(memory_limited=limited)) if ours else observer.page
         trap = stack.enter_context(CoreTrap(directory, own_folder=ours)) if backtrace else None
-        options += [*(trap.options() if trap else []), *(observer.options() if observer else [])]
+        options += [*(trap.options() if trap else []), *observer.options()]
         if journal:
             journal.started()
         carried = library.page if library else page
@@ -132,20 +133,20 @@ def supervise(
             channel=channel,
             stdin=STDIN[stdin],
             clean=ours,
-            seen=observer.seen if observer else None,
+            seen=observer.seen,
         )
         life = _in_terminal if in_terminal else _anywhere
         report, out, err = life(start, options, Audience(stop, relay, journal))
         check(report, argv)
         contents = box.read(page) if ours and page is not None else None
-        seen = observer.tell() if observer else None
+        seen = observer.tell()
         frames = _frames(trap, report, backtrace) if trap else None
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
-    if seen or not isinstance(victim, Shot):
-        return observed(evidence, seen) if seen else evidence
+    if not isinstance(victim, Shot):
+        return observed(evidence, seen)
     evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
-    return _checked(victim, contents, evidence)
+    return _checked(victim, contents, observed_beside(evidence, seen))
 
 
 def _victim(command: Victim | Sequence[str]) -> tuple[Victim, Sequence[str]]:
