@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.engine.call import call
     from harness.engine.loop import Attempt, Run
     from harness.engine.policy import Policy
-    from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
+    from harness.exceptions import HarnessError, InfraError, InvalidInputError, NativeCrash, NotArmed
     from harness.faults.shot import Fault
     from harness.refusals.calling import sweep
     from harness.refusals.window import window
@@ -26,6 +26,7 @@ __all__ = [
     "InfraError",
     "InvalidInputError",
     "Limits",
+    "NativeCrash",
     "NotArmed",
     "Policy",
     "Run",
@@ -44,6 +45,7 @@ _HOMES = {
     "InfraError": "exceptions",
     "InvalidInputError": "exceptions",
     "Limits": "supervisor",
+    "NativeCrash": "exceptions",
     "NotArmed": "exceptions",
     "Policy": "engine.policy",
     "Run": "engine.loop",

@@ -5,6 +5,7 @@ Who attacks is a victim with the rights that we have, or somebody outside who ma
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from harness.evidence import EndedBy, Evidence, Exited, Signaled
 from harness.exceptions import InfraError
 from harness.supervisor import Limits, Stop, containment, memory_cgroup, supervise
 from harness.supervisor.attend import Audience, attend
-from harness.supervisor.guard import REPORT, REPORT_MAGIC, Guard, Note, guard_path
+from harness.supervisor.guard import REPORT, REPORT_MAGIC, Guard, Note, Report, guard_path
 from harness.supervisor.ladder import Wanted
 
 pytestmark = pytest.mark.slow
@@ -186,6 +187,25 @@ def _stolen_control(pid: int) -> int:
     if taken < 0:
         pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
     return int(taken)
+
+
+def test_a_word_that_the_guard_never_reads_costs_no_report() -> None:
+    """It ends with our question unread, which resets the line: what it had said before is heard all the same."""
+    theirs, ours = os.pipe2(os.O_CLOEXEC)
+    with Guard(["sh", "-c", "echo up; read word; exit 3"], [], os.environ, stdin=theirs) as guard:
+        assert os.read(guard.stdout, 2) == b"up"
+        victim = next(one for one in psutil.Process().children(recursive=True) if one.name() == "sh")
+        psutil.Process(guard.pid).suspend()
+        os.close(ours)
+        os.close(theirs)
+        while victim.status() != psutil.STATUS_ZOMBIE:
+            assert guard.pidfd is not None
+        guard.ask()
+        guard.resume()
+        select.select([guard.pidfd], [], [], 20)
+        heard = guard.receive()
+    assert isinstance(heard, Report)
+    assert os.WEXITSTATUS(heard.wait_status) == 3
 
 
 AS_A_USER = f"""

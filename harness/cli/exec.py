@@ -16,7 +16,8 @@ from harness.cli.options import common
 from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
-from harness.cli.surroundings import containment_option, stdin_option, witnesses
+from harness.cli.surroundings import containment_option, is_fed, stdin_option, witnesses
+from harness.cli.underway import under_way
 from harness.dialects.custom import opened
 from harness.engine.executor import Bounds, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
@@ -98,7 +99,8 @@ def exec_command(
             relay.say("\n".join(attempt_lines(attempt)))
 
         chosen = stack.enter_context(opened(dialect))
-        clock, executor = WallClock(waits=wait), OfVictim(Command(command))
+        shown = under_way(OfVictim(Command(command)), relay, is_quiet=stdin == "inherit")
+        clock, executor = WallClock(waits=wait), stack.enter_context(shown)
         try:
             finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
         except KeyboardInterrupt:
@@ -109,4 +111,6 @@ def exec_command(
     if as_json:
         emit(attempts_shape(finished.attempts, finished.status, finished.error))
     relay.say(ending(finished, dialect))
+    if stdin == "null" and is_fed():
+        relay.say("note: what was piped into exec did not reach COMMAND; --stdin inherit hands it on")
     context.exit(0 if finished.status == SUCCEEDED else 1)

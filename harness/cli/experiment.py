@@ -21,12 +21,13 @@ from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
+from harness.experiments.workers import gunneries
 from harness.scenarios.select import select
 
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
-RESUMED = {"old", "as_json", "dialect"}
+RESUMED = {"old", "as_json", "where", "dialect"}
 NOT_PLANNED = ("history", "old")
 
 
@@ -45,6 +46,7 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
+@click.option("--on", "where", metavar="local:N", help="Fire them in so many worker processes; a lost one is replaced.")
 @limit_options
 @containment_option
 @witnesses
@@ -57,6 +59,7 @@ def experiment(
     scenario: tuple[str, ...],
     history: Path | None,
     old: Path | None,
+    where: str | None,
     is_plan: bool,
     as_json: bool,
     **given: Any,
@@ -82,7 +85,8 @@ def experiment(
     with open_history(history, old, planned) as (book, experiments):
         if old:
             check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
-        code = tell_all(experiments, book, as_json=as_json, is_brief=bool(given["listed"] or given["each"]))
+        is_brief = bool(given["listed"] or given["each"])
+        code = tell_all(experiments, book, gunneries(where), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 

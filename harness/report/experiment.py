@@ -11,7 +11,7 @@ from rich.progress import TaskID
 from harness.experiments.conduct import corrected, ranked
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
 from harness.experiments.tally import GROUP
-from harness.report.words import evidence_line, printable
+from harness.report.words import counted, evidence_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +77,10 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
     kept = [f"  {line}" for line in kept_lines(told)]
     if kept:
         yield from ("the first failure of each kind", *kept)
+    if told.lost:
+        wild = any(variant.is_wild for variant in one.variants)
+        biased = ": what is left to chance may be biased by that" if wild else ", and its seeds say the same again"
+        yield f"{counted(told.lost, 'worker')} lost; what it had not answered was fired again{biased}"
     if told.verdict:
         yield f"verdict: {told.verdict}"
     yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"

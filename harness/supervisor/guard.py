@@ -213,10 +213,7 @@ class Guard:
         """
         if not _wait_readable(self.control, patience_s):
             raise InfraError("status lost: the guard does not answer")
-        data, speaker = b"", self.pid
-        with suppress(OSError):
-            data, told, _, _ = self._socket.recvmsg(REPORT.size + 1, socket.CMSG_SPACE(CREDENTIALS.size))
-            speaker = next((CREDENTIALS.unpack(one)[0] for _, kind, one in told if kind == socket.SCM_CREDENTIALS), 0)
+        data, speaker = self._hear()
         if data and speaker != self.pid:
             return None
         if len(data) == NOTE.size and NOTE.unpack(data)[0] == NOTE_MAGIC:
@@ -224,6 +221,18 @@ class Guard:
         report = decode_report(data)
         self._heard_report = True
         return report
+
+    def _hear(self) -> tuple[bytes, int]:
+        """Take a message, and the pid of its sender.
+
+        A guard that ends without having read our last word resets the line, once; what it had said is still there.
+        """
+        for _ in range(2):
+            with suppress(OSError):
+                data, told, _, _ = self._socket.recvmsg(REPORT.size + 1, socket.CMSG_SPACE(CREDENTIALS.size))
+                sent = (CREDENTIALS.unpack(one)[0] for _, kind, one in told if kind == socket.SCM_CREDENTIALS)
+                return data, next(sent, 0)
+        return b"", self.pid
 
     def resume(self) -> None:
         """Let a guard go on that someone has stopped."""
