@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.refusals.window import window
     from harness.supervisor import Limits
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "Attempt",
     "Dialect",
