@@ -16,7 +16,7 @@ from harness.cli.planned import plan_options, tell_plans
 from harness.cli.policy import policy_options
 from harness.cli.resuming import check_named_again
 from harness.cli.stopping import stopping_of, stopping_options
-from harness.cli.surroundings import containment_option
+from harness.cli.surroundings import containment_option, witnesses
 from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
@@ -51,6 +51,7 @@ NOT_PLANNED = ("history", "old")
 )
 @limit_options
 @containment_option
+@witnesses
 @policy_options
 @common
 @click.pass_context
