@@ -200,6 +200,7 @@ def test_a_word_that_the_guard_never_reads_costs_no_report() -> None:
         os.close(theirs)
         while victim.status() != psutil.STATUS_ZOMBIE:
             assert guard.pidfd is not None
+        assert guard.pidfd is not None
         guard.ask()
         guard.resume()
         select.select([guard.pidfd], [], [], 20)

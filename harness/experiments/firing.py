@@ -105,6 +105,7 @@ class GroupRunner:
             env=scheduled({**os.environ, **variant.env, **told}, variant.schedule, number),
             directory=variant.directory,
             containment=variant.containment,
+            observe=variant.observe,
             backtrace=self._is_traced if variant.backtrace else False,
         )
 
