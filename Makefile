@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test test-all lint check docs witness chaos bench differential statistics sweep engines compilers cgroup2 wheel clean
+.PHONY: run test test-all lint check docs witness chaos bench differential statistics transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -52,6 +52,10 @@ endef
 # Each fault by a witness that is not ours: ptrace, strace, the sanitizers, the kernel's counters.
 witness: $(STAMP)
 	$(BIN)/python tests/witness.py --write docs/witnesses.md $(ARGS)
+
+# Programs of many kinds, each alone and under `exec`: the same end, output and files; ten minutes or so.
+transparency: $(STAMP)
+	$(BIN)/python tests/transparency.py --write docs/transparency.md $(ARGS)
 
 # SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
 chaos: $(STAMP)

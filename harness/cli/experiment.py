@@ -16,7 +16,7 @@ from harness.cli.planned import plan_options, tell_plans
 from harness.cli.policy import policy_options
 from harness.cli.resuming import check_named_again
 from harness.cli.stopping import stopping_of, stopping_options
-from harness.cli.surroundings import containment_option
+from harness.cli.surroundings import containment_option, witnesses
 from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
@@ -46,9 +46,12 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
-@click.option("--on", "where", metavar="local:N", help="Fire them in so many worker processes; a lost one is replaced.")
+@click.option(
+    "--on", "where", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT."
+)
 @limit_options
 @containment_option
+@witnesses
 @policy_options
 @common
 @click.pass_context

@@ -63,6 +63,7 @@ def variants_of(given: dict[str, Any]) -> VariantOptions:
         containment=given["containment"],
         policy=_policy(given["max_attempts"], given["retry_config"], given["machine"]),
         backtrace=given["backtrace"],
+        observe=given["witnesses"],
         place=Place(given["name"], given["cwd"], given["env"]),
         vs_place=Place(given["vs_name"], given["vs_cwd"], given["vs_env"]),
     )

@@ -104,6 +104,7 @@ class GroupRunner:
             env={**os.environ, **variant.env, **told},
             directory=variant.directory,
             containment=variant.containment,
+            observe=variant.observe,
             backtrace=self._is_traced if variant.backtrace else False,
         )
 

@@ -25,6 +25,7 @@ from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, PolicySpec, Scenario, check_victim
 from harness.supervisor import Limits
 from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is tried: a case's victim, or a command.
 
-    `timeout_s`, `limits`, `directory` (where it works), `env` (what its environment has beside ours) and `backtrace`
-    are a command's. `policy` is the one that it is judged under, where that is not the case's own.
+    `timeout_s`, `limits`, `directory` (where it works), `env` (what its environment has beside ours), `backtrace` and
+    `observe` are a command's. `policy` is the one that it is judged under, where that is not the case's own.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     directory: str | None = None
     env: dict[str, str] = {}
     backtrace: bool = False
+    observe: Observe = "auto"
     policy: PolicySpec | None = None
 
     @property
@@ -77,13 +79,13 @@ class Experiment(msgspec.Struct, frozen=True):
     target: float = TARGET
     expect_below: float | None = None
 
-    def work(self, done: Mapping[str, int]) -> Iterator[list[tuple[Variant, range]]]:
+    def work(self, done: Mapping[str, int], *, in_blocks: bool = False) -> Iterator[list[tuple[Variant, range]]]:
         """Give out what is not done yet, in pieces that one runner fires: groups of each variant, the first in turn.
 
         A piece is one group of each. Where trials are forked from one process it is a block, so that no process has
-        trials of two.
+        trials of two; and where it is asked for.
         """
-        size = BLOCK if any(one.case and one.start == "warm" for one in self.variants) else 1
+        size = BLOCK if in_blocks or any(one.case and one.start == "warm" for one in self.variants) else 1
         for _, piece in groupby(self._order(done), key=lambda group: (group[1][0] - 1) // (GROUP * size)):
             yield list(piece)
 
@@ -151,6 +153,7 @@ class VariantOptions(msgspec.Struct, frozen=True):
     containment: Wanted = "auto"
     policy: PolicySpec | None = None
     backtrace: bool = False
+    observe: Observe = "auto"
     place: Place = Place()
     vs_place: Place = Place()
 
@@ -162,6 +165,8 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptio
     start: Start = asked.start or ("warm" if scenario.layout_independent else "fresh")
     if asked.backtrace:
         raise InvalidInputError("--backtrace: a command has one; of a scenario's fault it is known where it crashes")
+    if asked.observe != "auto":
+        raise InvalidInputError("--observe: of a command; a scenario's fault carries its record itself")
     made = Variant(name, asked.dialect, seed, case, host=asked.host, start=start, policy=asked.policy)
     held = case.limits.containment if asked.containment == "auto" else asked.containment
     return msgspec.structs.replace(made, containment=held)
@@ -181,6 +186,7 @@ def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions)
         containment=asked.containment,
         directory=os.getcwd(),  # noqa: PTH109 -- what a later --resume or replay needs is a text
         backtrace=asked.backtrace,
+        observe=asked.observe,
         policy=asked.policy,
     )
 
