@@ -12,11 +12,12 @@ import resource
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from harness.dialects import BUILT_IN
+from harness.evidence import Source
 from harness.exceptions import InfraError
 from harness.faults.catalogue import unmet_needs
 from harness.supervisor import backtrace, containment, memory_cgroup, supervise
@@ -111,6 +112,46 @@ def no_published() -> str:
 def _cxx() -> Capability:
     missing = "built without a C++ compiler" if "cxx" in unmet_needs() else ""
     return Capability("cxx", "none" if missing else "yes", missing)
+
+
+TOOLS = (
+    "gcc",
+    "g++",
+    "musl-gcc",
+    "go",
+    "rustc",
+    "javac",
+    "node",
+    "ruby",
+    "perl",
+    "gdb",
+    "strace",
+    "valgrind",
+    "script",
+)
+"""What the programs of `make transparency`, and some tests, are made of or run under."""
+
+
+def no_tool(name: str) -> str:
+    """Say that a tool is not here, or the empty string."""
+    return "" if shutil.which(name) else f"{name} is not installed"
+
+
+def _tools() -> Capability:
+    lacking = [reason for tool in TOOLS if (reason := no_tool(tool))]
+    found = [tool for tool in TOOLS if shutil.which(tool)]
+    return Capability("toolchains", ", ".join(found) + (f" ({'; '.join(lacking)})" if lacking else ""))
+
+
+def witnesses() -> list[Capability]:
+    """Who can look at a command here, each asked to look at one; and what programs of other kinds need."""
+    return [*(_witness(source) for source in get_args(Source)), _tools()]
+
+
+def _witness(source: Source) -> Capability:
+    evidence = supervise(["true"], deadline_s=PATIENCE_S, observe=source)
+    state = evidence.black_box if source == "library" else evidence.second_witness
+    return Capability(f"observe {source}", "yes" if state in {"armed", source} else state or "off")
 
 
 def _sweep() -> Capability:

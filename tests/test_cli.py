@@ -111,6 +111,30 @@ def test_cases_are_chosen_by_a_part_of_their_title() -> None:
     assert "-k: no title of a case, as --list prints them, holds 'no-such-title'" in done.stderr
 
 
+def test_what_is_piped_in_and_not_handed_on_is_said() -> None:
+    """A command gets nothing of what we are fed, and a line says so, unless it has it, or there is nothing."""
+    note = "note: what was piped into exec did not reach COMMAND"
+    assert note in crash_harness("exec", "--", "cat", text="hi").stderr
+    assert note not in crash_harness("exec", "--stdin", "inherit", "--", "cat", text="hi").stderr
+    assert note not in crash_harness("exec", "--", "cat").stderr
+
+
+def test_the_cap_of_attempts_is_said_where_it_ends_a_run() -> None:
+    """A policy may name more attempts than any run gets."""
+    done = crash_harness("exec", "--max-attempts", "400", "--observe", "off", "--", "false")
+    assert "CRASHED after 250 attempts (upstream-4.8): no run gets more than 250 attempts" in done.stderr
+
+
+def test_a_program_in_the_place_of_a_scenario_is_told_where_it_belongs(tmp_path: Path) -> None:
+    """Who forgets the two dashes is told about them."""
+    program = tmp_path / "mine"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    done = crash_harness("experiment", str(program))
+    assert done.returncode == 2
+    assert f"a command goes behind '--': crash-harness experiment -- {program}" in done.stderr
+
+
 def test_fail_fast_begins_nothing_after_a_failure(tmp_path: Path) -> None:
     """One case fails, those after it are not begun, and are errors in JUnit; the failed one has its trail there."""
     junit = tmp_path / "run.xml"
@@ -123,7 +147,7 @@ def test_fail_fast_begins_nothing_after_a_failure(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("9", "1")
     failed = next(case for case in suite if case.find("failure") is not None)
     told = failed.findtext("system-out") or ""
-    assert "attempt 1 on" in told
+    assert "attempt 1 forced: SIGSEGV" in told
     assert "replay: crash-harness run" in told
 
 
@@ -139,6 +163,8 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["exec", "--max-attempts", "9" * 60, "--", "true"], "a whole number of attempts, 1 or more"),
+        (["engines", "check", "--cell", "\udcff", "--", "false"], "expected text in UTF-8"),
         (
             ["run", "no-such-scenario"],
             "'no-such-scenario': No such file or directory, and no shipped scenario; those are abort",
@@ -352,7 +378,7 @@ def test_exec_says_why_the_queue_gave_up() -> None:
     told = json.loads(done.stdout)
     assert (told["status"], len(told["attempts"])) == ("SYSTEM_FAILURE", 12)
     assert told["error"]["code"] == "TASK_RUN_DEQUEUED_MAX_RETRIES"
-    assert "after 12 attempts (upstream-4.4): TASK_RUN_DEQUEUED_MAX_RETRIES" in done.stderr
+    assert "after 12 attempts (upstream-4.4): upstream-4.4 says: TASK_RUN_DEQUEUED_MAX_RETRIES" in done.stderr
     slip = crash_harness("exec", "--retry-config", '{"minTimeoutInMs": 9007199254740994}', "--", "true")
     assert (slip.returncode, slip.stderr.count("\n")) == (2, 1)
     assert "policy.retry.minTimeoutInMs" in slip.stderr

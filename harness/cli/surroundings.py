@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import stat
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
@@ -38,6 +43,16 @@ def stdin_option(command: Function) -> Function:
         show_default=True,
         help="COMMAND's standard input: empty, or ours.",
     )(command)
+
+
+def is_fed() -> bool:
+    """Whether something was piped into us, or redirected, that nobody has read."""
+    with suppress(OSError, ValueError):
+        found = os.fstat(0)
+        if stat.S_ISFIFO(found.st_mode):
+            return any(fcntl.ioctl(0, termios.FIONREAD, bytes(4)))
+        return stat.S_ISREG(found.st_mode) and found.st_size > 0
+    return False
 
 
 def witnesses(command: Function) -> Function:

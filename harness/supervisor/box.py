@@ -8,7 +8,7 @@ import secrets
 import signal
 import struct
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,12 +78,15 @@ class Contents(msgspec.Struct, frozen=True):
 
 def create(*, memory_limited: bool) -> int:
     """Return a descriptor of a new page, ready for a victim. Raises InfraError when there is none to be had."""
-    try:
-        fd = os.memfd_create("crash-box", os.MFD_CLOEXEC)
-    except OSError as error:
-        raise InfraError(f"the shared page can't be made: {error.strerror}") from error
-    os.ftruncate(fd, BOX_BYTES)
-    os.pwrite(fd, _first(memory_limited=memory_limited), 0)
+    with ExitStack() as stack:
+        try:
+            fd = os.memfd_create("crash-box", os.MFD_CLOEXEC)
+            stack.callback(os.close, fd)
+            os.ftruncate(fd, BOX_BYTES)
+            os.pwrite(fd, _first(memory_limited=memory_limited), 0)
+        except OSError as error:
+            raise InfraError(f"the shared page can't be made: {error.strerror}") from error
+        stack.pop_all()
     return fd
 
 

@@ -45,6 +45,8 @@ static int set_limits(const struct order *order) {
 static void hand_over(const struct order *order, int line) {
     const int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, order->box_fd, order->channel_fd, line};
     if (order->clean) keep_only(kept, sizeof kept / sizeof *kept);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (order->closed >> fd & 1) close(fd);
 }
 
 static _Noreturn void fail(int line, enum step step) {
