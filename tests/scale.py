@@ -54,8 +54,8 @@ second at the most. Nothing piles up: twice as many pieces are under way as ther
 ## 10⁹ trials
 
 They are {many:,} blocks, {hours:.0f} hours at that limit however many machines there are. Counts do not grow with the
-trials, the history does: {terabytes:.1f} TB. The way to go is an experiment that stops earlier: after 10⁶ independent trials
-the interval is {width:.2%} wide.
+trials, the history does: {terabytes:.1f} TB. The way to go is an experiment that stops earlier: after 10⁶ independent
+trials the interval is {width:.2%} wide.
 """
 
 
@@ -105,7 +105,7 @@ def journalled(groups: list[list[Trial]]) -> tuple[float, int]:
 
 
 def pieces_a_second() -> float:
-    """How many pieces that do nothing a scheduler and two workers of this machine pass on, in the quickest of ten goes."""
+    """How many pieces that do nothing a scheduler and two workers here pass on, in the quickest of ten goes."""
     dask, quiet = [sys.executable, "-m", "dask"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with ExitStack() as stack:
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "scheduler.json"
