@@ -131,9 +131,10 @@ def _failures(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
             continue
         yield f"**{file.name}** ({len(told.settled)} cells, {made.seconds:.0f} s)"
         yield ""
+        known = {one.property: one.reason for one in file.known}
         for name, one in rows:
-            known = f" Known: {one.known}." if one.known else ""
-            yield f"- {name} {one.verdict}: {_clean(one.reason)}{known}"
+            why = f" Known: {known[name]}." if name in known else ""
+            yield f"- {name} {one.verdict}: {_clean(one.reason)}{why}"
         yield ""
 
 
