@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: engines sweep run test test-all lint check docs witness chaos bench differential statistics compilers cgroup2 clean
+.PHONY: run test test-all lint check docs witness chaos bench differential statistics transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -53,6 +53,10 @@ endef
 witness: $(STAMP)
 	$(BIN)/python tests/witness.py --write docs/witnesses.md $(ARGS)
 
+# Programs of many kinds, each alone and under `exec`: the same end, output and files; ten minutes or so.
+transparency: $(STAMP)
+	$(BIN)/python tests/transparency.py --write docs/transparency.md $(ARGS)
+
 # SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
 chaos: $(STAMP)
 	$(BIN)/python tests/chaos.py $(ARGS)
@@ -74,6 +78,10 @@ engines: $(STAMP)
 # Calls of real packages under refused allocations; a quarter of an hour or so, and 200 MB of packages the first time.
 sweep: $(STAMP)
 	$(BIN)/python tests/sweep_table.py --write docs/sweep.md $(ARGS)
+
+# The package as it would be published: sdist, wheel, and the wheel alone in an empty environment.
+wheel:
+	PYTHON=$(PYTHON) tests/wheel.sh
 
 # The supervisor under cgroup version 2; needs Debian's user-mode-linux.
 cgroup2: $(STAMP)

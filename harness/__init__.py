@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from harness.engine.call import call
     from harness.engine.loop import Attempt, Run
     from harness.engine.policy import Policy
-    from harness.exceptions import HarnessError, InfraError, InvalidInputError, NotArmed
+    from harness.exceptions import HarnessError, InfraError, InvalidInputError, NativeCrash, NotArmed
     from harness.faults.shot import Fault
+    from harness.isolation import isolated
     from harness.refusals.calling import sweep
     from harness.refusals.window import window
     from harness.supervisor import Limits
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "Attempt",
     "Dialect",
@@ -26,10 +27,12 @@ __all__ = [
     "InfraError",
     "InvalidInputError",
     "Limits",
+    "NativeCrash",
     "NotArmed",
     "Policy",
     "Run",
     "call",
+    "isolated",
     "run",
     "run_async",
     "sweep",
@@ -44,10 +47,12 @@ _HOMES = {
     "InfraError": "exceptions",
     "InvalidInputError": "exceptions",
     "Limits": "supervisor",
+    "NativeCrash": "exceptions",
     "NotArmed": "exceptions",
     "Policy": "engine.policy",
     "Run": "engine.loop",
     "call": "engine.call",
+    "isolated": "isolation",
     "run": "api",
     "run_async": "api",
     "sweep": "refusals.calling",

@@ -74,17 +74,22 @@ def answer(words: list[str]) -> int:
 
 
 def _say(text: str) -> None:
+    """Write to stderr; where there is no room for that either, the exit code alone tells."""
     import sys  # noqa: PLC0415 -- see above
 
     if sys.stderr:
-        sys.stderr.write(text)
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            _silence(2)
 
 
-def _silence() -> None:
+def _silence(fd: int = 1) -> None:
     """Let the last flush go nowhere: whoever read our output is gone, or there is no room for it."""
     import os  # noqa: PLC0415 -- see above
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -21,12 +21,13 @@ from harness.engine.durable import PYTHON, Durable
 from harness.engine.executor import Bounds, Executor, OfCall, OfVictim
 from harness.engine.loop import Attempt, Clock, Engine, Life, Run, VirtualClock
 from harness.engine.policy import Policy
-from harness.exceptions import InvalidInputError, expected
+from harness.exceptions import InvalidInputError, expected, unknown
 from harness.faults.shot import Fault, check_limits
-from harness.journal import job_of
+from harness.journal import here, job_of
 from harness.machine import environment
 from harness.supervisor import Command, Journal, Limits, Stop, supervise
 from harness.supervisor.interrupt import terminable
+from harness.supervisor.observe import Observe
 
 if TYPE_CHECKING:
     from harness.dialects.protocol import Dialect
@@ -47,6 +48,7 @@ def run(
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
     history: str | Path | None = None,
+    witnesses: Observe = "auto",
 ) -> Run:
     """Run `job` until the engine says stop, each attempt in a process of its own, and return all of it.
 
@@ -62,7 +64,8 @@ def run(
     yours as "module:function" or "cmd:PROGRAM", or an object that is a dialect. `limits` and `timeout_s` bound each
     attempt; the limits are those of the policy's machine, and a larger machine has more memory in proportion. `seed`
     draws the jitter of delays, which pass on `clock`: computed and recorded only, unless another clock is given.
-    `observe` gets each attempt as it ends; `stop`, once set, ends it all.
+    `observe` gets each attempt as it ends; `stop`, once set, ends it all. `witnesses` says who looks for the crash of a
+    command, as `exec --observe` does: "auto", "library", "perf", "trace" or "off".
 
     With a `history`, each step is committed to that file before anything follows from it. Called again after the
     process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then has ended
@@ -74,10 +77,11 @@ def run(
     included; InfraError when the harness could not do its part. A crash raises nothing: it is in the run.
     """
     refuse_unguarded()
-    _check_options(policy, limits, seed)
+    _check_options(policy, limits, seed, witnesses)
     title, executor = executor_of(job, limits)
-    bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop))
+    bounds = Bounds(limits, timeout_s, policy.machine, partial(supervise, stop=stop, observe=witnesses))
     options = {"policy": policy, "limits": limits, "timeout_s": timeout_s, "dialect": dialect, "seed": seed}
+    options |= {"witnesses": witnesses} if witnesses != "auto" else {}
     with ExitStack() as stack:
         kept = None if history is None else stack.enter_context(_kept(_path(history), title, job, options))
         chosen = stack.enter_context(opened(dialect))
@@ -87,7 +91,7 @@ def run(
     return finished
 
 
-def _check_options(policy: object, limits: object, seed: object) -> None:
+def _check_options(policy: object, limits: object, seed: object, witnesses: str) -> None:
     """Raise InvalidInputError for an option of another type; what it means, its type has checked already."""
     if not isinstance(policy, Policy):
         raise expected("policy", "a harness.Policy; a function's arguments go into harness.call", policy)
@@ -95,6 +99,8 @@ def _check_options(policy: object, limits: object, seed: object) -> None:
         raise expected("limits", "a harness.Limits", limits)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise expected("seed", "a whole number", seed)
+    if witnesses not in get_args(Observe):
+        raise unknown("witnesses", witnesses, get_args(Observe))
 
 
 @contextmanager
@@ -173,7 +179,7 @@ def _asked(job: Job) -> object:
     if isinstance(job, Call) or callable(job):
         called = job if isinstance(job, Call) else call(job)
         return {"function": called.title, "arguments": called.arguments}
-    return {"command": job, "folder": str(Path.cwd())}
+    return {"command": job, "folder": here()}
 
 
 def _path(history: object) -> Path:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from harness.evidence import Evidence
+
 MOST_SHOWN = 80
 
 
@@ -56,6 +58,20 @@ class InfraError(HarnessError):
         with pytest.raises(harness.InfraError, match="can't be executed"):
             harness.run(["/no/such/program"])
     """
+
+
+class NativeCrash(HarnessError):  # noqa: N818 -- the name is part of the public contract
+    """A call or a guarded test ended its process. `evidence` has the facts: signal, fault record, memory, output.
+
+    @pytest.mark.xfail(raises=harness.NativeCrash)
+    def test_known_to_crash(): ...
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, evidence: Evidence | None = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence
 
 
 class JudgeError(HarnessError):

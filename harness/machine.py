@@ -12,11 +12,12 @@ import resource
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from harness.dialects import BUILT_IN
+from harness.evidence import Source
 from harness.exceptions import InfraError
 from harness.faults.catalogue import unmet_needs
 from harness.supervisor import backtrace, containment, memory_cgroup, supervise
@@ -113,6 +114,46 @@ def _cxx() -> Capability:
     return Capability("cxx", "none" if missing else "yes", missing)
 
 
+TOOLS = (
+    "gcc",
+    "g++",
+    "musl-gcc",
+    "go",
+    "rustc",
+    "javac",
+    "node",
+    "ruby",
+    "perl",
+    "gdb",
+    "strace",
+    "valgrind",
+    "script",
+)
+"""What the programs of `make transparency`, and some tests, are made of or run under."""
+
+
+def no_tool(name: str) -> str:
+    """Say that a tool is not here, or the empty string."""
+    return "" if shutil.which(name) else f"{name} is not installed"
+
+
+def _tools() -> Capability:
+    lacking = [reason for tool in TOOLS if (reason := no_tool(tool))]
+    found = [tool for tool in TOOLS if shutil.which(tool)]
+    return Capability("toolchains", ", ".join(found) + (f" ({'; '.join(lacking)})" if lacking else ""))
+
+
+def witnesses() -> list[Capability]:
+    """Who can look at a command here, each asked to look at one; and what programs of other kinds need."""
+    return [*(_witness(source) for source in get_args(Source)), _tools()]
+
+
+def _witness(source: Source) -> Capability:
+    evidence = supervise(["true"], deadline_s=PATIENCE_S, observe=source)
+    state = evidence.black_box if source == "library" else evidence.second_witness
+    return Capability(f"observe {source}", "yes" if state in {"armed", source} else state or "off")
+
+
 def _sweep() -> Capability:
     there = (Path(extension_path()).parent / "libcrashsweep.so").is_file()
     return Capability("sweep", "yes" if there else "none (glibc 2.35 or later, and gcc 12, when it was built)")
@@ -169,9 +210,15 @@ def environment() -> dict[str, str]:
         "affinity": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
         "personality": _read("/proc/self/personality"),
         "memory cgroup": str(memory_cgroup().version or "none"),
-        "malloc environment": " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(MALLOC)),
+        "malloc environment": " ".join(map(_told, sorted(name for name in os.environ if name.startswith(MALLOC)))),
     }
     return facts | {one.name: one.value for one in surroundings()}
+
+
+def _told(name: str) -> str:
+    """Return a variable with its value where that is a number, else its name alone: a file is no place for secrets."""
+    value = os.environ[name]
+    return f"{name}={value}" if value.isdecimal() else name
 
 
 def _said(command: list[str]) -> str:

@@ -1,10 +1,11 @@
-"""SIGKILL the supervisor at random moments, and count what is left and what is lost.
+"""SIGKILL the supervisor at random moments, and count what is left and what is lost; then aim signals at each step.
 
-    python tests/chaos.py --kills 1500 --seed 1
+    python tests/chaos.py --kills 1000 --aimed 2000 --seed 1
 
 A driver supervises a stream of victims, journals each, and says so after the commit. Each victim puts its number
 into a file and leaves a daemon behind. After each kill there must be no process with the driver's mark, no cgroup of
-a guard, no acknowledged result that the history has not, and no victim that it has not as started.
+a guard, no file of a box, no acknowledged result that the history has not, and no victim that it has not as started.
+What is aimed is in tests/aimed.py.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from holding import NO_PTRACE, hold
 
 from harness.journal import History, Kind, read
 from harness.supervisor import Command, Limits, memory_cgroup, supervise
+from harness.supervisor.box import PLACES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MARK = "CRASH_HARNESS_CHAOS"
 PATIENCE_S = 15.0
@@ -45,7 +50,7 @@ class Counts(NamedTuple):
     started: int
     acknowledged: int
     orphans: int
-    cgroups: int
+    left: int
     lost: int
     unjournalled: int
 
@@ -100,11 +105,19 @@ def what(pid: int) -> str:
     return f"{pid} {told}"
 
 
-def stale_cgroups(supervisor: int) -> list[str]:
-    """Cgroups of lives that this process supervised: it is dead."""
+def stale(supervisor: int) -> list[str]:
+    """Cgroups and files of lives that this process supervised, which are over."""
     found = memory_cgroup()
-    pattern = f"crash-harness-{supervisor}-*"
-    return [one.name for one in Path(found.parent).glob(pattern)] if found.version else []
+    cgroups = [one.name for one in Path(found.parent).glob(f"crash-harness-{supervisor}-*")] if found.version else []
+    return [*cgroups, *(str(one) for place in PLACES for one in Path(place).glob(f"crash-box-{supervisor}-*"))]
+
+
+def lost(folder: Path, acknowledged: set[int]) -> tuple[int, int]:
+    """Count acknowledged results that the history has not, and victims that lived and that it has not as started."""
+    with read(folder / "history") as history:
+        started = {event.number for event in history.events(Kind.STARTED)}
+        finished = {event.number for event in history.events(Kind.FINISHED)}
+    return len(acknowledged - finished), len(numbers_in(folder / "marks") - started)
 
 
 def numbers_in(path: Path) -> set[int]:
@@ -125,18 +138,18 @@ def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, hold
             driver = subprocess.Popen(command, stdout=out, env={**os.environ, MARK: mark})
         holder = None
         try:
-            _wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
+            wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
             threading.Event().wait(after_s)
             holder = _hold_guards(driver.pid) if holds else None
         finally:
             driver.kill()
             driver.wait()
-        _wait_for(lambda: not marked(mark) and not stale_cgroups(driver.pid), patience_s)
-        orphans, left = marked(mark), stale_cgroups(driver.pid)
+        wait_for(lambda: not marked(mark) and not stale(driver.pid), patience_s)
+        orphans, left = marked(mark), stale(driver.pid)
         if holder:
             holder.kill()
             holder.wait()
-            _wait_for(lambda: not marked(mark), PATIENCE_S)
+            wait_for(lambda: not marked(mark), PATIENCE_S)
         else:
             sys.stderr.writelines(f"left behind by {mark}: {what(pid)}\n" for pid in orphans)
         return _counts(folder, len(orphans), len(left))
@@ -164,18 +177,18 @@ def _name(process: psutil.Process) -> str:
     return ""
 
 
-def _wait_for(is_so: object, patience_s: float) -> None:
+def wait_for(is_so: Callable[[], bool], patience_s: float) -> None:
+    """Wait until it is so, or the time is over."""
     end = time.monotonic() + patience_s
-    while not is_so() and time.monotonic() < end:  # type: ignore[operator]  # a callable
+    while not is_so() and time.monotonic() < end:
         threading.Event().wait(0.005)
 
 
 def _counts(folder: Path, orphans: int, left: int) -> Counts:
     with read(folder / "history") as history:
         started = {event.number for event in history.events(Kind.STARTED)}
-        finished = {event.number for event in history.events(Kind.FINISHED)}
-    acknowledged, lived = numbers_in(folder / "acknowledged"), numbers_in(folder / "marks")
-    return Counts(len(started), len(acknowledged), orphans, left, len(acknowledged - finished), len(lived - started))
+    acknowledged = numbers_in(folder / "acknowledged")
+    return Counts(len(started), len(acknowledged), orphans, left, *lost(folder, acknowledged))
 
 
 def chaos(kills: int, seed: int, *, say: bool = False) -> Counts:
@@ -189,19 +202,29 @@ def chaos(kills: int, seed: int, *, say: bool = False) -> Counts:
     return sums
 
 
+def table(first: str, count: int, sums: tuple[int, ...], fields: tuple[str, ...]) -> str:
+    """A row of counts, with its head."""
+    rows = [(first, *fields), ("---",) * (1 + len(sums)), (count, *sums)]
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows).replace("_", " ")
+
+
 def main() -> int:
-    """Print a table; exit 1 when anything was left or lost."""
+    """Print the tables; exit 1 when anything was left, lost, wrong or did not come back."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=1500)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--aimed", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.drive:
         drive(asked.drive, asked.seed)
+    import aimed  # noqa: PLC0415 -- it imports this
+
+    shots = aimed.shoot_all(asked.aimed, asked.seed, say=True)
+    sys.stdout.write(table("aimed", asked.aimed, shots, aimed.Counts._fields) + "\n")
     sums = chaos(asked.kills, asked.seed, say=True)
-    rows = [("kills", *Counts._fields), ("---",) * (1 + len(sums)), (asked.kills, *sums)]
-    sys.stdout.writelines(f"| {' | '.join(map(str, row))} |\n" for row in rows)
-    return int(any(sums[2:]))
+    sys.stdout.write(table("kills", asked.kills, sums, Counts._fields))
+    return int(any(sums[2:]) or any(shots[3:]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Who attacks is a victim with the rights that we have, or somebody outside who ma
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from harness.evidence import EndedBy, Evidence, Exited, Signaled
 from harness.exceptions import InfraError
 from harness.supervisor import Limits, Stop, containment, memory_cgroup, supervise
 from harness.supervisor.attend import Audience, attend
-from harness.supervisor.guard import REPORT, REPORT_MAGIC, Guard, Note, guard_path
+from harness.supervisor.guard import REPORT, REPORT_MAGIC, Guard, Note, Report, guard_path
 from harness.supervisor.ladder import Wanted
 
 pytestmark = pytest.mark.slow
@@ -32,6 +33,7 @@ RUNGS: list[Wanted] = ["namespace", "bare"] if containment().namespace else ["ba
 MIB = 1 << 20
 SECOND_S = 2 * moment_s()  # one, or more on a machine that is slower
 NOBODY = 65534
+PIDFD_GETFD = 438
 on_each_rung = pytest.mark.parametrize("rung", RUNGS)
 needs_namespace = pytest.mark.skipif(not containment().namespace, reason=containment().reason or "there is one")
 needs_cgroup = pytest.mark.skipif(memory_cgroup().version == 0, reason=memory_cgroup().reason or "a cgroup is there")
@@ -122,8 +124,8 @@ def parent(pid):
 
 parents = [os.getppid(), parent(os.getppid())]  # in a namespace the second is no process of it, and init is 1
 victims = [one for one in dict.fromkeys([*parents, 1]) if one > 0 and open(f"/proc/{one}/comm").read() == "guard\\n"]
-REPORT = struct.pack("<IiiiIiiiii5Q", 0x47484331, 0, 0, 0, 0, 0, 0, 2, -1, 0, 0, 4096, 1, 1, 2)
-GONE, SWEPT, FAILED = (struct.pack("<IiiiQQ", kind, 0, 0, 0, 4096, 1) for kind in (7, 10, 3))
+REPORT = struct.pack("<IiiiI7i5Q", 0x47484331, 0, 0, 0, 0, 0, 0, 2, 2, -1, 0, 0, 0, 4096, 1, 1, 2)
+GONE, SWEPT, FAILED = (struct.pack("<I5i2Q", kind, 0, 0, 0, 0, 0, 4096, 1) for kind in (7, 10, 3))
 robbed = 0
 for pid in victims:
     pidfd = libc.syscall(PIDFD_OPEN, pid, 0)
@@ -164,9 +166,11 @@ def test_what_reports_is_out_of_reach() -> None:
 
 def test_a_report_in_anothers_name_is_not_heard() -> None:
     """The kernel says who speaks: what does not come from the guard itself is nothing."""
-    lie = REPORT.pack(REPORT_MAGIC, *[0] * 14)
+    lie = REPORT.pack(REPORT_MAGIC, *[0] * 16)
     with Guard(["sleep", "60"], [], os.environ) as guard:
-        control = next(one for one in _sockets(guard.pid))
+        guard.ask()
+        assert isinstance(guard.receive(), Note)
+        control = _stolen_control(guard.pid)
         try:
             os.write(control, lie)
         finally:
@@ -174,19 +178,35 @@ def test_a_report_in_anothers_name_is_not_heard() -> None:
         assert guard.receive() is None
 
 
-def _sockets(pid: int) -> list[int]:
-    """A copy of the guard's control socket: the first that takes a message from us."""
-    libc, pidfd, found = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid), []
-    numbers = [int(one) for one in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208 -- names are wanted
+def _stolen_control(pid: int) -> int:
+    """A copy of the guard's control socket."""
+    libc, pidfd = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid)
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    wanted = int(words[words.index(b"--control") + 1])
-    assert wanted in numbers
-    taken = libc.syscall(438, pidfd, wanted, 0)
+    taken = libc.syscall(PIDFD_GETFD, pidfd, int(words[words.index(b"--control") + 1]), 0)
+    os.close(pidfd)
     if taken < 0:
         pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
-    found.append(taken)
-    os.close(pidfd)
-    return found
+    return int(taken)
+
+
+def test_a_word_that_the_guard_never_reads_costs_no_report() -> None:
+    """It ends with our question unread, which resets the line: what it had said before is heard all the same."""
+    theirs, ours = os.pipe2(os.O_CLOEXEC)
+    with Guard(["sh", "-c", "echo up; read word; exit 3"], [], os.environ, stdin=theirs) as guard:
+        assert os.read(guard.stdout, 2) == b"up"
+        victim = next(one for one in psutil.Process().children(recursive=True) if one.name() == "sh")
+        psutil.Process(guard.pid).suspend()
+        os.close(ours)
+        os.close(theirs)
+        while victim.status() != psutil.STATUS_ZOMBIE:
+            assert guard.pidfd is not None
+        assert guard.pidfd is not None
+        guard.ask()
+        guard.resume()
+        select.select([guard.pidfd], [], [], 20)
+        heard = guard.receive()
+    assert isinstance(heard, Report)
+    assert os.WEXITSTATUS(heard.wait_status) == 3
 
 
 AS_A_USER = f"""

@@ -1,11 +1,14 @@
 """Backtraces on request: gdb's words from the core, nothing left behind, and a reason where there is none."""
 
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.supervisor import Shot, backtrace, supervise
+from harness.supervisor import Shot, backtrace, core, supervise
 
 needs_cores = pytest.mark.skipif(bool(backtrace.why_not()), reason=backtrace.why_not() or "cores can be had")
 CRASH = (sys.executable, "-c", "import os; os.abort()")
@@ -40,6 +43,47 @@ def test_the_core_of_a_helper_is_removed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     evidence = supervise(["sh", "-c", '"$@"; exit 3', "sh", *CRASH], deadline_s=30, backtrace=True)
     assert (evidence.backtrace, list(tmp_path.iterdir())) == (None, [])
+
+
+@pytest.mark.slow
+@needs_cores
+def test_the_core_of_a_stranger_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else crashes where the command works, meanwhile: that core is theirs."""
+    monkeypatch.chdir(tmp_path)
+    strangers: list[int] = []
+
+    def relay(_: int, __: bytes) -> None:
+        crash = "ulimit -c $(ulimit -H -c); kill -SEGV $$"
+        strangers.append(subprocess.run(["sh", "-c", crash], check=False, cwd=tmp_path).returncode)
+
+    evidence = supervise(["sh", "-c", "echo up; sleep 0.5"], deadline_s=30, backtrace=True, relay=relay)
+    assert (str(evidence.termination), strangers) == ("exited 0", [-signal.SIGSEGV])
+    assert [core.owner(path) is not None for path in tmp_path.iterdir()] == [True]
+
+
+@pytest.mark.slow
+@needs_cores
+def test_nothing_of_the_victims_is_an_argument_of_gdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A victim whose name is an option, of a file that is there too: gdb reads the file and runs nothing."""
+    monkeypatch.chdir(tmp_path)
+    name = f"--eval-command=shell touch {tmp_path.name}"
+    shutil.copy("/bin/sh", tmp_path / name)
+    (tmp_path / f"{name}-gdb.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')")
+    argv = [sys.executable, "-S", "-c", f"import os; os.execv({name!r}, ['sh', '-c', 'kill -SEGV $$'])"]
+    told = supervise(argv, deadline_s=60, backtrace=True).backtrace or ""
+    assert told.startswith("#0")
+    assert {one.name for one in tmp_path.iterdir()} == {name, f"{name}-gdb.py"}
+
+
+def test_a_torn_core_is_nobodys(tmp_path: Path) -> None:
+    """Whatever a victim leaves under the name of a core is neither read beyond its end nor taken for one."""
+    path = tmp_path / "core"
+    for data in (b"", b"\x7fELF\x02\x01", b"\x7fELF\x02\x01" + bytes(10) + b"\x04\0" + b"\xff" * 46):
+        path.write_bytes(data)
+        assert backtrace._owner(path) is None
+    link = tmp_path / "link"
+    link.symlink_to("/proc/self/exe")
+    assert backtrace._owner(link) is None
 
 
 @needs_cores

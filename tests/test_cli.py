@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
+
+from harness.exceptions import InfraError
+from harness.supervisor import supervise
 
 FIX = {"native-addon-race", "jit-gc", "near-oom", "bad-host", "deterministic-bug"}
 
@@ -107,6 +111,30 @@ def test_cases_are_chosen_by_a_part_of_their_title() -> None:
     assert "-k: no title of a case, as --list prints them, holds 'no-such-title'" in done.stderr
 
 
+def test_what_is_piped_in_and_not_handed_on_is_said() -> None:
+    """A command gets nothing of what we are fed, and a line says so, unless it has it, or there is nothing."""
+    note = "note: what was piped into exec did not reach COMMAND"
+    assert note in crash_harness("exec", "--", "cat", text="hi").stderr
+    assert note not in crash_harness("exec", "--stdin", "inherit", "--", "cat", text="hi").stderr
+    assert note not in crash_harness("exec", "--", "cat").stderr
+
+
+def test_the_cap_of_attempts_is_said_where_it_ends_a_run() -> None:
+    """A policy may name more attempts than any run gets."""
+    done = crash_harness("exec", "--max-attempts", "400", "--observe", "off", "--", "false")
+    assert "CRASHED after 250 attempts (upstream-4.8): no run gets more than 250 attempts" in done.stderr
+
+
+def test_a_program_in_the_place_of_a_scenario_is_told_where_it_belongs(tmp_path: Path) -> None:
+    """Who forgets the two dashes is told about them."""
+    program = tmp_path / "mine"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    done = crash_harness("experiment", str(program))
+    assert done.returncode == 2
+    assert f"a command goes behind '--': crash-harness experiment -- {program}" in done.stderr
+
+
 def test_fail_fast_begins_nothing_after_a_failure(tmp_path: Path) -> None:
     """One case fails, those after it are not begun, and are errors in JUnit; the failed one has its trail there."""
     junit = tmp_path / "run.xml"
@@ -119,7 +147,7 @@ def test_fail_fast_begins_nothing_after_a_failure(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("9", "1")
     failed = next(case for case in suite if case.find("failure") is not None)
     told = failed.findtext("system-out") or ""
-    assert "attempt 1 on" in told
+    assert "attempt 1 forced: SIGSEGV" in told
     assert "replay: crash-harness run" in told
 
 
@@ -135,6 +163,8 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["exec", "--max-attempts", "9" * 60, "--", "true"], "a whole number of attempts, 1 or more"),
+        (["engines", "check", "--cell", "\udcff", "--", "false"], "expected text in UTF-8"),
         (
             ["run", "no-such-scenario"],
             "'no-such-scenario': No such file or directory, and no shipped scenario; those are abort",
@@ -348,7 +378,7 @@ def test_exec_says_why_the_queue_gave_up() -> None:
     told = json.loads(done.stdout)
     assert (told["status"], len(told["attempts"])) == ("SYSTEM_FAILURE", 12)
     assert told["error"]["code"] == "TASK_RUN_DEQUEUED_MAX_RETRIES"
-    assert "after 12 attempts (upstream-4.4): TASK_RUN_DEQUEUED_MAX_RETRIES" in done.stderr
+    assert "after 12 attempts (upstream-4.4): upstream-4.4 says: TASK_RUN_DEQUEUED_MAX_RETRIES" in done.stderr
     slip = crash_harness("exec", "--retry-config", '{"minTimeoutInMs": 9007199254740994}', "--", "true")
     assert (slip.returncode, slip.stderr.count("\n")) == (2, 1)
     assert "policy.retry.minTimeoutInMs" in slip.stderr
@@ -419,6 +449,43 @@ def test_no_room_for_the_output_is_infra(words: list[str]) -> None:
     assert done.returncode == 3
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exec", "--", "true"],
+        ["exec", "--json", "--", "sh", "-c", "exit 1"],
+    ],
+)
+def test_no_room_for_words_is_infra_too(words: list[str]) -> None:
+    """A full disk behind stderr: exit 3, whatever the verdict would have been."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, timeout=60, check=False)
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: os.mkfifo(path, 0o755), "Permission denied"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_text("exit 0\n"), "Permission denied"),
+        (lambda path: (path.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(200)), path.chmod(0o755)), "Exec format error"),
+        (lambda path: (path.write_bytes(b"MZ\0\0"), path.chmod(0o755)), "Exec format error"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda _: None, "No such file or directory"),
+    ],
+    ids=["fifo", "directory", "without a right", "of another machine", "no program", "loop", "absent"],
+)
+def test_what_can_not_be_executed_is_infra_at_once(make: Callable[[Path], object], reason: str, tmp_path: Path) -> None:
+    """One line that names it; nothing is opened that would wait, and no shell guesses at it."""
+    program = tmp_path / "program"
+    make(program)
+    with pytest.raises(InfraError, match=f"^{re.escape(str(program))}: can't be executed: {reason}$"):
+        supervise([str(program)], deadline_s=20)
 
 
 def test_closed_streams_are_survived() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import msgspec
 import psutil
@@ -113,7 +114,10 @@ def reasons(done: Result) -> str:
 def test_what_was_recorded_passes() -> None:
     """And recorded again it is the same file, byte for byte."""
     assert record().exit_code == 0
-    assert gate("check", "b.toml").exit_code == 0
+    assert gate("check", "b.toml", "--junit", "gate.xml").exit_code == 0
+    suite = ET.parse("gate.xml").getroot()  # noqa: S314 -- our own file
+    assert [case.get("name") for case in suite][-2:] == ["tables", "race[dosed]"]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == (str(len(suite)), "0", "0")
     assert verdicts() == {"tables": "PASS", "race[dosed]": "PASS"}
     before = Path("b.toml").read_bytes()
     assert record().exit_code == 0

@@ -297,6 +297,20 @@ def test_without_its_guards_the_chaos_finds_orphans() -> None:
     assert counts.orphans
 
 
+def test_code_that_a_history_names_is_run_only_if_it_is_named_again(tmp_path: Path) -> None:
+    """The file may be somebody else's: a judge in it is neither imported nor started by --resume alone."""
+    path, mark = tmp_path / "h", tmp_path / "mark"
+    judge = f"cmd:sh -c 'touch {mark}; exec cat'"
+    with open_history(path, None, Order(("controls",), None, f"{judge} like strict", None)):
+        pass
+    refused = crash_harness("run", "--resume", str(path))
+    assert (refused.returncode, mark.exists()) == (2, False)
+    assert "to be run only if you say so again" in refused.stderr
+    assert crash_harness("run", "--resume", str(path), "--classifier", "json:dumps").returncode == 2
+    crash_harness("run", "--resume", str(path), "--classifier", judge, "--dialect", "strict")
+    assert mark.exists()
+
+
 def test_who_judged_goes_on_judging(tmp_path: Path) -> None:
     """A run that a judge of the user's began is not finished by a dialect."""
     path, asked = tmp_path / "h.sqlite", Order(("controls",), None, "judges:ask like strict", None)

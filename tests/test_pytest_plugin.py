@@ -42,7 +42,7 @@ def test_a_fail_shows_evidence_trail_and_replay(pytester: pytest.Pytester) -> No
         [
             "FAIL bad-host[[]bit-flip] (upstream-4.4)",
             "status: expected COMPLETED_SUCCESSFULLY, observed CRASHED",
-            "attempt 1 on small-1x host-a forced: SIGSEGV, SEGV_MAPERR at 0x*",
+            "attempt 1 on host-a forced: SIGSEGV, SEGV_MAPERR at 0x*",
             "replay: crash-harness run *bad-host.toml --case bit-flip --dialect upstream-4.4 --seed 0",
             'evidence 1: {"termination":{"kind":"signaled","signal":"SIGSEGV"}*',
         ]

@@ -36,7 +36,8 @@ def python(program: str) -> Command:
 
 def marked(mark: str) -> list[psutil.Process]:
     """Processes with `mark` in their command line."""
-    return [process for process in psutil.process_iter(["cmdline"]) if mark in " ".join(process.info["cmdline"] or [])]
+    found = psutil.process_iter(["cmdline", "name"])
+    return [process for process in found if mark in " ".join(process.info["cmdline"] or [])]
 
 
 @pytest.fixture(autouse=True)
@@ -269,13 +270,13 @@ def test_a_killed_supervisor_leaves_nothing() -> None:
     )
     supervisor = subprocess.Popen([sys.executable, "-c", program])
     limit = time.monotonic() + 30
-    while len([one for one in marked(mark) if one.name() == "sleep"]) < 2:
+    while len([one for one in marked(mark) if one.info["name"] == "sleep"]) < 2:
         assert time.monotonic() < limit, "the victim did not start"
     supervisor.kill()
     supervisor.wait()
     while marked(mark):
         assert time.monotonic() < limit, f"left behind: {marked(mark)}"
-    while memory_cgroup().version and list(Path(memory_cgroup().parent).glob("crash-harness-*")):
+    while memory_cgroup().version and list(Path(memory_cgroup().parent).glob(f"crash-harness-{supervisor.pid}-*")):
         assert time.monotonic() < limit, "the cgroup is left"
 
 

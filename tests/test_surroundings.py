@@ -1,6 +1,7 @@
 """A supervisor in odd surroundings: threads, asyncio, thieves of statuses, pipes for streams, hundreds at once."""
 
 import asyncio
+import os
 import resource
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from harness.evidence import EndedBy, Evidence, Signaled
-from harness.supervisor import supervise
+from harness.machine import environment
+from harness.supervisor import Stop, supervise
 
 CRASH = ["sh", "-c", "kill -SEGV $$"]
 MANY = 500
@@ -108,3 +110,34 @@ def test_five_hundred_sleepers_keep_their_deadlines() -> None:
     assert min(late) >= 0
     assert sorted(late)[MANY // 2] < 0.1
     assert max(late) < 0.5
+
+
+def test_more_descriptors_than_select_knows() -> None:
+    """A switch with a number above 1,023 is asked, set, and heard by a life."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
+        pytest.skip(f"the hard limit on descriptors is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with Stop() as stop:
+            assert stop.fileno() > 1023
+            assert not stop.is_set()
+            stop.set()
+            assert stop.is_set()
+            assert supervise(["sleep", "60"], stop=stop).ended_by is EndedBy.CANCEL
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_secrets_of_the_environment_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A history keeps what explains a crash: that a variable was set, and its value only where that is a number."""
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    monkeypatch.setenv("MALLOC_CONF", "token=hunter2")
+    monkeypatch.setenv("LD_PRELOAD", "")
+    told = environment()["malloc environment"]
+    assert "MALLOC_ARENA_MAX=1" in told
+    assert "MALLOC_CONF" in told
+    assert "hunter2" not in told

@@ -100,6 +100,16 @@ def shell(sessions: list[Session], line: str) -> Session:
     return session
 
 
+def test_what_is_under_way_is_told_and_erased(sessions: list[Session]) -> None:
+    """Attempt, seconds and memory of a silent command; gone before its next word."""
+    session = start(sessions, *harness("sh", "-c", "read x </dev/tty; echo got $x"))
+    session.until("attempt 1: 2 s, ")
+    session.until(" MiB")
+    session.type(b"hello\n")
+    session.until("\r\x1b[Kgot hello")
+    assert session.end() == 0
+
+
 def test_a_command_reads_the_terminal(sessions: list[Session]) -> None:
     """It is the foreground; a background process that reads is stopped, for ever."""
     session = start(sessions, *harness("sh", "-c", "echo up; read x </dev/tty; echo got $x"))
@@ -124,7 +134,7 @@ def test_ctrl_c_ends_command_and_harness(sessions: list[Session]) -> None:
     session.until("up")
     session.type(CTRL_C)
     assert session.end() == 130
-    assert b"attempt" not in session.seen
+    assert b"attempt 1: SIG" not in session.seen
 
 
 def test_a_command_that_handles_ctrl_c_goes_on(sessions: list[Session]) -> None:

@@ -14,20 +14,28 @@ from harness.scenarios.verdict import exit_code
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.experiments.gunnery import Gunneries
     from harness.experiments.variant import Experiment
     from harness.journal import History
 
 EXIT_INTERRUPTED = 130
 
 
-def tell_all(experiments: Sequence[Experiment], book: History | None, *, as_json: bool, is_brief: bool = False) -> int:
+def tell_all(
+    experiments: Sequence[Experiment],
+    book: History | None,
+    gunnery: Gunneries,
+    *,
+    as_json: bool,
+    is_brief: bool = False,
+) -> int:
     """Conduct them and return the exit code; an experiment of a history that had ended is only told again.
 
     `is_brief`: a line each, since there are many.
     """
     out, told = console(stderr=as_json), list[Conclusion]()
     with progress(console(stderr=True)) as bar:
-        for one in conduct_all(experiments, book, Shown(bar)):
+        for one in conduct_all(experiments, book, Shown(bar), gunnery=gunnery):
             told.append(one)
             for line in brief_lines(one) if is_brief else conclusion_lines(one):
                 say(out, line)

@@ -59,7 +59,7 @@ def _compare(first: Dialect, second: Dialect, as_json: bool) -> None:
         return
     out = console()
     if not rows:
-        say(out, f"{first.name} and {second.name} do the same on every death that is compared")
+        say(out, f"on every death that is compared, {second.name} does what {first.name} does")
         return
     out.print(table(("death", first.name, second.name), [(row.death, str(row.first), str(row.second)) for row in rows]))
     for one in reasons:

@@ -7,7 +7,7 @@ import click
 from harness.cli.options import json_option
 from harness.cli.output import emit_pretty, write
 from harness.exceptions import InfraError
-from harness.machine import Capability, capabilities, surroundings, why_not
+from harness.machine import Capability, capabilities, surroundings, why_not, witnesses
 from harness.report.words import counted, evidence_line
 from harness.scenarios.schema import load_all, shipped
 from harness.supervisor import Shot, supervise
@@ -26,6 +26,14 @@ def _proof() -> Capability:
     return Capability("a real crash", seen, "" if sound else "expected SIGSEGV, SEGV_MAPERR at 0x0")
 
 
+def _looking() -> list[Capability]:
+    """Return who can look at a command here."""
+    try:
+        return witnesses()
+    except InfraError as error:
+        return [Capability("observe", "nobody", str(error))]
+
+
 def _skips() -> dict[str, str]:
     """Return the shipped cases that will be skipped here, with the reason."""
     return {
@@ -42,7 +50,7 @@ def _skips() -> dict[str, str]:
 def doctor(context: click.Context, as_json: bool) -> None:
     """Say what this machine can do, what will be skipped, and why."""
     proof = _proof()
-    found, skips = [proof, *capabilities(), *surroundings()], _skips()
+    found, skips = [proof, *capabilities(), *surroundings(), *_looking()], _skips()
     if as_json:
         emit_pretty({"capabilities": found, "skips": skips})
     else:

@@ -12,11 +12,14 @@ from harness.conformance import check, enginefile, suite
 from harness.conformance.check import Asked
 from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
-from harness.exceptions import unknown
+from harness.exceptions import InvalidInputError, unknown
+from harness.journal import as_text
 
 
 def asked_of(given: dict[str, Any]) -> Asked:
-    """Read the options. Raises InvalidInputError for a property that there is not."""
+    """Read the options. Raises InvalidInputError for a property that there is not, and for what is no text."""
+    for word in (*given["faults"], *given["cells"]):
+        _check_text(word)
     for name in given["properties"]:
         if name not in ORDER:
             raise unknown("--property", name, ORDER)
@@ -28,6 +31,8 @@ def asked_of(given: dict[str, Any]) -> Asked:
 
 def engine_of(words_: tuple[str, ...], asked: Asked) -> tuple[enginefile.EngineFile | None, Engine]:
     """The engine of a name or a file; else the words are an adapter's command."""
+    for word in words_:
+        _check_text(word)
     first = words_[0]
     names = [one.name for one in enginefile.shipped()]
     is_name = (
@@ -37,3 +42,9 @@ def engine_of(words_: tuple[str, ...], asked: Asked) -> tuple[enginefile.EngineF
         file = enginefile.find(first)
         return file, msgspec.structs.replace(file.engine(), asked=asked)
     return None, Engine(Path(words_[-1]).name, words_, asked)
+
+
+def _check_text(word: str) -> None:
+    """What goes into an order to the adapter is JSON, and so it is text."""
+    if as_text(word) != word:
+        raise InvalidInputError(f"{as_text(word)}: expected text in UTF-8")

@@ -11,20 +11,23 @@ from harness.cli.answers import tell_all
 from harness.cli.behind import COMMAND, WithCommand
 from harness.cli.limits import limit_options
 from harness.cli.many import commands_of, many_options
-from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside
+from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
 from harness.cli.planned import plan_options, tell_plans
 from harness.cli.policy import policy_options
+from harness.cli.resuming import check_named_again
 from harness.cli.stopping import stopping_of, stopping_options
+from harness.cli.surroundings import containment_option, witnesses
 from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
+from harness.experiments.workers import gunneries
 from harness.scenarios.select import select
 
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
-RESUMED = {"old", "as_json"}
+RESUMED = {"old", "as_json", "where", "dialect"}
 NOT_PLANNED = ("history", "old")
 
 
@@ -43,7 +46,13 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
+@click.option(
+    "--on", "where", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT."
+)
+@schedule_option
 @limit_options
+@containment_option
+@witnesses
 @policy_options
 @common
 @click.pass_context
@@ -53,6 +62,7 @@ def experiment(
     scenario: tuple[str, ...],
     history: Path | None,
     old: Path | None,
+    where: str | None,
     is_plan: bool,
     as_json: bool,
     **given: Any,
@@ -76,7 +86,10 @@ def experiment(
         tell_plans(planned, given["seconds"], as_json=as_json)
         return
     with open_history(history, old, planned) as (book, experiments):
-        code = tell_all(experiments, book, as_json=as_json, is_brief=bool(given["listed"] or given["each"]))
+        if old:
+            check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
+        is_brief = bool(given["listed"] or given["each"])
+        code = tell_all(experiments, book, gunneries(where), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 

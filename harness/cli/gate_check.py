@@ -9,6 +9,7 @@ import click
 
 from harness.cli.gate_told import runs_shown, tell
 from harness.cli.options import JOBS, common, dialect_or
+from harness.cli.output import write
 from harness.dialects import lineage
 from harness.dialects.custom import opened
 from harness.gate.asked import stale_ids, unskipped
@@ -16,6 +17,8 @@ from harness.gate.check import check
 from harness.gate.file import load
 from harness.gate.fresh import check_fresh
 from harness.gate.live import CaseRunner, pairs_of
+from harness.journal import replace_file
+from harness.report.junit import render_findings
 from harness.scenarios.campaign import processors
 from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
@@ -29,6 +32,7 @@ from harness.scenarios.verdict import exit_code
 )
 @click.option("--no-skip", is_flag=True, help="A case that this machine can't run is a FAIL.")
 @click.option("--must-run", multiple=True, metavar="ID", help="The same for this case alone.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML.")
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context
@@ -39,6 +43,7 @@ def check_file(
     fresh_seeds: bool,
     no_skip: bool,
     must_run: tuple[str, ...],
+    junit: Path | None,
     jobs: int | None,
     as_json: bool,
     dialect: str,
@@ -59,4 +64,7 @@ def check_file(
             findings += check_fresh(baseline, pairs, runner, seed, seen.fired)
     findings = unskipped(findings, pairs if no_skip else must_run, pairs)
     tell(findings, as_json)
+    if junit:
+        replace_file(junit, render_findings(findings))
+        write(f"wrote {junit}", err=True)
     context.exit(exit_code(one.judgement.verdict for one in findings))

@@ -6,9 +6,11 @@ import errno
 import os
 import signal
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from io import StringIO, TextIOWrapper
+from pathlib import Path
 from typing import cast
 
 import click
@@ -73,8 +75,23 @@ program = Program(
 )
 
 
+COERCED = ("LC_CTYPE", "C.UTF-8")
+"""What Python itself puts into its environment where the locale is C (PEP 538)."""
+
+
+def _give_locale_back() -> None:
+    """Take out of the environment what Python put there: whatever we start is to have the user's own."""
+    name, value = COERCED
+    if os.environ.get(name) != value:
+        return
+    with suppress(OSError):
+        if f"{name}=".encode() not in Path("/proc/self/environ").read_bytes():
+            del os.environ[name]
+
+
 def run(words: list[str]) -> int:
     """Run one command and return its exit code; a mistake of the user's is a line on stderr."""
+    _give_locale_back()
     if asked := os.environ.get(COMPLETE):
         return shell_complete(program, {}, NAME, COMPLETE, asked)
     for stream in (sys.stdout, sys.stderr):

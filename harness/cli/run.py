@@ -10,13 +10,14 @@ import click
 from harness.cli.cases import run_cases, tell_titles
 from harness.cli.options import JOBS, OF_HISTORY, common, refuse_beside
 from harness.cli.report import of_formats
+from harness.cli.resuming import check_named_again
 from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import opened
 from harness.scenarios.campaign import Campaign, processors
 from harness.scenarios.order import Order, open_history
 from harness.scenarios.select import select
 
-OF_THE_ORDER = ("scenario", "case", "pattern", "seed", "dialect", "classifier")
+OF_THE_ORDER = ("scenario", "case", "pattern", "seed")
 OF_THE_CATALOGUE = {"whole", "only_list", "jobs", "as_json", "verbose"}
 
 
@@ -51,9 +52,9 @@ def run(context: click.Context, /, scenario: tuple[str, ...], case: str | None, 
     if given["resume"]:
         refuse_beside(context, "--resume", OF_THE_ORDER, OF_HISTORY)
     order = Order(scenario, case, given["dialect"], given["seed"], pattern)
-    with (
-        open_history(given["history"], given["resume"], order) as (book, asked),
-        opened(asked.dialect) as chosen,
-    ):
-        code = run_cases(asked, Campaign(chosen, asked.seed, history=book), jobs, given)
+    with open_history(given["history"], given["resume"], order) as (book, asked):
+        if given["resume"]:
+            check_named_again(context, given["resume"], [asked.dialect])
+        with opened(asked.dialect) as chosen:
+            code = run_cases(asked, Campaign(chosen, asked.seed, history=book), jobs, given)
     context.exit(code)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import stat
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
@@ -18,7 +23,7 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 BLACK_BOX = "harness.black_box"
 
 
-def containment(command: Function) -> Function:
+def containment_option(command: Function) -> Function:
     """Add --containment."""
     return click.option(
         "--containment",
@@ -29,7 +34,7 @@ def containment(command: Function) -> Function:
     )(command)
 
 
-def stdin(command: Function) -> Function:
+def stdin_option(command: Function) -> Function:
     """Add --stdin."""
     return click.option(
         "--stdin",
@@ -38,6 +43,16 @@ def stdin(command: Function) -> Function:
         show_default=True,
         help="COMMAND's standard input: empty, or ours.",
     )(command)
+
+
+def is_fed() -> bool:
+    """Whether something was piped into us, or redirected, that nobody has read."""
+    with suppress(OSError, ValueError):
+        found = os.fstat(0)
+        if stat.S_ISFIFO(found.st_mode):
+            return any(fcntl.ioctl(0, termios.FIONREAD, bytes(4)))
+        return stat.S_ISREG(found.st_mode) and found.st_size > 0
+    return False
 
 
 def witnesses(command: Function) -> Function:

@@ -121,7 +121,7 @@ def load(path: Path) -> EngineFile:
         raise InvalidInputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     try:
         read = msgspec.convert(tomllib.loads(text), _File)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path}: {error}") from error
     _check(path, read)
     return EngineFile(path.stem, path, read.engine, read.known)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness.dialects.protocol import Dialect
 
+MOST_ATTEMPTS: Final = 2**63
 ATTEMPTS: Final = "a whole number of attempts, 1 or more"
 
 
@@ -97,7 +98,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _check_attempts(where: str, value: Any) -> None:
-    if not _is_whole(value) or not value > 0:
+    if not _is_whole(value) or not 0 < value < MOST_ATTEMPTS:
         raise expected(where, ATTEMPTS, value)
 
 

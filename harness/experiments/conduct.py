@@ -16,7 +16,8 @@ from harness.dialects import BUILT_IN
 from harness.dialects.custom import opened_all
 from harness.experiments.fates import attempts_granted
 from harness.experiments.findings import Asked, Difference, Finding, differ, find, verdict_of
-from harness.experiments.firing import KEPT, GroupRunners
+from harness.experiments.firing import KEPT
+from harness.experiments.gunnery import here
 from harness.experiments.kept import Ended, endings, groups, save
 from harness.experiments.paired import Comparison, Pairing
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
+    from harness.experiments.gunnery import Gunneries, Guns
     from harness.journal import History, Reading
 
 AHEAD = 2  # pieces of work a job
@@ -39,7 +41,8 @@ INTERRUPTED = "interrupted"
 class Progress(msgspec.Struct):
     """Where an experiment is, and why it ended: a tally of each variant, and blocks of two side by side.
 
-    `kept` has the first failures of each kind, by the variants' names, with the whole evidence.
+    `kept` has the first failures of each kind, by the variants' names, with the whole evidence. `lost` counts workers
+    that ended before they had answered: their groups were fired again.
     """
 
     tallies: dict[str, Tally]
@@ -47,6 +50,7 @@ class Progress(msgspec.Struct):
     ended: str = ""
     pairing: Pairing = msgspec.field(default_factory=Pairing)
     kept: dict[str, list[Trial]] = {}
+    lost: int = 0
 
     @classmethod
     def begin(cls, experiment: Experiment) -> Progress:
@@ -78,7 +82,8 @@ class Conclusion(msgspec.Struct, frozen=True):
     """The answer of one experiment, or what can be said of it so far: then `ended` is "interrupted", or empty.
 
     `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for. `comparison` is
-    what `difference` tells, before it is corrected for looking at several. `kept` are the first failures of each kind.
+    what `difference` tells, before it is corrected for looking at several. `kept` are the first failures of each kind,
+    `lost` the workers that were lost and whose groups were fired again.
     """
 
     experiment: Experiment
@@ -89,6 +94,7 @@ class Conclusion(msgspec.Struct, frozen=True):
     verdict: Verdict | None = None
     comparison: Comparison | None = None
     kept: tuple[Trial, ...] = ()
+    lost: int = 0
 
 
 class Among(NamedTuple):
@@ -120,7 +126,7 @@ def conclude(experiment: Experiment, progress: Progress, among: Among = ALONE) -
     leading = progress.tallies[experiment.variants[0].name]
     verdict = verdict_of(leading, experiment.stopping.sequential, experiment.expect_below)
     kept = tuple(trial for trials in progress.kept.values() for trial in trials)
-    told = (progress.ended, progress.elapsed_s, findings, difference, verdict, comparison, kept)
+    told = (progress.ended, progress.elapsed_s, findings, difference, verdict, comparison, kept, progress.lost)
     return Conclusion(experiment, *told)
 
 
@@ -163,6 +169,7 @@ def recount(
         counted[title].elapsed_s += (last - began) / 1000
     for title, ended in endings(reading).items():
         counted[title].ended, counted[title].elapsed_s = ended.reason, ended.elapsed_s
+        counted[title].lost = ended.lost
     return counted
 
 
@@ -170,6 +177,8 @@ def conduct_all(
     experiments: Sequence[Experiment],
     history: History | None = None,
     observe: Callable[[Experiment, Progress], object] | None = None,
+    *,
+    gunnery: Gunneries = here,
 ) -> Iterator[Conclusion]:
     """Conduct experiments one after the other, and yield what each says; an interrupted one is the last.
 
@@ -179,7 +188,7 @@ def conduct_all(
     for one in experiments:
         progress = before[one.title]
         if not progress.ended:
-            _go_on(one, progress, history, observe)
+            _go_on(one, progress, history, observe, gunnery)
         yield conclude(one, progress, Among.of(experiments))
         if progress.ended == INTERRUPTED:
             return
@@ -190,15 +199,17 @@ def _go_on(
     progress: Progress,
     history: History | None,
     observe: Callable[[Experiment, Progress], object] | None,
+    gunnery: Gunneries,
 ) -> None:
     """A process may have been killed after the last group, and before it said that it was the last."""
     leading = progress.tallies[one.variants[0].name]
     progress.ended = (progress.is_level and one.stopping.reason(leading, progress.elapsed_s)) or ""
     if not progress.ended:
         with opened_all(variant.dialect for variant in one.variants) as dialects:
-            conduct(one, progress, history, (lambda now: observe(one, now)) if observe else None, dialects)
+            told = (lambda now: observe(one, now)) if observe else None
+            conduct(one, progress, history, told, dialects, gunnery=gunnery)
     if history and progress.ended != INTERRUPTED:
-        history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s))
+        history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s, progress.lost))
 
 
 def conduct(
@@ -207,24 +218,27 @@ def conduct(
     history: History | None = None,
     observe: Callable[[Progress], object] | None = None,
     dialects: Mapping[str, Dialect] = BUILT_IN,
+    *,
+    gunnery: Gunneries = here,
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
     Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `dialects` has
-    those of the variants by their names. Raises InfraError when the harness could not do its part.
+    those of the variants by their names, `gunnery` says where they are fired. Raises InfraError when the harness could
+    not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
-    before, began = progress.elapsed_s, time.monotonic()
+    before, lost, began = progress.elapsed_s, progress.lost, time.monotonic()
     left_s = math.inf if experiment.stopping.time_s is None else experiment.stopping.time_s - before
-    with Stop() as stop, closing(GroupRunners(experiment.jobs, stop, dialects)) as runners:
+    with Stop() as stop, closing(gunnery(experiment, stop, dialects)) as guns:
         try:
-            for group in _groups(experiment, runners, progress, history, began + left_s):
+            for group in _groups(experiment, guns, progress, history, began + left_s):
                 with uninterrupted():
                     if history and group:
                         save(history, group)
                     if group:
                         progress.add(group)
-                progress.elapsed_s = before + time.monotonic() - began
+                progress.elapsed_s, progress.lost = before + time.monotonic() - began, lost + guns.lost
                 if observe:
                     observe(progress)
                 if progress.is_level:
@@ -247,16 +261,16 @@ def _assign(piece: list[tuple[Variant, range]], done: Mapping[str, int], history
 
 
 def _groups(
-    experiment: Experiment, runners: GroupRunners, progress: Progress, history: History | None, until_s: float
+    experiment: Experiment, guns: Guns, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
     """Groups in their order, with some of the next on their way already; none begins a trial after `until_s`."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
-    work, waiting = experiment.work(done), deque[list[Future[list[Trial]]]]()
+    work, waiting = experiment.work(done, in_blocks=guns.gives_blocks), deque[list[Future[list[Trial]]]]()
     while True:
-        for piece in islice(work, AHEAD * experiment.jobs - len(waiting)):
+        for piece in islice(work, AHEAD * guns.seats - len(waiting)):
             if history:
                 _assign(piece, done, history)
-            waiting.append(runners.submit(piece, until_s))
+            waiting.append(guns.submit(piece, until_s))
         if not waiting:
             return
         for answer in waiting.popleft():

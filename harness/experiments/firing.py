@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from harness.experiments.fates import fate_of, fates_elsewhere
 from harness.experiments.tally import BLOCK, GROUP, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
+from harness.supervisor.schedule import scheduled
 from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Variant
     from harness.wire.errors import TaskError
 
-    Asked = tuple[tuple[Variant, Sequence[int]], Future[list[Trial]]]
-
 BLOCK_TRIALS = GROUP * BLOCK
 KEPT = 3
 """Failures of each kind whose whole evidence a worker keeps."""
@@ -45,6 +42,8 @@ TRACED = 6
 
 class GroupRunner:
     """Fires groups of trials, on one thread, and keeps its zygotes between them. `dialects` has those of variants."""
+
+    lost = 0
 
     def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
         self._stop, self._dialects = stop, dialects
@@ -103,8 +102,10 @@ class GroupRunner:
             variant.limits,
             variant.timeout_s,
             stop=self._stop,
-            env={**os.environ, **variant.env, **told},
+            env=scheduled({**os.environ, **variant.env, **told}, variant.schedule, number),
             directory=variant.directory,
+            containment=variant.containment,
+            observe=variant.observe,
             backtrace=self._is_traced if variant.backtrace else False,
         )
 
@@ -118,7 +119,14 @@ class GroupRunner:
         name, block = variant.name, (number - 1) // BLOCK_TRIALS
         if name not in self._zygotes and variant.case:
             limits = limits_of(variant.case)
-            self._zygotes[name] = Zygote(variant.host, variant.start, limits, renew_every=BLOCK_TRIALS)
+            self._zygotes[name] = Zygote(
+                variant.host,
+                variant.start,
+                limits,
+                renew_every=BLOCK_TRIALS,
+                containment=variant.containment,
+                env=scheduled(os.environ, variant.schedule),
+            )
         if self._blocks.setdefault(name, block) != block:
             self._zygotes[name].close()  # the next trial starts another
             self._blocks[name] = block
@@ -179,44 +187,3 @@ def codes_of(evidence: Evidence) -> dict[str, str | None]:
 
 def _code(error: TaskError) -> str | None:
     return error.code if isinstance(error.code, str) else None
-
-
-class GroupRunners:
-    """Group runners on as many threads as there are jobs."""
-
-    def __init__(self, jobs: int, stop: Stop, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
-        self._stop, self._local, self._runners = stop, threading.local(), list[GroupRunner]()
-        self._dialects = dialects
-        self._pool = ThreadPoolExecutor(jobs)
-
-    def submit(self, work: Sequence[tuple[Variant, Sequence[int]]], until_s: float) -> list[Future[list[Trial]]]:
-        """Have one thread fire these groups, one after the other; the answers come one by one."""
-        answers = [Future[list[Trial]]() for _ in work]
-        self._pool.submit(self._fire, list(zip(work, answers, strict=True)), until_s)
-        return answers
-
-    def _fire(self, work: list[Asked], until_s: float) -> None:
-        for (variant, numbers), answer in work:
-            if self._stop.is_set():
-                return
-            try:
-                answer.set_result(self._runner().fire(variant, numbers, until_s))
-            except BaseException as error:  # noqa: BLE001 -- it goes to whoever waits
-                answer.set_exception(error)
-
-    def _runner(self) -> GroupRunner:
-        """Return the runner of this thread."""
-        if not hasattr(self._local, "runner"):
-            self._local.runner = GroupRunner(self._stop, self._dialects)
-            self._runners.append(self._local.runner)
-        return self._local.runner  # type: ignore[no-any-return]  # thread-local members have no type
-
-    def close(self) -> None:
-        """Give up what is not begun, let what is running end, and end the zygotes."""
-        self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for runner in self._runners:
-            runner.cancel()
-        self._pool.shutdown()
-        for runner in self._runners:
-            runner.close()

@@ -29,10 +29,14 @@ class KeptExperiments(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """Body of a `decided` event: why the experiment stopped, and how long it took in all its sessions."""
+    """Body of a `decided` event: why the experiment stopped, and how long it took in all its sessions.
+
+    `lost` counts the workers that were lost in the last of them.
+    """
 
     reason: str
     elapsed_s: float
+    lost: int = 0
 
 
 class KeptGroup(msgspec.Struct, frozen=True):

@@ -24,6 +24,9 @@ from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, PolicySpec, Scenario, check_victim
 from harness.supervisor import Limits
+from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
+from harness.supervisor.schedule import why_not as why_no_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
 class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is tried: a case's victim, or a command.
 
-    `timeout_s`, `limits`, `directory` (where it works), `env` (what its environment has beside ours) and `backtrace`
-    are a command's. `policy` is the one that it is judged under, where that is not the case's own.
+    `timeout_s`, `limits`, `directory` (where it works), `env` (what its environment has beside ours), `backtrace` and
+    `observe` are a command's. `policy` is the one that it is judged under, where that is not the case's own. `schedule`
+    is the seed of delays where the victim synchronises; None leaves it alone.
     """
 
     name: str
@@ -45,10 +49,13 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Start = "fresh"
     limits: Limits = Limits()
     timeout_s: float | None = None
+    containment: Wanted = "auto"
     directory: str | None = None
     env: dict[str, str] = {}
     backtrace: bool = False
+    observe: Observe = "auto"
     policy: PolicySpec | None = None
+    schedule: int | None = None
 
     @property
     def judged_under(self) -> Policy:
@@ -75,13 +82,13 @@ class Experiment(msgspec.Struct, frozen=True):
     target: float = TARGET
     expect_below: float | None = None
 
-    def work(self, done: Mapping[str, int]) -> Iterator[list[tuple[Variant, range]]]:
+    def work(self, done: Mapping[str, int], *, in_blocks: bool = False) -> Iterator[list[tuple[Variant, range]]]:
         """Give out what is not done yet, in pieces that one runner fires: groups of each variant, the first in turn.
 
         A piece is one group of each. Where trials are forked from one process it is a block, so that no process has
-        trials of two.
+        trials of two; and where it is asked for.
         """
-        size = BLOCK if any(one.case and one.start == "warm" for one in self.variants) else 1
+        size = BLOCK if in_blocks or any(one.case and one.start == "warm" for one in self.variants) else 1
         for _, piece in groupby(self._order(done), key=lambda group: (group[1][0] - 1) // (GROUP * size)):
             yield list(piece)
 
@@ -146,10 +153,13 @@ class VariantOptions(msgspec.Struct, frozen=True):
     jobs: int | None
     target: float = TARGET
     expect_below: float | None = None
+    containment: Wanted = "auto"
     policy: PolicySpec | None = None
     backtrace: bool = False
+    observe: Observe = "auto"
     place: Place = Place()
     vs_place: Place = Place()
+    schedule: int | None = None
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptions) -> Variant:
@@ -159,13 +169,17 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptio
     start: Start = asked.start or ("warm" if scenario.layout_independent else "fresh")
     if asked.backtrace:
         raise InvalidInputError("--backtrace: a command has one; of a scenario's fault it is known where it crashes")
-    return Variant(name, asked.dialect, seed, case, host=asked.host, start=start, policy=asked.policy)
+    if asked.observe != "auto":
+        raise InvalidInputError("--observe: of a command; a scenario's fault carries its record itself")
+    made = Variant(name, asked.dialect, seed, case, host=asked.host, start=start, policy=asked.policy)
+    held = case.limits.containment if asked.containment == "auto" else asked.containment
+    return _reached(msgspec.structs.replace(made, containment=held, schedule=asked.schedule))
 
 
 def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
     if asked.start == "warm":
         raise InvalidInputError("--start warm: a command is always started afresh")
-    return Variant(
+    made = Variant(
         name,
         asked.dialect,
         asked.seed or 0,
@@ -173,18 +187,36 @@ def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions)
         command,
         limits=asked.limits,
         timeout_s=asked.timeout_s,
+        containment=asked.containment,
         directory=os.getcwd(),  # noqa: PTH109 -- what a later --resume or replay needs is a text
         backtrace=asked.backtrace,
+        observe=asked.observe,
         policy=asked.policy,
+        schedule=asked.schedule,
     )
+    return _reached(made)
 
 
-OF_VARIANT = ("seed", "host", "start")
+def _reached(variant: Variant) -> Variant:
+    """Raise InvalidInputError for a schedule of what no library can be brought into."""
+    if variant.schedule is None:
+        return variant
+    if variant.case and variant.host == "native":
+        raise InvalidInputError("schedule: the native host is a static program; expected the host python")
+    if variant.command and (reason := why_no_schedule(variant.command[0], os.environ | variant.env)):
+        raise InvalidInputError(f"schedule: {reason}")
+    return variant
+
+
+OF_VARIANT = ("seed", "host", "start", "schedule")
+OF_NUMBERS = ("seed", "schedule")
 OF_VICTIM = ("fault", "tier", "dose")
 
 
 def varied(first: Variant, change: str) -> Variant:
     """Return a second variant: KEY=VALUE pairs with commas between, or another command."""
+    if first.case is None and (schedule := re.fullmatch(r"schedule=(\d+)", change)):
+        return _reached(msgspec.structs.replace(first, schedule=int(schedule[1])))
     if first.case is None:
         return msgspec.structs.replace(first, command=tuple(shlex.split(change)))
     seed = {"seed": first.seed + 1}  # other draws: independent of the first variant's
@@ -197,7 +229,7 @@ def varied(first: Variant, change: str) -> Variant:
         if key == "dialect":
             members[key] = spelled(*parted(value, "--vs: dialect"))
         elif key in OF_VARIANT:
-            members[key] = int(value) if key == "seed" else value
+            members[key] = int(value) if key in OF_NUMBERS else value
         elif key in OF_VICTIM:
             victim[key] = float(value) if key == "dose" else value
         else:
@@ -205,7 +237,7 @@ def varied(first: Variant, change: str) -> Variant:
     made = msgspec.convert(members, Variant)
     if made.case:
         check_victim(made.case, "--vs")
-    return made
+    return _reached(made)
 
 
 def _second(first: Variant, change: str | None, place: Place) -> Variant:

@@ -6,6 +6,7 @@ Bodies are JSON. Each room above decodes its own.
 from __future__ import annotations
 
 import math
+import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -81,6 +82,14 @@ class Job(msgspec.Struct, frozen=True):
 def job_of(kind: str, titles: tuple[str, ...], **asked: object) -> Job:
     """Make a job from records of any kind. Bytes of a file's name that are no text are kept as Python escapes them."""
     return Job(kind, msgspec.json.decode(encoded(asked)), tuple(map(as_text, titles)))
+
+
+def here() -> str:
+    """Return the folder that this process works in; the empty string where it is gone."""
+    try:
+        return os.getcwd()  # noqa: PTH109 -- as text
+    except FileNotFoundError:
+        return ""
 
 
 def encoded(body: object) -> str:

@@ -1,4 +1,4 @@
-"""pytest: scenario files as items, and fixtures for a user's own tests. Only grandchildren of pytest crash.
+"""pytest: scenario files as items, a guard for a user's own tests, and fixtures. Only grandchildren of pytest crash.
 
 pytest loads this in every project of the environment, so that it loads nothing of ours until something of ours is
 used: the hooks and fixtures stand here, what they do stands in the modules beside.
@@ -26,9 +26,28 @@ CLAIM = re.compile(rb"""^[ \t]*claim[ \t]*=[ \t]*["']""", re.MULTILINE)
 CASE = re.compile(rb"^[ \t]*\[\[[ \t]*case[ \t]*\]\]", re.MULTILINE)
 VICTIM = re.compile(rb"^[ \t]*(victim[ \t]*=|\[[ \t]*case[ \t]*\.[ \t]*victim[ \t]*\])", re.MULTILINE)
 
+SCOPES = {
+    "session": "a fresh process after each crash; the same as the bare flag",
+    "module": "a fresh process for each module too",
+    "test": "a fresh process for each test",
+}
+GUARD = (
+    ("retries", "N", "attempts after a crash; 0 if not given"),
+    ("policy", "FILE", "a TOML file of harness.Policy: max_attempts, retry, machine"),
+    ("retry-on", "WHAT", "'exceptions': retry what a test raises as well"),
+    ("memory", "SIZE", "memory limit of a guarded process, such as 512MiB"),
+    ("deadline", "SECONDS", "a test that takes longer is ended from outside, however deep in C it hangs"),
+    ("flaky", "pass|fail", "whether a test that passed after a crash fails the run; 'pass' if not given"),
+    ("at-exit", "error|warn|ignore", "what a crash after a process's last test is; 'error' if not given"),
+)
+MARK = (
+    "crash(scope=, retries=, memory=, deadline=, expect='SIGSEGV', guard=False): how the test runs under --crash-guard;"
+    " without that flag the tests that have this mark run guarded"
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that `crash-harness run` has, under names of their own."""
+    """Add the options that `crash-harness run` has, under names of their own, and those of the guard."""
     group = parser.getgroup("crash-harness")
     group.addoption(
         "--crash-dialect",
@@ -37,14 +56,83 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--crash-seed", type=int, help="replaces the seeds of scenario files")
     parser.addini("crash_scenarios", "folders whose *.toml files are scenarios", type="args", default=[])
+    _add_guard(parser, group)
+
+
+def _add_guard(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
+    """Add the options of the guard, each with its ini key.
+
+    What follows the bare flag may be a path, which an option with an optional value would take for its own: so that
+    each spelling is a flag of its own.
+    """
+    about = "run each test in a supervised process: a native crash is that test's failure, and the rest runs"
+    group.addoption("--crash-guard", action="store_const", const="session", dest="crash_guard", help=about)
+    for scope, meaning in SCOPES.items():
+        group.addoption(f"--crash-guard={scope}", action="store_const", const=scope, dest="crash_guard", help=meaning)
+    parser.addini("crash_guard", f"as --crash-guard: {', '.join(SCOPES)}", default="")
+    for name, value, meaning in GUARD:
+        group.addoption(f"--crash-{name}", metavar=value, help=f"of --crash-guard: {meaning}")
+        parser.addini(f"crash_{name.replace('-', '_')}", f"as --crash-{name}", default=None)
+
+
+class Guarding:
+    """What `request.config.crash_guard` is, with the guard and without."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config, self.why = config, ""
+
+    def discard(self, why: str) -> None:
+        """Have this process replaced after the running test, since `why`. Without the guard nothing happens."""
+        self.why = why or "the test asked for it"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell of crashes where results are shown, which under xdist is another process than where tests run."""
+        if "crash" in report.__dict__ and not hasattr(self._config, "workerinput"):
+            from harness.pytest_guard import told  # noqa: PLC0415 -- as below
+
+            told.teller(self._config).hear(report)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse an unknown dialect before anything runs."""
+    """Refuse an unknown dialect and wrong options of the guard before anything runs."""
+    config.addinivalue_line("markers", MARK)
+    guarding = Guarding(config)
+    config.crash_guard = guarding  # type: ignore[attr-defined]  # documented as a member of its own
+    config.pluginmanager.register(guarding, "crash-guarding")
+    if _asks_for_guard(config):
+        from harness import pytest_guard  # noqa: PLC0415 -- other people's pytest runs should not pay for it
+
+        pytest_guard.check(config)
     if config.getoption("--crash-dialect") is not None:
         from harness.pytest_plugin import items  # noqa: PLC0415 -- other people's pytest runs should not pay for it
 
         items.dialect_of(config)
+
+
+def _asks_for_guard(config: pytest.Config) -> bool:
+    is_guarded = "crash_guard" in getattr(config, "workerinput", {})
+    return not is_guarded and bool(config.getoption("crash_guard") or config.getini("crash_guard"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin to guard, where the command line or the ini file asks for it."""
+    if _asks_for_guard(session.config):
+        from harness import pytest_guard  # noqa: PLC0415 -- as above
+
+        pytest_guard.begin(session)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Guard the tests that are marked, where nobody asked for all."""
+    config = session.config
+    if "crash_guard" in getattr(config, "workerinput", {}) or _asks_for_guard(config):
+        return
+    if any(item.get_closest_marker("crash") for item in session.items):
+        from harness import pytest_guard  # noqa: PLC0415 -- as above
+
+        pytest_guard.begin(session, marked_only=True)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:

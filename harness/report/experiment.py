@@ -11,7 +11,7 @@ from rich.progress import TaskID
 from harness.experiments.conduct import corrected, ranked
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
 from harness.experiments.tally import GROUP
-from harness.report.words import evidence_line, printable
+from harness.report.words import counted, evidence_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,15 +72,32 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
         yield from (f"  {line}" for line in finding_lines_of(finding))
     if told.difference:
         yield from difference_lines(told.difference)
+        yield from (f"  {line}" for line in _schedule_lines(one, told.difference))
     if one.stopping.sequential:
         yield "a sequential test stops where its rate looks extreme: the rates and the advice above are biased that way"
     kept = [f"  {line}" for line in kept_lines(told)]
     if kept:
         yield from ("the first failure of each kind", *kept)
+    if told.lost:
+        wild = any(variant.is_wild for variant in one.variants)
+        biased = ": what is left to chance may be biased by that" if wild else ", and its seeds say the same again"
+        yield f"{counted(told.lost, 'worker')} lost; what it had not answered was fired again{biased}"
     if told.verdict:
         yield f"verdict: {told.verdict}"
     yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"
     yield ""
+
+
+def _schedule_lines(one: Experiment, found: Difference) -> Iterator[str]:
+    """Whether a schedule helps, where one of two variants has it."""
+    first, second = (variant.schedule is not None for variant in one.variants)
+    if first == second:
+        return
+    gain = found.rate_difference if second else -found.rate_difference
+    if found.p_value < NOTEWORTHY and gain > 0:
+        yield "the schedule raises the rate: the window lies between calls that synchronise"
+    else:
+        yield "the schedule does not raise the rate: what meets by atomic operations alone is out of its reach"
 
 
 def difference_lines(found: Difference) -> Iterator[str]:

@@ -10,7 +10,10 @@ from harness.report.experiment import difference_lines, finding_lines_of, kept_l
 from harness.scenarios.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.conformance.check import Check
+    from harness.gate.check import CaseFinding
     from harness.refusals.outcome import Report as Sweep
     from harness.report.reader import HistoryReport, KeptExperiment, KeptRun
     from harness.scenarios.campaign import Result
@@ -39,6 +42,21 @@ def render(report: HistoryReport) -> str:
         case = _testcase(suite, report.job.kind if report.job else "history", title)
         _tell(case, "error", f"not decided: {report.why_open if report.job else report.open_question}")
         _out(case, lines.get(title, []))
+    return _closed(suite)
+
+
+def render_findings(findings: Sequence[CaseFinding]) -> str:
+    """Write what a gate found: a test case for each case of the baseline, the controls and the tables."""
+    suite = ET.Element("testsuite", name="crash-harness gate")
+    for one in findings:
+        case = _testcase(suite, f"gate.{one.tier}", one.id)
+        if tag := ELEMENTS.get(one.judgement.verdict):
+            _tell(case, tag, "\n".join(one.judgement.reasons) or str(one.judgement.verdict))
+    return _closed(suite)
+
+
+def _closed(suite: ET.Element) -> str:
+    """Count what came out how, and write the file."""
     kinds = [child.tag for case in suite for child in case]  # none of them twice in a case
     counts = {"tests": len(suite), "failures": kinds.count("failure"), "errors": kinds.count("error")}
     suite.attrib |= {name: str(number) for name, number in counts.items()} | {"skipped": str(kinds.count("skipped"))}

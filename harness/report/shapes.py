@@ -111,6 +111,7 @@ def conclusion_shape(told: Conclusion) -> Shape:
         "difference": told.difference,
         "verdict": told.verdict,
         "kept": told.kept,
+        "lost": told.lost,
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import told
 from harness.evidence import spelling
 from harness.scenarios.verdict import observed
 from harness.wire.errors import title_of
+from harness.wire.policy import DEFAULT_PRESET
+from harness.wire.request import MAX_ATTEMPTS, Branch, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,7 +74,10 @@ def expected(result: Result) -> str:
 def ending(run: Run, dialect: str = "") -> str:
     """The status a run came to: "CRASHED after 3 attempts (strict)"; and why, where the engine gave it up."""
     told = f"{run.status} after {counted(len(run.attempts), 'attempt')}{f' ({dialect})' if dialect else ''}"
-    return printable(": ".join(filter(None, [told, run.given_up])))
+    capped = len(run.attempts) == MAX_ATTEMPTS and run.status != SUCCEEDED
+    cap = f"no run gets more than {MAX_ATTEMPTS} attempts" if capped else ""
+    given_up = f"{dialect or 'the engine'} says: {run.given_up}" if run.given_up else ""
+    return printable(": ".join(filter(None, [told, cap, given_up])))
 
 
 def evidence_line(evidence: Evidence) -> str:
@@ -95,14 +101,44 @@ def fault_words(fault: FaultRecord) -> str:
     return f"{fault.code or fault.signal}{where}{place}"
 
 
+WHY: Final = {
+    Branch.CANCELLED: "it was cancelled",
+    Branch.OOM_NO_MACHINE: "out of memory, and the policy names no larger machine",
+    Branch.OOM_SAME_MACHINE: "out of memory on the larger machine too",
+    Branch.OOM_NO_DELAY: "out of memory, and no attempt is left",
+    Branch.OOM_MOVED: "on a larger machine",
+    Branch.NOT_RETRIABLE: "this code is never retried",
+    Branch.ATTEMPT_CAP: f"no run gets more than {MAX_ATTEMPTS} attempts",
+    Branch.RUN_MAX_ATTEMPTS: "no attempt is left",
+    Branch.WORKER_SETTINGS: "as the worker asks",
+    Branch.NO_LOOKUP: "this code is not retried by a policy",
+    Branch.NO_POLICY: "there is no policy",
+    Branch.POLICY_EXHAUSTED: "the policy gives no more attempts",
+    Branch.POLICY: "by the policy",
+}
+"""Each branch in the words of a decision trail."""
+
+
+OUTCOMES: Final = {
+    Outcome.RETRY: "retry",
+    Outcome.FAIL_RUN: "the run fails",
+    Outcome.CANCEL_RUN: "the run is cancelled",
+}
+
+
 def attempt_line(attempt: Attempt) -> str:
-    """One line of the decision trail."""
-    where = " ".join(filter(None, [attempt.machine, attempt.host, attempt.injected]))
-    trail = f"attempt {attempt.number} on {where}: {evidence_line(attempt.evidence)}; {attempt.rule} ({attempt.cause})"
+    """One line of the decision trail. The machine is named where it is not the one that everything begins on."""
+    machine = attempt.machine if attempt.machine != DEFAULT_PRESET else ""
+    where = " ".join(filter(None, [machine, attempt.host, attempt.injected]))
+    number = f"attempt {attempt.number}{' on ' if machine or attempt.host else ' ' if where else ''}{where}"
+    trail = f"{number}: {evidence_line(attempt.evidence)}; {attempt.rule} ({attempt.cause})"
     if attempt.decision is None:
         return printable(trail)
-    then = attempt.decision.outcome + (f" after {attempt.delay_ms:g} ms" if attempt.delay_ms is not None else "")
-    return printable(f"{trail}; {_called(attempt)}: {then} ({attempt.decision.branch})")
+    then = OUTCOMES[attempt.decision.outcome] + (
+        f" after {attempt.delay_ms:g} ms" if attempt.delay_ms is not None else ""
+    )
+    branch = attempt.decision.branch
+    return printable(f"{trail}; {_called(attempt)}: {then}, {WHY[branch]} ({branch})")
 
 
 def _called(attempt: Attempt) -> str:

@@ -79,6 +79,7 @@ def run_case(
     `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
     """
     chosen, policy = seed_of(case, seed), case.policy.checked()
-    bounds = Bounds(limits_of(case), case.limits.timeout_s, policy.machine, partial(supervise, stop=stop))
+    held = partial(supervise, stop=stop, containment=case.limits.containment, observe=case.limits.observe)
+    bounds = Bounds(limits_of(case), case.limits.timeout_s, policy.machine, held)
     executor = OfCase(case, chosen)
     return live(executor, policy, bounds, dialect, chosen, observe=observe, journal=journal)

@@ -20,7 +20,9 @@ from harness.faults.catalogue import check_parameters, find
 from harness.faults.shot import check_bounded
 from harness.reading import read_toml
 from harness.scenarios.terms import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.limits import UNBOUNDED, MemoryBy, check_timeout, parse_bytes
+from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
 from harness.wire.codes import Code, Status
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
 from harness.wire.request import Branch  # noqa: TC001 -- msgspec reads the annotations of records
@@ -54,7 +56,8 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Limits of each attempt.
 
     With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of it is where RLIMIT_DATA refuses.
-    `processes` bounds processes and threads.
+    `processes` bounds processes and threads. `containment` demands namespaces of its own, or does without. `observe`
+    has a second witness look at the fault, "perf" or "trace"; experiments, which fork their victims, leave it out.
     """
 
     timeout_s: float = 20.0
@@ -62,6 +65,8 @@ class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     memory_by: MemoryBy = "auto"
     data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
     processes: Annotated[int, Meta(gt=0, le=UNBOUNDED - 1)] | None = None
+    containment: Wanted = "auto"
+    observe: Observe = "auto"
 
 
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

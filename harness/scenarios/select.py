@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ def locate(name: str) -> Path:
     """Find a file, a folder, or a shipped scenario by its name. Raises InvalidInputError for none of these."""
     path, known = Path(name), shipped() / f"{name}.toml"
     if name and path.exists():
+        if path.suffix != ".toml" and path.is_file() and os.access(path, os.X_OK):
+            hint = f"a command goes behind '--': crash-harness experiment -- {name}"
+            raise InvalidInputError(f"{name}: it is a program and no scenario; {hint}")
         return path
     if known.exists():
         return known

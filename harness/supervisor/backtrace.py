@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from harness.supervisor import core
+
 GDB = "gdb"
 CORE_BYTES = 1 << 30
 GDB_S = 60
 FRAMES = 64
 LINE_BYTES = 400
-ELF_CORE = 4  # e_type
 PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 
@@ -26,7 +27,7 @@ def why_not() -> str:
     if shutil.which(GDB) is None:
         return "gdb is not installed"
     pattern = PATTERN.read_text().strip()
-    if not pattern or pattern.startswith("|") or "/" in pattern:
+    if not pattern or pattern.startswith(("|", "@")) or "/" in pattern:
         return f"core_pattern is {pattern!r}, so that cores are not written where the process works"
     return ""
 
@@ -35,12 +36,14 @@ class CoreTrap:
     """Has the kernel write a core where we find it, and removes it again.
 
     `own_folder`: the victim works in a folder made for it. A command works in `directory`, or where we do, and what is
-    there is not touched: a file that the core would overwrite makes the backtrace unavailable.
+    there is not touched: a file that the core would overwrite makes the backtrace unavailable, and the core of anybody
+    but the victim and its own process group stays where it is.
     """
 
     def __init__(self, directory: str | None = None, *, own_folder: bool) -> None:
         self._stack = ExitStack()
         self._own, self._directory = own_folder, directory
+        self._victim: core.Owner | None = None
         self.missing = why_not()
 
     def __enter__(self) -> Self:
@@ -51,8 +54,8 @@ class CoreTrap:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for core in self._cores():
-            core.unlink()
+        for path in self._cores():
+            path.unlink()
         self._stack.close()
 
     def _names(self) -> set[str]:
@@ -70,40 +73,62 @@ class CoreTrap:
             return []
         return ["--core-bytes", str(CORE_BYTES), *(["--directory", str(self._folder)] if self._own else [])]
 
+    def belongs_to(self, victim: int, group: int) -> None:
+        """Say whose cores are the victim's: its pid and its process group, as it calls them itself."""
+        self._victim = core.Owner(victim, group)
+
     def text(self) -> str:
         """Return the frames of the thread that crashed, a line each, innermost first; or "unavailable: why"."""
         if self.missing:
             return f"unavailable: {self.missing}"
-        core = next(iter(self._cores()), None)
-        return _frames(core) if core else "unavailable: no core was written"
+        found = next((path for path, owner in self._cores().items() if owner.pid == self._victim_pid), None)
+        return _frames(found) if found else "unavailable: no core was written"
 
-    def _cores(self) -> list[Path]:
+    @property
+    def _victim_pid(self) -> int | None:
+        return self._victim.pid if self._victim else None
+
+    def _cores(self) -> dict[Path, core.Owner]:
+        """The victim's cores, and those of its group, that were not here before."""
         new = set() if self.missing else self._names() - self._before
-        return [self._folder / name for name in sorted(new) if _is_core(self._folder / name)]
+        owners = {self._folder / name: _owner(self._folder / name) for name in sorted(new)}
+        return {path: owner for path, owner in owners.items() if owner and self._is_ours(owner)}
+
+    def _is_ours(self, owner: core.Owner) -> bool:
+        return self._victim is not None and (owner.pid == self._victim.pid or owner.group == self._victim.group)
 
 
-def _is_core(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(18)
-    return head[:4] == b"\x7fELF" and struct.unpack_from("<H", head.ljust(18, b"\0"), 16)[0] == ELF_CORE
-
-
-def _frames(core: Path) -> str:
-    """A command may have executed another since: the core itself knows what it was."""
+def _owner(path: Path) -> core.Owner | None:
     try:
-        named = re.search(r'AT_EXECFN.*"(.+)"', _gdb(core, "info auxv"))
-        told = _gdb(core, f"bt {FRAMES}", *([named[1]] if named else []))
-    except (OSError, subprocess.TimeoutExpired) as error:
+        return core.owner(path)
+    except (OSError, ValueError, struct.error):  # torn, or not ours to read
+        return None
+
+
+def _frames(path: Path) -> str:
+    """A command may have executed another since: the core itself knows what it was.
+
+    Nothing of the victim's is an argument of gdb's: both files have names of ours, in a folder of ours.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="crash-harness-") as name:
+            kept = Path(name, "core")
+            kept.symlink_to(path)
+            named = re.search(r'AT_EXECFN.*"(.+)"', _gdb(kept, "info auxv"))
+            program = Path(name, "program")
+            if named and Path(named[1]).is_file():
+                program.symlink_to(Path(named[1]).resolve())
+            told = _gdb(kept, f"bt {FRAMES}", *([program] if program.is_symlink() else []))
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"unavailable: gdb: {error}"
     _, innermost, rest = told.rpartition("\n#0 ")
     lines = [line[:LINE_BYTES] for line in f"{innermost}{rest}".splitlines() if re.match(r"#\d", line)]
     return "\n".join(lines) or "unavailable: gdb found no frames in the core"
 
 
-def _gdb(core: Path, command: str, *program: str) -> str:
-    words = [GDB, "-nx", "-batch", "-ex", command, *program, "-c", str(core)]
+def _gdb(path: Path, command: str, *program: Path) -> str:
+    """What a program brings along for gdb to run is not run."""
+    words = [GDB, "-nx", "-batch", "-iex", "set auto-load off", "-ex", command, *map(str, program), "-c", str(path)]
     environment = {**os.environ, "DEBUGINFOD_URLS": ""}
     ran = subprocess.run(  # noqa: S603 -- a debugger that reads a file
         words, capture_output=True, check=False, env=environment, stdin=subprocess.DEVNULL, timeout=GDB_S

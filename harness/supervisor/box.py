@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
 import struct
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ import msgspec
 
 from harness.evidence import MOST_FAULTS, FaultRecord, Source, Witness
 from harness.exceptions import InfraError
+from harness.supervisor import stale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,12 +78,15 @@ class Contents(msgspec.Struct, frozen=True):
 
 def create(*, memory_limited: bool) -> int:
     """Return a descriptor of a new page, ready for a victim. Raises InfraError when there is none to be had."""
-    try:
-        fd = os.memfd_create("crash-box", os.MFD_CLOEXEC)
-    except OSError as error:
-        raise InfraError(f"the shared page can't be made: {error.strerror}") from error
-    os.ftruncate(fd, BOX_BYTES)
-    os.pwrite(fd, _first(memory_limited=memory_limited), 0)
+    with ExitStack() as stack:
+        try:
+            fd = os.memfd_create("crash-box", os.MFD_CLOEXEC)
+            stack.callback(os.close, fd)
+            os.ftruncate(fd, BOX_BYTES)
+            os.pwrite(fd, _first(memory_limited=memory_limited), 0)
+        except OSError as error:
+            raise InfraError(f"the shared page can't be made: {error.strerror}") from error
+        stack.pop_all()
     return fd
 
 
@@ -100,33 +105,46 @@ def page(*, memory_limited: bool) -> Iterator[int]:
 
 
 def create_named(*, memory_limited: bool) -> tuple[int, str]:
-    """Return a descriptor of a new page, and the name under which a foreign command finds it.
+    """Return a descriptor of a new page, and the name under which a foreign command is to find it.
 
-    Root's command may become another user, who must be able to write there: what stands in it is never trusted.
-    Raises InfraError when there is no place for it.
+    The guard gives it that name, and takes it away again: where the file system can have a file without one, it has
+    none before. Root's command may become another user, who must be able to write there: what stands in it is never
+    trusted. Raises InfraError when there is no place for it.
     """
     reason = ""
     for folder in PLACES:
-        path = f"{folder}/crash-box-{secrets.token_hex(16)}"
+        stale.sweep(folder)
+        path = f"{folder}/{stale.PREFIX}{os.getpid()}-{secrets.token_hex(16)}"
         try:
-            return _make(path, _first(memory_limited=memory_limited).ljust(BOX_BYTES, b"\0")), path
+            return _make(folder, path, _first(memory_limited=memory_limited).ljust(BOX_BYTES, b"\0")), path
         except OSError as error:
             reason = f"{folder}: {error.strerror}"
     raise InfraError(f"no place for the page, {reason}")
 
 
-def _make(path: str, content: bytes) -> int:
+def _make(folder: str, path: str, content: bytes) -> int:
     """Make a file of `content`, whole or not at all."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = _open_new(folder, path)
+    stale.hold(fd)
     try:
         os.pwrite(fd, content, 0)
         if os.geteuid() == 0:
             os.fchmod(fd, 0o666)
     except OSError:
-        os.unlink(path)  # noqa: PTH108 -- as it was opened
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 -- as it was opened
         os.close(fd)
         raise
     return fd
+
+
+def _open_new(folder: str, path: str) -> int:
+    try:
+        return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            raise
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def signal_name(number: int) -> str:

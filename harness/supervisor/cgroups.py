@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 MEMORY_FILES = {1: "memory.limit_in_bytes", 2: "memory.max"}
 PIDS_FILES = {1: "pids.max", 2: "pids.max"}
+PREFIX = "crash-harness-"
+YOUNG_S = 60.0  # it may be empty because nobody has joined it yet
+PAUSE_S = 0.01
 NO_LIMIT = 1 << 62  # version 1 writes none as the largest number of pages
 PROBE_LIMIT = 1 << 20  # large enough for a memory limit, small enough for a number of processes
 
@@ -70,7 +75,7 @@ def candidates(mount: Mount, own: str) -> list[Path]:
 
 def unique_name() -> str:
     """Name a cgroup: unlike any other, whatever PID namespace or container its maker lives in."""
-    return f"crash-harness-{os.getpid()}-{os.urandom(8).hex()}"
+    return f"{PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def try_parent(parent: Path, limit_file: str) -> str:
@@ -103,6 +108,28 @@ def is_bounded(folder: Path, limit_file: str) -> bool:
     return limit.isdigit() and int(limit) < NO_LIMIT
 
 
+def remove(folder: Path, patience_s: float) -> None:
+    """Remove a cgroup and all below it, whose processes are ending."""
+    end_s = time.monotonic() + patience_s
+    while folder.is_dir() and time.monotonic() < end_s:
+        for one in sorted(filter(Path.is_dir, folder.rglob("*")), reverse=True):
+            with suppress(OSError):
+                one.rmdir()
+        with suppress(OSError):
+            folder.rmdir()
+            return
+        time.sleep(PAUSE_S)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what is empty and not young: its guard and its supervisor were killed at once."""
+    with suppress(OSError):
+        for folder in parent.glob(f"{PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - folder.stat().st_ctime > YOUNG_S:
+                    folder.rmdir()
+
+
 def find(mountinfo: str, membership: str, files: Mapping[int, str], controller: str) -> Cgroup:
     """Return the first parent that works, version 2 before 1; never one outside a limit that holds for us."""
     own = own_paths(membership, controller)
@@ -111,6 +138,7 @@ def find(mountinfo: str, membership: str, files: Mapping[int, str], controller: 
         for parent in candidates(mount, own.get(mount.version, "/")) if mount.version in files else ():
             reason = try_parent(parent, files[mount.version])
             if not reason:
+                sweep(parent)
                 return Cgroup(mount.version, str(parent))
             reasons.append(reason)
             if is_bounded(parent, files[mount.version]):

@@ -66,6 +66,11 @@ class Dialogue:
         if life:
             life.close()
 
+    def cancel(self) -> None:
+        """From another thread: end it now; whoever waits for an answer gets DialogueError."""
+        if life := self._life:
+            life.cancel()
+
     def close(self) -> None:
         """End it and all that it has started."""
         with self._lock:
@@ -99,6 +104,7 @@ class _Life:
             self._poller = select.poll()
             for fd in (self._guard.stdout, self._guard.stderr):
                 self._poller.register(fd, select.POLLIN)
+            self.cancel = self._guard.cancel
             self.close = stack.pop_all().close
 
     def exchange(self, question: bytes, patience_s: float) -> bytes:

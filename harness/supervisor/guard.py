@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,19 +21,20 @@ import msgspec
 from harness.child.fault import BOX_FD
 from harness.child.function import CHANNEL_FD
 from harness.exceptions import InfraError
-from harness.supervisor.cgroups import unique_name
+from harness.supervisor.cgroups import remove, unique_name
 from harness.supervisor.launch import extension_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+CGROUP_PARENTS: Final = ("--cgroup-parent", "--pids-parent")
 INHERITED: Final = 0  # the descriptor of our own standard input
 FIRST_FREE_FD = 10  # ours are moved above the descriptors that a victim is given
 PATIENCE_S = 10.0  # what a guard may take to clear away
 KILLED_S = 2.0
 LOOK_EVERY_S = 0.01
 CHUNK_BYTES = 65536
-REPORT = struct.Struct("<IiiiIiiiii5Q")
+REPORT = struct.Struct("<IiiiI7i5Q")
 NOTE = struct.Struct("<IIIi")
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 REPORT_MAGIC, NOTE_MAGIC = 0x47484331, 0x47484332
@@ -54,6 +56,7 @@ class Report(msgspec.Struct, frozen=True):
     """What the guard saw. `intent`: 0 none, 1 deadline, 2 cancel, 3 abandoned. Times by CLOCK_MONOTONIC.
 
     -1 for `oom_kills` and `stuck_in_oom` is not known. `had_terminal`: the victim had been lent it when it ended.
+    `victim` and `group`: its pid and the process group that it was born into, as it calls them itself.
     """
 
     failed_step: int
@@ -63,8 +66,10 @@ class Report(msgspec.Struct, frozen=True):
     survivors: int
     oom_kills: int
     victim: int
+    group: int
     stuck_in_oom: int
     had_terminal: int
+    reserved: int
     cgroup_peak_bytes: int
     peak_rss_bytes: int
     cpu_us: int
@@ -146,6 +151,7 @@ class Guard:
         seen: int | None = None,
     ) -> None:
         self.cgroup_name, self._heard_report = unique_name(), False
+        self._cgroups = [Path(after) / self.cgroup_name for one, after in pairwise(options) if one in CGROUP_PARENTS]
         with ExitStack() as theirs, ExitStack() as ours:
             try:
                 self.control, control = _ends(_socketpair(), ours, theirs)
@@ -207,10 +213,7 @@ class Guard:
         """
         if not _wait_readable(self.control, patience_s):
             raise InfraError("status lost: the guard does not answer")
-        data, speaker = b"", self.pid
-        with suppress(OSError):
-            data, told, _, _ = self._socket.recvmsg(REPORT.size + 1, socket.CMSG_SPACE(CREDENTIALS.size))
-            speaker = next((CREDENTIALS.unpack(one)[0] for _, kind, one in told if kind == socket.SCM_CREDENTIALS), 0)
+        data, speaker = self._hear()
         if data and speaker != self.pid:
             return None
         if len(data) == NOTE.size and NOTE.unpack(data)[0] == NOTE_MAGIC:
@@ -218,6 +221,18 @@ class Guard:
         report = decode_report(data)
         self._heard_report = True
         return report
+
+    def _hear(self) -> tuple[bytes, int]:
+        """Take a message, and the pid of its sender.
+
+        A guard that ends without having read our last word resets the line, once; what it had said is still there.
+        """
+        for _ in range(2):
+            with suppress(OSError):
+                data, told, _, _ = self._socket.recvmsg(REPORT.size + 1, socket.CMSG_SPACE(CREDENTIALS.size))
+                sent = (CREDENTIALS.unpack(one)[0] for _, kind, one in told if kind == socket.SCM_CREDENTIALS)
+                return data, next(sent, 0)
+        return b"", self.pid
 
     def resume(self) -> None:
         """Let a guard go on that someone has stopped."""
@@ -246,6 +261,8 @@ class Guard:
                 self._is_gone(KILLED_S)
             if not self._heard_report:
                 self._await_silence()
+                for one in self._cgroups:
+                    remove(one, KILLED_S)
         finally:
             self._ours.close()
 

@@ -22,6 +22,7 @@ Observe = Literal["auto", "library", "perf", "trace", "off"]
 
 ARMED, OFF = "armed", "off"
 WITH_LIBRARY: Final = ("auto", "library")
+OUTSIDE: Final = ("perf", "trace")
 SECOND: Final[dict[Observe, Source]] = {"auto": "perf", "perf": "perf", "trace": "trace"}
 """The witness that needs no library, where there is one."""
 
@@ -52,7 +53,7 @@ class Observer:
 
     def __init__(self, observe: Observe, *, memory_limited: bool) -> None:
         self._reason = "" if observe in WITH_LIBRARY else OFF
-        self._source, self._limited = SECOND.get(observe), memory_limited
+        self._source, self._limited, self._unseen = SECOND.get(observe), memory_limited, ""
         self._stack = ExitStack()
         self.page: int | None = None
         self.seen: int | None = None
@@ -61,9 +62,7 @@ class Observer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._reason = self._reason or self._take_page(stack)
-            if self._source:
-                self.seen = box.create(memory_limited=self._limited)
-                stack.callback(os.close, self.seen)
+            self._unseen = self._take_second_page(stack) if self._source else ""
             self._stack = stack.pop_all()
         return self
 
@@ -83,10 +82,22 @@ class Observer:
         stack.callback(_remove, self._path)
         return ""
 
+    def _take_second_page(self, stack: ExitStack) -> str:
+        """Make the second witness's. Returns why it has none."""
+        try:
+            self.seen = box.create(memory_limited=self._limited)
+        except InfraError as error:
+            return str(error)
+        stack.callback(os.close, self.seen)
+        return ""
+
     def options(self) -> list[str]:
         """Options of the guard. It removes the file of the box, also when we are dead."""
         library = ["--preload", str(library_path(counting=self._limited)), "--box-file", self._path]
-        return [*(library if self.page is not None else []), *(["--witness", self._source] if self._source else [])]
+        return [
+            *(library if self.page is not None else []),
+            *(["--witness", self._source] if self._source and self.seen is not None else []),
+        ]
 
     def tell(self) -> Seen:
         """Say what was seen, once the guard has reported."""
@@ -96,7 +107,7 @@ class Observer:
             faults=joined(own.faults if own else (), other.faults if other else ()),
             allocation_failures=box.refusals(own),
             black_box=_state(own, self._reason),
-            second_witness=_second(other, self._source),
+            second_witness=_second(other, self._source, self._unseen),
         )
 
 
@@ -106,6 +117,14 @@ def observed(evidence: Evidence, seen: Seen) -> Evidence:
     return msgspec.structs.replace(
         evidence, faults=seen.faults, memory=memory, black_box=seen.black_box, second_witness=seen.second_witness
     )
+
+
+def observed_beside(evidence: Evidence, seen: Seen) -> Evidence:
+    """Add what a second witness tells of a fault of ours, whose own record comes first."""
+    if seen.second_witness == OFF:
+        return evidence
+    faults = joined(evidence.faults, seen.faults)
+    return msgspec.structs.replace(evidence, faults=faults, second_witness=seen.second_witness)
 
 
 def library_path(*, counting: bool = False) -> Path:
@@ -145,13 +164,13 @@ def _state(own: box.Contents | None, reason: str) -> str:
     return f"unavailable: {reason or (own and own.reason) or 'the library was not loaded'}"
 
 
-def _second(other: box.Contents | None, source: Source | None) -> str:
+def _second(other: box.Contents | None, source: Source | None, reason: str) -> str:
     """The same of the second witness: its name, "off", or "unavailable: why"."""
-    if other is None or source is None:
+    if source is None:
         return OFF
-    if other.armed:
+    if other and other.armed:
         return source
-    reason = other.reason or "it never began"
+    reason = reason or (other and other.reason) or "it never began"
     return f"unavailable: {reason}{_paranoid() if 'perf' in reason else ''}"
 
 

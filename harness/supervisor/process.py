@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +20,7 @@ from harness.supervisor.guard import INHERITED, Guard, Report, check
 from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
 from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
-from harness.supervisor.observe import Observe, Observer, observed
+from harness.supervisor.observe import OUTSIDE, Observe, Observer, observed, observed_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +90,8 @@ def supervise(
     `journal` is told before the spawn and before each signal that is sent. `containment` demands a namespace,
     or does without one. `observe` says who looks at a command: "library" (preloaded where that is possible, it records
     crash signals, and with a memory limit refused allocations), "perf" (the kernel's page faults), "auto" (both),
-    "trace" (a tracer, which a command can notice), or "off".
+    "trace" (a tracer, which a command can notice), or "off". A fault of ours carries its record itself; "perf" and
+    "trace" look at it as well.
     `backtrace` has gdb read the core of a crash, where there are both; the evidence says why there is none. It may ask
     of which deaths. `directory` is where a command works, if not here.
     `channel` becomes descriptor 5 of the victim (see supervisor.channel). `library` is carried in the box's place.
@@ -115,11 +117,11 @@ def supervise(
         *(["--preload", library.path] if library else []),
     ]
     with ExitStack() as stack:
-        seen_by: Observe = "off" if library else observe
-        observer = None if ours else stack.enter_context(Observer(seen_by, memory_limited=limited))
-        page = observer.page if observer else stack.enter_context(box.page(memory_limited=limited))
+        seen_by: Observe = "off" if library or (ours and observe not in OUTSIDE) else observe
+        observer = stack.enter_context(Observer(seen_by, memory_limited=limited))
+        page = stack.enter_context(box.page(memory_limited=limited)) if ours else observer.page
         trap = stack.enter_context(CoreTrap(directory, own_folder=ours)) if backtrace else None
-        options += [*(trap.options() if trap else []), *(observer.options() if observer else [])]
+        options += [*(trap.options() if trap else []), *observer.options()]
         if journal:
             journal.started()
         carried = library.page if library else page
@@ -131,20 +133,20 @@ def supervise(
             channel=channel,
             stdin=STDIN[stdin],
             clean=ours,
-            seen=observer.seen if observer else None,
+            seen=observer.seen,
         )
         life = _in_terminal if in_terminal else _anywhere
         report, out, err = life(start, options, Audience(stop, relay, journal))
         check(report, argv)
         contents = box.read(page) if ours and page is not None else None
-        seen = observer.tell() if observer else None
-        frames = trap.text() if trap and _is_traced(report.wait_status, backtrace) else None
+        seen = observer.tell()
+        frames = _frames(trap, report, backtrace) if trap else None
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
-    if seen or not isinstance(victim, Shot):
-        return observed(evidence, seen) if seen else evidence
+    if not isinstance(victim, Shot):
+        return observed(evidence, seen)
     evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
-    return _checked(victim, contents, evidence)
+    return _checked(victim, contents, observed_beside(evidence, seen))
 
 
 def _victim(command: Victim | Sequence[str]) -> tuple[Victim, Sequence[str]]:
@@ -174,7 +176,7 @@ def _in_terminal(
 ) -> tuple[Report, str, str]:
     """Do the same with the terminal lent. Raises KeyboardInterrupt when that is what has ended the victim."""
     try:
-        with start([*options, *terminal.guard_options()]) as guard, terminal.unhindered():
+        with start([*options, *_closed_options(), *terminal.guard_options()]) as guard, terminal.unhindered():
             seen = attend(guard, audience)
     except BaseException:
         terminal.reclaim()
@@ -183,6 +185,17 @@ def _in_terminal(
     if report.had_terminal and not report.failed_step and report.wait_status == signal.SIGINT:
         terminal.interrupt()
     return seen
+
+
+def _closed_options() -> list[str]:
+    """Options of the guard for a stdout or stderr that we were started without: then the victim has none either."""
+    streams = {1: sys.stdout, 2: sys.stderr}
+    return [f"--closed={number}" for number, stream in streams.items() if stream is None]
+
+
+def _frames(trap: CoreTrap, report: Report, wanted: bool | Callable[[Termination], bool]) -> str | None:
+    trap.belongs_to(report.victim, report.group)
+    return trap.text() if _is_traced(report.wait_status, wanted) else None
 
 
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:

@@ -14,7 +14,7 @@
 
 #include "box/handover.h"
 
-enum { MOST_SCRIPTS = 5, HEAD_BYTES = 4096, NAME_BYTES = 256, MOST_ENTRIES = 256 }; /* the kernel follows as many scripts */
+enum { MOST_SCRIPTS = 5, HEAD_BYTES = 2048, NAME_BYTES = 256, ENTRIES = 32, MOST_ENTRIES = 512 }; /* the kernel follows as many scripts */
 
 #if defined(__x86_64__)
 #define PROCESSOR "x86-64"
@@ -101,20 +101,39 @@ static uint64_t offset_of(const struct look *look, uint64_t address) {
     return 0;
 }
 
-/* The libraries that it wants are among the first entries; nothing is sized by the file alone. */
+/* The parts of a dynamic section, as many as one look takes; how many there were up to the last. */
+static int read_entries(const struct look *look, const Elf64_Phdr *dynamic, int first, Elf64_Dyn entries[ENTRIES]) {
+    off_t at = (off_t)(dynamic->p_offset + (uint64_t)first * sizeof *entries);
+    ssize_t length = first < MOST_ENTRIES ? pread(look->fd, entries, ENTRIES * sizeof *entries, at) : 0;
+    int count = length < 0 ? 0 : (int)((size_t)length / sizeof *entries);
+    for (int i = 0; i < count; i++)
+        if (entries[i].d_tag == DT_NULL) return i;
+    return count;
+}
+
+static uint64_t find_strings(const struct look *look, const Elf64_Phdr *dynamic) {
+    Elf64_Dyn entries[ENTRIES];
+    for (int first = 0, count = ENTRIES; count == ENTRIES; first += ENTRIES) {
+        count = read_entries(look, dynamic, first, entries);
+        for (int i = 0; i < count; i++)
+            if (entries[i].d_tag == DT_STRTAB) return offset_of(look, entries[i].d_un.d_ptr);
+    }
+    return 0;
+}
+
+/* Nothing is sized by the file alone. */
 static int needs_sanitizer(const struct look *look) {
-    Elf64_Dyn entries[MOST_ENTRIES];
+    Elf64_Dyn entries[ENTRIES];
     const Elf64_Phdr *dynamic = segment(look, PT_DYNAMIC, 0);
-    ssize_t length = dynamic ? pread(look->fd, entries, sizeof entries, (off_t)dynamic->p_offset) : 0;
-    const Elf64_Dyn *end = entries + (length < 0 ? 0 : (size_t)length / sizeof *entries);
-    uint64_t strings = 0;
-    for (const Elf64_Dyn *entry = entries; entry < end && entry->d_tag != DT_NULL; entry++)
-        if (entry->d_tag == DT_STRTAB) strings = offset_of(look, entry->d_un.d_ptr);
-    for (const Elf64_Dyn *entry = entries; entry < end && entry->d_tag != DT_NULL; entry++) {
-        char library[NAME_BYTES];
-        if (entry->d_tag != DT_NEEDED) continue;
-        read_name(look, library, strings + entry->d_un.d_val);
-        if (is_sanitizer(library)) return 1;
+    uint64_t strings = dynamic ? find_strings(look, dynamic) : 0;
+    for (int first = 0, count = dynamic ? ENTRIES : 0; count == ENTRIES; first += ENTRIES) {
+        count = read_entries(look, dynamic, first, entries);
+        for (int i = 0; i < count; i++) {
+            char library[NAME_BYTES];
+            if (entries[i].d_tag != DT_NEEDED) continue;
+            read_name(look, library, strings + entries[i].d_un.d_val);
+            if (is_sanitizer(library)) return 1;
+        }
     }
     return 0;
 }
@@ -173,9 +192,19 @@ static const char *next_of(struct look *look) {
     return is_script(look) ? interpreter_of(look) : "/bin/sh";
 }
 
+/* It would list the library too. */
+static int tells_of_libraries(char *const *environment) {
+    static const char *const asked[] = {"LD_TRACE_LOADED_OBJECTS=", "LD_DEBUG=", "LD_AUDIT="};
+    for (; environment && *environment; environment++)
+        for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+            if (begins_with(*environment, asked[i])) return 1;
+    return 0;
+}
+
 /* Whether the program can open what it would be handed. */
 static const char *look_at_surroundings(const struct handover *handover, char *const *environment) {
     if (preloads_sanitizer(environment)) return "a sanitizer is preloaded";
+    if (tells_of_libraries(environment)) return "the loader is to tell of the libraries";
     if (faccessat(AT_FDCWD, handover->library, R_OK, AT_EACCESS) != 0) return "the library can't be read from there";
     if (faccessat(AT_FDCWD, handover->place, R_OK | W_OK, AT_EACCESS) != 0) return "the page can't be reached from there";
     return NULL;
@@ -184,7 +213,7 @@ static const char *look_at_surroundings(const struct handover *handover, char *c
 int can_carry(struct handover *handover, const struct image *image, char *const *environment, struct box *box) {
     struct look look;
     struct image next = *image;
-    char path[PATH_MAX];
+    char path[NAME_BYTES]; /* of a script's interpreter, for which the kernel has no more room either */
     const char *why = look_at_surroundings(handover, environment), *name = NULL;
     for (int depth = 0; !why && depth < MOST_SCRIPTS; depth++) {
         name = next.path ? next.path : "the program";

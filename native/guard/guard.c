@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -31,7 +32,7 @@
 #include "guard/victim.h"
 #include "guard/words.h"
 
-enum { WORD_MS = 2000, SWEEP_MS = 6000, END_MS = 1000 };
+enum { MOMENT_MS = 200, WORD_MS = 2000, SWEEP_MS = 6000, END_MS = 1000 };
 
 /* --- the end --- */
 
@@ -60,19 +61,22 @@ static void dismiss(struct life *life, pid_t *pid) {
     *pid = 0;
 }
 
-static int ask_for_victim(int line, struct word *word) {
-    if (line < 0 || ask(line, &(struct word){.kind = LET_GO}, GONE, word, WORD_MS) != 0) return -1;
+/* Somebody may have stopped whoever is to answer. */
+static int ask_for_victim(int line, pid_t asked, struct word *word) {
+    if (line < 0 || ask(line, &(struct word){.kind = LET_GO}) != 0) return -1;
+    if (await(line, GONE, word, MOMENT_MS) != 0) {
+        kill(asked, SIGCONT);
+        if (await(line, GONE, word, WORD_MS) != 0) return -1;
+    }
     return word->error ? -1 : 0;
 }
 
 /* By its parent; where that is dead, or does not answer and so is killed, by whoever inherits the victim: init, or we. */
 static int let_victim_go(struct life *life, struct word *word) {
-    if (life->parent.pid) kill(life->parent.pid, SIGCONT);
-    if (ask_for_victim(life->parent.line, word) == 0) return 0;
+    if (ask_for_victim(life->parent.line, life->parent.pid, word) == 0) return 0;
     dismiss(life, &life->parent.pid);
     if (!life->init.pid) return reap_victim(life->parent.victim, word);
-    kill(life->init.pid, SIGCONT);
-    return ask_for_victim(life->init.line, word);
+    return ask_for_victim(life->init.line, life->init.pid, word);
 }
 
 /* What it could not do on its way to the exec it has told before it ended. */
@@ -100,20 +104,30 @@ static void see_off(struct life *life) {
     report->cpu_us = word.cpu_us;
 }
 
+/* Without a namespace the parent does, before it ends, and so also when we are dead; -1: it does not. */
+static int hear_of_sweep(struct life *life) {
+    struct word word;
+    if (life->init.pid || !life->parent.pid || life->failure.step) return -1;
+    return await(life->parent.line, SWEPT, &word, SWEEP_MS) == 0 ? word.survivors : -1;
+}
+
 /* With the parent gone, what is left has no parent but init, or us. */
 static int sweep(struct life *life) {
     struct word word;
     if (!life->init.pid) return kill_survivors(0);
     kill(life->init.pid, SIGCONT);
-    if (ask(life->init.line, &(struct word){.kind = SWEEP}, SWEPT, &word, SWEEP_MS) != 0) return -1;
+    if (ask(life->init.line, &(struct word){.kind = SWEEP}) != 0) return -1;
+    if (await(life->init.line, SWEPT, &word, SWEEP_MS) != 0) return -1;
     return reap(life->init.pid, END_MS) == 0 ? (life->init.pid = 0, word.survivors) : -1;
 }
 
 static void clear_away(struct life *life) {
+    int swept = hear_of_sweep(life);
     if (life->parent.pid && reap(life->parent.pid, life->failure.step ? 0 : END_MS) == 0) life->parent.pid = 0;
     dismiss(life, &life->parent.pid);
-    life->report->survivors = sweep(life);
-    if (life->report->survivors < 0 && !life->failure.step) life->failure = (struct failure){STEP_SWEEP, ETIMEDOUT};
+    int killed = sweep(life);
+    life->report->survivors = killed < 0 ? -1 : killed + (swept > 0 ? swept : 0);
+    if (killed < 0 && !life->failure.step) life->failure = (struct failure){STEP_SWEEP, ETIMEDOUT};
     dismiss(life, &life->init.pid);
 }
 
@@ -122,7 +136,6 @@ static void conclude(struct life *life) {
     if (life->has_ended) see_off(life);
     witness_end(&life->witness, report->wait_status);
     clear_away(life);
-    if (life->order->box_file) unlink(life->order->box_file);
     report->had_terminal = life->terminal.borrower != 0;
     take_terminal_back(&life->terminal, WIFSIGNALED(report->wait_status));
     report->oom_kills = cgroup_oom_kills(&life->cgroups->memory);
@@ -152,7 +165,8 @@ static int start_victim(struct life *life) {
     int32_t step;
     if (life->order->own_namespace && start_init(&life->init) != 0) return fail(life, STEP_NAMESPACE);
     if (start_parent(parent, life->order, life->cgroups, &step) != 0) return fail(life, (enum step)step);
-    life->report->victim = parent->victim;
+    life->report->victim = parent->victim_there;
+    life->report->group = parent->group_there;
     life->victim_fd = (int)syscall(SYS_pidfd_open, parent->victim, 0);
     if (life->victim_fd < 0) return fail(life, STEP_PIDFD);
     if (life->init.pid) say(life->init.line, &(struct word){.kind = CHARGE, .number = parent->victim_there});
@@ -186,10 +200,19 @@ static void live(struct life *life) {
     conclude(life);
 }
 
+/* It has a name only while there is somebody to take that away again. Where it is made with one, it keeps it. */
+static void name_box(const struct order *order) {
+    char unnamed[32];
+    if (!order->box_file || access(order->box_file, F_OK) == 0) return;
+    snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", order->box_fd);
+    linkat(AT_FDCWD, unnamed, AT_FDCWD, order->box_file, AT_SYMLINK_FOLLOW);
+}
+
 static struct failure guard(const struct order *order, int supervisor_fd, struct report *report) {
     struct cgroups cgroups = {{.fd = -1, .parent_fd = -1}, {.fd = -1, .parent_fd = -1}};
     struct life life = {.order = order, .cgroups = &cgroups, .report = report, .supervisor_fd = supervisor_fd};
     life.init.line = life.parent.line = life.parent.victim_line = -1;
+    name_box(order);
     life.proc = open_proc();
     life.witness = (struct witness){.kind = order->witness, .proc = life.proc, .page = map_box(order->witness_fd)};
     life.terminal = open_terminal(order->terminal, order->supervisor);
@@ -199,6 +222,7 @@ static struct failure guard(const struct order *order, int supervisor_fd, struct
         fail(&life, STEP_CGROUP);
     else
         live(&life);
+    if (order->box_file) unlink(order->box_file);
     cgroup_remove(&cgroups.memory);
     cgroup_remove(&cgroups.pids);
     return life.failure;

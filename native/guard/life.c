@@ -13,7 +13,7 @@
 #include "guard/words.h"
 
 enum { TOLD_MS = 2000, THAW_AFTER_MS = 1000, LOST_AFTER_MS = 10000 };
-enum polled { VICTIM, VICTIM_LINE, CONTROL, SUPERVISOR, PARENT, INIT, POLLED };
+enum polled { VICTIM, CONTROL, SUPERVISOR, PARENT, INIT, POLLED };
 
 static const uint64_t NEVER = UINT64_MAX;
 
@@ -158,11 +158,10 @@ static void stopped(struct life *life, int signal_number) {
     }
 }
 
-/* Whether the line is still held. That something failed only the victim may say, and only until its exec. */
+/* Whether the line is still held. */
 static int heed(struct life *life, int line) {
     struct word word;
     if (hear(line, &word, NULL, 0) != 0) return 0;
-    if (word.kind == FAILED && line == life->parent.victim_line) lose(life, (enum step)word.number, word.error);
     if (word.kind == STOPPED) stopped(life, word.number);
     return 1;
 }
@@ -173,7 +172,6 @@ static void heed_all(struct life *life, struct pollfd *polled) {
     if (polled[CONTROL].revents) obey(life);
     if (polled[SUPERVISOR].revents) abandon(life);
     if (life->is_abandoned) polled[CONTROL].fd = polled[SUPERVISOR].fd = -1;
-    if (polled[VICTIM_LINE].revents && !heed(life, polled[VICTIM_LINE].fd)) polled[VICTIM_LINE].fd = -1; /* its exec */
     if (polled[PARENT].revents && !heed(life, polled[PARENT].fd)) polled[PARENT].fd = -1; /* somebody inherits the victim */
     if (polled[INIT].revents && !heed(life, polled[INIT].fd)) lose(life, STEP_LOST, 0);
 }
@@ -181,7 +179,6 @@ static void heed_all(struct life *life, struct pollfd *polled) {
 void watch(struct life *life) {
     struct pollfd polled[POLLED] = {
         [VICTIM] = {.fd = life->victim_fd, .events = POLLIN},
-        [VICTIM_LINE] = {.fd = life->parent.victim_line, .events = POLLIN},
         [CONTROL] = {.fd = life->order->control_fd, .events = POLLIN},
         [SUPERVISOR] = {.fd = life->supervisor_fd, .events = POLLIN},
         [PARENT] = {.fd = life->parent.line, .events = POLLIN},

@@ -17,7 +17,8 @@ static const struct option options[] = {
     {"witness-fd", required_argument, NULL, 'W'},
     {"preload", required_argument, NULL, 'L'},        {"directory", required_argument, NULL, 'C'},
     {"terminal", required_argument, NULL, 't'},       {"namespace", no_argument, NULL, 'n'},
-    {"clean", no_argument, NULL, 'e'},                {NULL, 0, NULL, 0},
+    {"clean", no_argument, NULL, 'e'},                {"closed", required_argument, NULL, 'x'},
+    {NULL, 0, NULL, 0},
 };
 
 static int number(const char *text) { return (int)strtol(text, NULL, 10); }
@@ -47,6 +48,7 @@ static int take_option(int letter, struct order *order) {
     case 't': order->terminal = strcmp(optarg, "at-once") == 0 ? TERMINAL_AT_ONCE : TERMINAL_AT_NEED; break;
     case 'n': order->own_namespace = 1; break;
     case 'e': order->clean = 1; break;
+    case 'x': order->closed |= 1u << (number(optarg) & 31); break;
     default: return -1;
     }
     return 0;

@@ -1,45 +1,88 @@
 #include "guard/parent.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "box/handover.h"
 #include "guard/charge.h"
 #include "guard/survivors.h"
 #include "guard/victim.h"
 #include "guard/words.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, STACK_BYTES = 256 << 10, LISTS = 4, PAGE_BYTES = 64 << 10 };
+
+extern char **environ;
+
+/* Where the parent begins: at the upper end of a stack of its own. */
+struct birth {
+    const struct order *order;
+    const struct cgroups *cgroups;
+    int line, victim_line, others[2]; /* the guard's ends */
+};
+
+/* Whoever holds the other end may be dead by now: all of it is done all the same. */
+static _Noreturn void end(struct charge *charge, const struct order *order) {
+    let_go(charge);
+    if (!order->own_namespace) say(charge->line, &(struct word){.kind = SWEPT, .survivors = kill_survivors(0)});
+    if (order->box_file) unlink(order->box_file);
+    _exit(0);
+}
 
 /* A guard that is gone can't end the victim any more, nor what that leaves behind. */
-static _Noreturn void serve(struct charge *charge, int has_init) {
+static _Noreturn void serve(struct charge *charge, const struct order *order) {
     struct word word = {.kind = NOTHING};
     while (word.kind != LET_GO) {
         if (hear_beside_children(charge->line, &word, look_after_children, charge) == 0) continue;
         kill(charge->victim, SIGKILL);
-        if (!has_init) kill_survivors(0);
-        _exit(1);
+        break;
     }
-    let_go(charge);
-    _exit(0);
+    end(charge, order);
 }
 
 /* The victim is born into our group, which the guard then takes us out of: so it leads none and may call setsid(), and
  * what it sends to its group can't hit us. Until it is a program of its own it has our memory, and we sleep; but one that is
  * to be watched has a memory that may be looked at. */
-static _Noreturn void be_parent(const struct order *order, const struct cgroups *cgroups, int line, int victim_line) {
-    struct charge charge = {.line = line};
+static int be_parent(void *context) {
+    const struct birth *birth = context;
+    const struct order *order = birth->order;
+    struct charge charge = {.line = birth->line};
+    close(birth->others[0]);
+    close(birth->others[1]);
     setpgid(0, 0);
     if (!order->own_namespace) prctl(PR_SET_CHILD_SUBREAPER, 1);
     charge.victim = order->witness ? fork() : vfork();
-    if (charge.victim == 0) become_victim(order, cgroups, victim_line);
+    if (charge.victim == 0) become_victim(order, birth->cgroups, birth->victim_line);
     if (charge.victim < 0) {
-        say(victim_line, &(struct word){.kind = FAILED, .number = STEP_FORK, .error = errno});
+        say(birth->victim_line, &(struct word){.kind = FAILED, .number = STEP_FORK, .error = errno});
         _exit(1);
     }
-    keep_only((int[]){line, STDERR_FILENO}, 2);
-    serve(&charge, order->own_namespace);
+    keep_only((int[]){birth->line, STDERR_FILENO}, 2);
+    serve(&charge, order);
+}
+
+/* A victim in a namespace sees its parent, and root may look into it: there the guard's memory is not to be found. Elsewhere
+ * they share it, since a copy costs as much as all the rest; and the C library of the system does not bear that. */
+static int sharing(const struct order *order) {
+#ifdef WITH_OWN_LIBC
+    return order->own_namespace ? 0 : CLONE_VM;
+#else
+    return (void)order, 0;
+#endif
+}
+
+/* There is room for lists of all the words and variables, which the victim-to-be makes. */
+static pid_t begin_parent(const struct birth *birth) {
+    size_t words = count_strings(birth->order->command) + count_strings(environ);
+    size_t size = PAGE_BYTES + STACK_BYTES + LISTS * sizeof(char *) * words;
+    char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED || mprotect(stack, PAGE_BYTES, PROT_NONE) != 0) return -1;
+    struct birth *kept = (struct birth *)(stack + size - size % sizeof(long)) - 1;
+    *kept = *birth;
+    return clone(be_parent, kept, sharing(birth->order) | SIGCHLD, kept);
 }
 
 static int meet_victim(struct parent *parent, int32_t *step) {
@@ -47,6 +90,7 @@ static int meet_victim(struct parent *parent, int32_t *step) {
     *step = STEP_FORK;
     if (hear(parent->victim_line, &word, &parent->victim, PATIENCE_MS) != 0) return -1;
     parent->victim_there = word.number;
+    parent->group_there = word.group;
     if (word.kind == HELLO) return setpgid(parent->pid, getpgrp());
     *step = word.number;
     return errno = word.error, -1;
@@ -58,12 +102,7 @@ int start_parent(struct parent *parent, const struct order *order, const struct 
     if (open_line(ends) != 0 || open_line(victim_ends) != 0) return -1;
     parent->line = ends[0];
     parent->victim_line = victim_ends[0];
-    parent->pid = fork();
-    if (parent->pid == 0) {
-        close(ends[0]);
-        close(victim_ends[0]);
-        be_parent(order, cgroups, ends[1], victim_ends[1]);
-    }
+    parent->pid = begin_parent(&(struct birth){order, cgroups, ends[1], victim_ends[1], {ends[0], victim_ends[0]}});
     close(ends[1]);
     close(victim_ends[1]);
     return parent->pid < 0 ? -1 : meet_victim(parent, step);

@@ -9,7 +9,7 @@ struct parent {
     int line;
     int victim_line; /* until the victim's exec */
     pid_t victim;       /* as seen from here; it leads no group, is in that of `pid`, and waits for the word to go */
-    pid_t victim_there; /* as it is called where it lives */
+    pid_t victim_there, group_there; /* as it and its group are called where it lives */
 };
 
 /* 0; or -1 with the failed step and errno, and then there is no victim. What was started is in `parent` either way. */

@@ -41,10 +41,9 @@ static const char *find_field(const char *text, int wanted) {
 
 enum shown shown_status(int proc, pid_t pid, int *status) {
     char text[STAT_BYTES];
-    if (is_hidden(proc, pid)) return HIDDEN;
     if (read_stat(proc, pid, text) != 0) return ABSENT;
     const char *state = find_field(text, STATE_FIELD), *code = find_field(text, EXIT_CODE_FIELD);
     if (!state || *state != 'Z' || !code) return ABSENT;
     *status = (int)strtol(code, NULL, 10);
-    return SHOWN;
+    return *status == 0 && is_hidden(proc, pid) ? HIDDEN : SHOWN;
 }

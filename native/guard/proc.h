@@ -11,6 +11,6 @@ enum shown {
 /* Opens /proc as it is now: of our own PID namespace, whatever is mounted there later. -1 with errno. */
 int open_proc(void);
 
-/* The wait status of a process that has ended and is not reaped. Where it is hidden, the kernel shows a zero in its place
- * that would look like a success. */
+/* The wait status of a process that has ended and is not reaped. Where it is hidden, the kernel shows a zero in its place,
+ * which would look like a success. */
 enum shown shown_status(int proc, pid_t pid, int *status);

@@ -15,9 +15,10 @@ struct report {
     uint32_t intent;
     int32_t survivors;
     int32_t oom_kills;
-    int32_t victim;
+    int32_t victim, group; /* as the victim calls itself, and the process group that it was born into */
     int32_t stuck_in_oom;
     int32_t had_terminal; /* at its end */
+    int32_t reserved;
     uint64_t cgroup_peak_bytes;
     uint64_t peak_rss_bytes;
     uint64_t cpu_us;

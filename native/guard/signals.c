@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static char ignored[NSIG];
+static int ignores_ends; /* whoever ignores SIGCHLD never sees a child end */
 static sigset_t blocked;
 
 /* The C library's own two, of which sigaction() knows nothing: its posix_spawn() has them ignored. */
@@ -16,22 +16,24 @@ static void reset_internal_signals(void) {
         syscall(SYS_rt_sigaction, number, plain, NULL, NSIG / 8);
 }
 
+/* What is ignored may stay so: of what is blocked nothing is seen either. */
 void set_signals_aside(void) {
     const struct sigaction plain = {.sa_handler = SIG_DFL};
     struct sigaction before;
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &blocked);
-    for (int number = 1; number < NSIG; number++)
-        if (sigaction(number, &plain, &before) == 0) ignored[number] = before.sa_handler == SIG_IGN;
+    ignores_ends = sigaction(SIGCHLD, &plain, &before) == 0 && before.sa_handler == SIG_IGN;
     reset_internal_signals();
 }
 
 void give_signals_back(int clean) {
     sigset_t none;
     sigemptyset(&none);
-    for (int number = 1; !clean && number < NSIG; number++)
-        if (ignored[number] && number != SIGPIPE && number != SIGXFSZ) signal(number, SIG_IGN);
+    for (int number = 1; clean && number < NSIG; number++) signal(number, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    if (ignores_ends && !clean) signal(SIGCHLD, SIG_IGN);
     sigprocmask(SIG_SETMASK, clean ? &none : &blocked, NULL);
 }
 

@@ -1,12 +1,11 @@
 #pragma once
 
-/* Notes what the caller has set for the victim, and goes on with default dispositions and every signal blocked: nothing
- * but a word of the supervisor's ends the guard, and a stray SIGTERM can't orphan the victim. An inherited SIG_IGN for
- * SIGCHLD would have the kernel reap the victim and lose its status. */
+/* Blocks every signal: nothing but a word of the supervisor's ends the guard, and a stray SIGTERM can't orphan the victim.
+ * An inherited SIG_IGN for SIGCHLD would have the kernel reap the victim and lose its status: that is taken back. */
 void set_signals_aside(void);
 
-/* For the victim: what was ignored is ignored again, and the mask is as it was. SIGPIPE and SIGXFSZ are not: every
- * Python ignores them itself. A `clean` victim begins with nothing ignored and nothing blocked. */
+/* For the victim: what was ignored is, and the mask is as it was. SIGPIPE and SIGXFSZ are not: every Python ignores them
+ * itself. A `clean` victim begins with nothing ignored and nothing blocked. */
 void give_signals_back(int clean);
 
 /* A descriptor that is readable when a child has ended, stopped or gone on, until that is drained; -1 with errno. */

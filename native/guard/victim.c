@@ -45,6 +45,8 @@ static int set_limits(const struct order *order) {
 static void hand_over(const struct order *order, int line) {
     const int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, order->box_fd, order->channel_fd, line};
     if (order->clean) keep_only(kept, sizeof kept / sizeof *kept);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (order->closed >> fd & 1) close(fd);
 }
 
 static _Noreturn void fail(int line, enum step step) {
@@ -57,7 +59,7 @@ static _Noreturn void fail(int line, enum step step) {
 static void await_go(const struct order *order, int line) {
     if (order->witness) prctl(PR_SET_DUMPABLE, 1);
     if (order->witness == TRACE) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-    struct word word = {.kind = HELLO, .number = getpid()};
+    struct word word = {.kind = HELLO, .number = getpid(), .group = getpgrp()};
     if (say(line, &word) != 0 || hear(line, &word, NULL, -1) != 0 || word.kind != GO) _exit(127);
 }
 

@@ -37,17 +37,21 @@ int hear(int fd, struct word *word, pid_t *speaker, int patience_ms) {
     struct iovec text = {word, sizeof *word};
     struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     struct pollfd polled = {.fd = fd, .events = POLLIN};
-    if (poll(&polled, 1, patience_ms) == 0) return errno = ETIMEDOUT, -1;
-    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (length <= 0) return errno = EPIPE, -1;
+    if (patience_ms > 0 && poll(&polled, 1, patience_ms) == 0) return errno = ETIMEDOUT, -1;
+    ssize_t length = recvmsg(fd, &message, (patience_ms < 0 ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
+    if (length <= 0) return errno = length < 0 && errno == EAGAIN ? ETIMEDOUT : EPIPE, -1;
     if (length != (ssize_t)sizeof *word) word->kind = NOTHING;
     if (speaker) *speaker = sender_of(&message);
     return 0;
 }
 
-int ask(int fd, const struct word *word, enum kind answer, struct word *heard, int patience_ms) {
-    for (int stale = 0; stale < MOST_STALE && hear(fd, heard, NULL, 0) == 0; stale++) continue;
-    if (say(fd, word) != 0) return -1;
+int ask(int fd, const struct word *word) {
+    struct word dropped;
+    for (int stale = 0; stale < MOST_STALE && hear(fd, &dropped, NULL, 0) == 0; stale++) continue;
+    return say(fd, word);
+}
+
+int await(int fd, enum kind answer, struct word *heard, int patience_ms) {
     for (int others = 0; others < MOST_STALE; others++) {
         if (hear(fd, heard, NULL, patience_ms) != 0) return -1;
         if (heard->kind == answer) return 0;

@@ -5,7 +5,7 @@
 
 enum kind {
     NOTHING, /* somebody who has no say: not to be heeded */
-    HELLO,   /* victim: I am here, and wait; `number` is what it calls itself */
+    HELLO,   /* victim: I am here, and wait; `number` and `group` are what it calls itself and its group */
     GO,      /* guard: become what you are to be */
     FAILED,  /* victim or parent: `number` is the step, `error` its errno */
     CHARGE,  /* guard to init: `number` is the victim, should its parent be killed */
@@ -19,7 +19,7 @@ enum kind {
 
 struct word {
     uint32_t kind;
-    int32_t number, error, survivors;
+    int32_t number, error, survivors, group, reserved;
     uint64_t peak_rss_bytes, cpu_us;
 };
 
@@ -33,8 +33,11 @@ int say(int fd, const struct word *word);
  * our own namespace. 0; or -1 with ETIMEDOUT, or with EPIPE where nobody holds the other end. */
 int hear(int fd, struct word *word, pid_t *speaker, int patience_ms);
 
-/* Says `word` and waits for one of kind `answer` in that time. What was said before is nobody's answer. 0, or -1. */
-int ask(int fd, const struct word *word, enum kind answer, struct word *heard, int patience_ms);
+/* Says what is to be answered. What was said before is nobody's answer, and is dropped. 0, or -1. */
+int ask(int fd, const struct word *word);
+
+/* Waits for the answer of that kind, each word that is none for that time. 0, or -1. */
+int await(int fd, enum kind answer, struct word *heard, int patience_ms);
 
 /* As hear(), for ever, and tells `changed` whenever a child has ended, stopped or gone on. */
 int hear_beside_children(int fd, struct word *word, void (*changed)(void *), void *context);

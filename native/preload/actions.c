@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <ucontext.h>
 
 #include "box/death.h"
@@ -12,7 +13,8 @@
 #include "preload/real.h"
 #include "preload/stacks.h"
 
-enum { NOT_OURS = -1, SET_BYTES = 8 };
+enum { NOT_OURS = -1, SET_BYTES = 8, RESTORER = 0x04000000, TAG_BITS = 0x800 };
+enum { KNOWN_FLAGS = (int)(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | TAG_BITS | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND) };
 
 static struct sigaction own[CRASH_SIGNALS]; /* the program's, as far as it can tell the ones in force */
 static int is_standing, lock;
@@ -71,7 +73,7 @@ static void in_front(int signal_number, siginfo_t *info, void *context) {
     if (own[place].sa_flags & SA_RESETHAND) note_reset(place);
     restore_alignment(flags);
     call(function, signal_number, info, context);
-    chain_returned((struct mark){here.link, here.order});
+    if (is_victim()) chain_returned((struct mark){here.link, here.order}); /* and no child of its handler's */
     here.order = 0;
 }
 
@@ -101,25 +103,77 @@ static void leave(sigset_t before) {
     CALL(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, SET_BYTES);
 }
 
+/* As the kernel would tell it: without what can't be, and with what the C library adds to every action. */
+static struct sigaction as_told(int place, const struct sigaction *wanted) {
+    struct sigaction told = *wanted, now;
+    told.sa_flags &= KNOWN_FLAGS | RESTORER;
+    sigdelset(&told.sa_mask, SIGKILL);
+    sigdelset(&told.sa_mask, SIGSTOP);
+    if (told.sa_flags & RESTORER || real_sigaction(crash_signals[place], NULL, &now) != 0) return told;
+    told.sa_flags |= now.sa_flags & RESTORER;
+    told.sa_restorer = now.sa_restorer;
+    return told;
+}
+
 static int set_action(int place, const struct sigaction *wanted) {
     struct sigaction before = own[place], action = standing_for(wanted);
     int borrows = borrows_memory(); /* a child by vfork() has actions of its own, but not this table */
     if (!borrows) own[place] = *wanted;
     int result = real_sigaction(crash_signals[place], &action, NULL);
-    if (result != 0 && !borrows) own[place] = before;
+    if (!borrows) own[place] = result == 0 ? as_told(place, wanted) : before;
     return result;
 }
 
-INTERPOSED int sigaction(int signal_number, const struct sigaction *action, struct sigaction *old) {
-    int place = place_of(signal_number), result = 0;
-    if (place == NOT_OURS) return real_sigaction(signal_number, action, old);
+static int change(int place, const struct sigaction *action, struct sigaction *old) {
     struct sigaction wanted = action ? *action : (struct sigaction){0};
+    int result = 0;
     sigset_t mask = enter();
     struct sigaction before = own[place];
     if (action) result = set_action(place, &wanted);
     leave(mask);
     if (result == 0 && old) *old = before;
     return result;
+}
+
+/* RESTORER says that the action came from somebody who has a restorer of his own: by this door it does not. */
+INTERPOSED int sigaction(int signal_number, const struct sigaction *action, struct sigaction *old) {
+    int place = place_of(signal_number);
+    if (place == NOT_OURS) return real_sigaction(signal_number, action, old);
+    struct sigaction wanted = action ? *action : (struct sigaction){0};
+    wanted.sa_flags &= ~RESTORER;
+    return change(place, action ? &wanted : NULL, old);
+}
+
+/* --- the kernel's own form of it --- */
+
+struct kernel_action {
+    sighandler_t handler;
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+static struct sigaction from_kernel(const struct kernel_action *given) {
+    struct sigaction action = {.sa_handler = given->handler, .sa_flags = (int)given->flags, .sa_restorer = given->restorer};
+    memcpy(&action.sa_mask, &given->mask, sizeof given->mask);
+    return action;
+}
+
+static struct kernel_action to_kernel(const struct sigaction *action) {
+    struct kernel_action told = {action->sa_handler, (unsigned)action->sa_flags, action->sa_restorer, 0};
+    memcpy(&told.mask, &action->sa_mask, sizeof told.mask);
+    return told;
+}
+
+int set_by_call(const long words[6], long *result) {
+    int place = place_of((int)words[0]);
+    const struct kernel_action *given = (const void *)words[1];
+    struct kernel_action *old = (void *)words[2];
+    if (place == NOT_OURS || words[3] != SET_BYTES) return 0;
+    struct sigaction wanted = given ? from_kernel(given) : (struct sigaction){0}, before;
+    *result = change(place, given ? &wanted : NULL, &before);
+    if (*result == 0 && old) *old = to_kernel(&before);
+    return 1;
 }
 
 /* --- the older names, each with the flags that it stands for --- */
@@ -185,6 +239,12 @@ void stand_in_front(void) {
         if (own[place].sa_handler != SIG_DFL) first_sigaction(crash_signals[place], &own[place], NULL);
     }
     is_standing = 1;
+}
+
+void step_aside(void) {
+    for (int place = 0; is_standing && place < CRASH_SIGNALS; place++)
+        real_sigaction(crash_signals[place], &own[place], NULL);
+    is_standing = lock = 0;
 }
 
 void leave_to_kernel(int signal_number) {

@@ -1,5 +1,5 @@
 /* exec: the handlers end with the program, and whether the next one can carry the library is decided anew. The variables
- * come back for that one exec; nothing else that the victim starts gets them. All on the stack: exec is allowed where
+ * come back for that one exec; nothing else that the victim starts gets them. Nothing is allocated: exec is allowed where
  * malloc is not. */
 #include "preload/execute.h"
 
@@ -36,33 +36,53 @@ void stay_with_box(void) {
     note_reason(armed_box(), NULL, NULL);
 }
 
-/* An exec that fails changes nothing. */
-static int execute_carrying(const struct image *image, char *const *arguments, char *const *environment) {
+/* A thread's stack may be a small one, so what takes room is here, for one exec at a time. */
+static struct variables variables;
+static int is_executing;
+
+static int find_out(const struct image *image, char *const *environment, char **whole) {
     struct box *box = armed_box();
-    struct variables variables;
-    if (!box || !is_victim()) return execute(image, arguments, environment);
-    char *whole[count_strings(environment) + ADDED];
-    struct handover handover = *handed_over();
-    handover.is_filtered = has_filter();
-    int carries = can_carry(&handover, image, environment, box);
-    if (carries && add_variables(whole, &variables, &handover, environment) != 0) {
-        note_reason(box, NULL, "LD_PRELOAD is too long");
-        carries = 0;
-    }
-    box->armed = carries ? EXPECTED : UNARMED;
+    handed_over()->is_filtered = has_filter();
+    if (!can_carry(handed_over(), image, environment, box)) return 0;
+    if (add_variables(whole, &variables, handed_over(), environment) == 0) return 1;
+    note_reason(box, NULL, "LD_PRELOAD is too long");
+    return 0;
+}
+
+/* An exec that fails changes nothing. */
+static __attribute__((noinline)) int execute_carrying(const struct image *image, char *const *arguments,
+                                                      char *const *environment) {
+    char *whole[count_strings(environment) + ADDED], program[MODULE_BYTES];
+    memcpy(program, handed_over()->program, sizeof program);
+    int carries = find_out(image, environment, whole);
+    armed_box()->armed = carries ? EXPECTED : UNARMED;
     execute(image, arguments, carries ? whole : environment);
     int error = errno;
+    memcpy(handed_over()->program, program, sizeof program);
     stay_with_box();
     errno = error;
     return -1;
 }
 
+/* Two at a time are one too many: whoever comes second does without. */
+static int execute_image(const struct image *image, char *const *arguments, char *const *environment) {
+    if (!armed_box() || !is_victim()) return execute(image, arguments, environment);
+    if (__atomic_exchange_n(&is_executing, 1, __ATOMIC_ACQUIRE)) {
+        leave_box_behind("two threads were executing");
+        return execute(image, arguments, environment);
+    }
+    int result = execute_carrying(image, arguments, environment), error = errno;
+    __atomic_store_n(&is_executing, 0, __ATOMIC_RELEASE);
+    errno = error;
+    return result;
+}
+
 INTERPOSED int execve(const char *path, char *const *arguments, char *const *environment) {
-    return execute_carrying(&(struct image){path, -1}, arguments, environment);
+    return execute_image(&(struct image){path, -1}, arguments, environment);
 }
 
 INTERPOSED int fexecve(int fd, char *const *arguments, char *const *environment) {
-    return execute_carrying(&(struct image){NULL, fd}, arguments, environment);
+    return execute_image(&(struct image){NULL, fd}, arguments, environment);
 }
 
 INTERPOSED int execveat(int fd, const char *path, char *const *arguments, char *const *environment, int flags) {

@@ -10,22 +10,25 @@
 enum { GUARD_BYTES = 4096, TOUCHED_BYTES = 16384, LEAST_BYTES = 65536, MOST_BYTES = 64 << 20, THREAD_BYTES = 1 << 20 };
 
 static __thread stack_t ours __attribute__((tls_model("initial-exec"))); /* a thread that has none: all zero */
-static pthread_key_t key;
-static int has_key, is_frugal;
+static int is_frugal;
 
 static size_t within(size_t bytes, size_t most) {
     if (bytes > most) bytes = most;
     return bytes < LEAST_BYTES ? LEAST_BYTES : bytes & ~(size_t)(GUARD_BYTES - 1);
 }
 
-/* Shared, since RLIMIT_DATA does not count it, and neither reserved nor touched: a thread costs addresses only. Below it
- * lies a page that stops what overflows. */
+/* Neither reserved nor touched: a thread costs addresses only. RLIMIT_DATA counts no memory that may grow downwards, and
+ * this one can't: below it lies a page that stops what overflows. Not shared, since a child may be born on it. */
 static stack_t map_stack(size_t bytes) {
-    int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
-    char *memory = mmap(NULL, GUARD_BYTES + bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (memory == MAP_FAILED) return (stack_t){.ss_flags = SS_DISABLE};
-    mprotect(memory, GUARD_BYTES, PROT_NONE);
-    return (stack_t){.ss_sp = memory + GUARD_BYTES, .ss_size = bytes};
+    const stack_t none = {.ss_flags = SS_DISABLE};
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *memory = mmap(NULL, GUARD_BYTES + bytes, PROT_NONE, flags, -1, 0);
+    if (memory == MAP_FAILED) return none;
+    flags |= MAP_FIXED | MAP_GROWSDOWN;
+    if (mmap(memory + GUARD_BYTES, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED)
+        return (stack_t){.ss_sp = memory + GUARD_BYTES, .ss_size = bytes};
+    munmap(memory, GUARD_BYTES + bytes);
+    return none;
 }
 
 static size_t limit_of(int resource) {
@@ -46,24 +49,26 @@ static int give(stack_t stack) {
     return 1;
 }
 
-/* The program may have set up a stack of its own meanwhile. */
-static void free_stack(void *unused) {
-    stack_t current, none = {.ss_flags = SS_DISABLE}, stack = ours;
+/* The program may have set up a stack of its own meanwhile; and on ours it may be at work, so that it can't be given back.
+ * Whether it is out of use. */
+static int disable(void) {
+    stack_t current, none = {.ss_flags = SS_DISABLE};
+    int is_in_use = real_sigaltstack(NULL, &current) == 0 && is_our_stack(&current);
+    return !is_in_use || real_sigaltstack(&none, NULL) == 0;
+}
+
+void give_stack_back(void *unused) {
+    stack_t stack = ours;
     (void)unused;
-    if (real_sigaltstack(NULL, &current) == 0 && is_our_stack(&current)) real_sigaltstack(&none, NULL);
+    if (!stack.ss_sp || !disable()) return;
     ours = (stack_t){0};
     munmap((char *)stack.ss_sp - GUARD_BYTES, GUARD_BYTES + stack.ss_size);
 }
 
-void take_stack(size_t bytes) {
-    if (!has_key) return;
-    if (give(map_stack(is_frugal ? LEAST_BYTES : within(bytes, THREAD_BYTES))))
-        pthread_setspecific(key, &key); /* whatever it is, so that the thread's end is told */
-}
+void take_stack(size_t bytes) { give(map_stack(is_frugal ? LEAST_BYTES : within(bytes, THREAD_BYTES))); }
 
 void prepare_stacks(int memory_is_short) {
     is_frugal = limit_of(RLIMIT_AS) != SIZE_MAX;
-    has_key = pthread_key_create(&key, free_stack) == 0;
     if (!give(map_stack(is_frugal ? LEAST_BYTES : within(limit_of(RLIMIT_STACK), MOST_BYTES)))) return;
     char *top = (char *)ours.ss_sp + ours.ss_size;
     for (size_t depth = GUARD_BYTES; memory_is_short && depth <= TOUCHED_BYTES; depth += GUARD_BYTES)

@@ -11,6 +11,7 @@
 #include "preload/counting.h"
 #include "preload/environment.h"
 #include "preload/stacks.h"
+#include "preload/threads.h"
 
 static struct box *open_box(void) {
     int fd = open(handed_over()->place, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -45,6 +46,7 @@ static void arm_program(struct box *box) {
     if (*handed_over()->program) chain_name_program(handed_over()->program);
     prepare_stacks(box->memory_limited);
     stand_in_front();
+    follow_forks();
     box->armed = ARMED_NOW;
     box->counts_allocations = (uint32_t)counts_allocations();
     note_reason(box, NULL, NULL);

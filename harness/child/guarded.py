@@ -1,0 +1,113 @@
+"""A guarded process of `pytest --crash-guard`: run by path, it becomes a pytest session that is told what to run.
+
+Descriptor 5 is the way to the parent. What the test suite sees is an ordinary session of its own command line, without
+a terminal: standard output, standard error and the exit status belong to the tests.
+"""
+
+import ctypes
+import fcntl
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CHANNEL_FD = 5
+FIRST_FREE_FD = 100  # out of the way of tests that count on low numbers
+HEAD = struct.Struct("!I")
+LINE_BUFFERED = 1  # _IOLBF
+ORPHANED = 70
+
+
+class Channel:
+    """Messages to and from the parent: a word, and a table of plain values."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(fileno=fcntl.fcntl(CHANNEL_FD, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD))
+        os.close(CHANNEL_FD)
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this is the process that was started, and no fork of it that a test has lost track of."""
+        return os.getpid() == self._process
+
+    def send(self, word: str, **more: object) -> None:
+        """Send a message. A fork that a test has left must not speak for it."""
+        if not self.is_mine:
+            return
+        data = pickle.dumps((word, plain(more)))
+        with self._lock:
+            self._socket.sendall(HEAD.pack(len(data)) + data)
+
+    def send_files(self, files: "dict[str, int]") -> None:
+        """Hand descriptors over, each by a name."""
+        data = pickle.dumps(("files", {"names": list(files), "thread": os.getpid()}))
+        with self._lock:
+            socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))
+            self._socket.sendall(data)
+
+    def receive(self) -> "tuple[str, dict[str, Any]]":
+        """Wait for the next message. Ends the process when the parent is gone, or when this is a lost fork."""
+        if not self.is_mine:
+            os._exit(ORPHANED)
+        head = self._socket.recv(HEAD.size, socket.MSG_WAITALL)
+        if len(head) < HEAD.size:
+            os._exit(ORPHANED)
+        word, more = pickle.loads(self._socket.recv(HEAD.unpack(head)[0], socket.MSG_WAITALL))  # noqa: S301 -- our parent's
+        return word, more
+
+
+def plain(value: "Any") -> "Any":
+    """Make what another process can read without knowing a class: what has no such shape becomes text."""
+    kind = type(value)
+    if value is None or kind in {bool, int, float, str, bytes}:
+        return value
+    if isinstance(value, dict):
+        return {plain(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return (list if isinstance(value, list) else tuple)(plain(one) for one in value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    try:
+        return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+    except Exception as error:  # noqa: BLE001 -- it is the user's own object, and may do anything
+        return f"a {type(value).__name__} that can't be shown: {type(error).__name__}"
+
+
+def buffer_by_lines() -> None:
+    """What C has printed before a crash must not die in its buffer."""
+    library = ctypes.CDLL(None)
+    library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, LINE_BUFFERED, 1024)
+
+
+def main() -> int:
+    """Become the session, and run it."""
+    channel = Channel()
+    buffer_by_lines()
+    _, orders = channel.receive()
+    os.chdir(orders["folder"])
+    sys.path[:], sys.argv[:] = orders["path"], orders["argv"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    from harness.child.guarded_session import run  # noqa: PLC0415 -- the path to it is known only now
+
+    status = run(channel, orders)
+    channel.send("finish", status=status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

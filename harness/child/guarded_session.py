@@ -1,0 +1,210 @@
+"""The pytest session of a guarded process: collects as its parent does, runs what it is told, and reports."""
+
+import faulthandler
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest.config import _prepareconfig
+from _pytest.faulthandler import get_timeout_config_value
+from _pytest.junitxml import xml_key
+
+from harness.child.guarded_screen import Properties, mute, warning_words
+
+if TYPE_CHECKING:
+    import warnings
+
+    from harness.child.guarded import Channel
+
+first = pytest.hookimpl(tryfirst=True)
+DUMP_SHARE = 0.9  # of a deadline: then the stacks are written, which nobody can ask for later
+
+
+def run(channel: "Channel", orders: dict[str, Any]) -> int:
+    """Run a session of this command line, and return its exit status."""
+    config = _prepareconfig(list(orders["args"]), orders["plugins"])
+    vars(config.option).update(orders["options"])
+    if orders["only"] is not None:
+        config.args, config.option.pyargs = [orders["only"]], False
+    config.workerinput, config.workeroutput = orders["worker"], {}  # type: ignore[attr-defined]  # xdist's convention
+    stacks = os.memfd_create("crash-stacks")
+    config.pluginmanager.register(Session(config, channel, orders, stacks), "crash-guarded")
+    status = int(config.hook.pytest_cmdline_main(config=config))
+    config._ensure_unconfigure()  # noqa: SLF001 -- as pytest's own main() does
+    faulthandler.enable(stacks)  # pytest has turned it off, and the interpreter has yet to end
+    return status
+
+
+class Session:
+    """The plugin of a guarded session."""
+
+    def __init__(self, config: pytest.Config, channel: "Channel", orders: dict[str, Any], stacks: int) -> None:
+        self._config, self._channel, self._orders, self._stacks = config, channel, orders, stacks
+        self._items: dict[str, list[pytest.Item]] = {}
+        self._session: pytest.Session | None = None
+
+    # --- the start ---
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Take the place of the terminal, and of the folder for temporary files."""
+        mute(config, self._channel, self._orders["screen"])
+        factory = config._tmp_path_factory  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no other way
+        base = type(config.rootpath)(self._orders["basetemp"])
+        factory._basetemp = factory._given_basetemp = base  # noqa: SLF001 -- else it would be emptied first
+        if faulthandler.is_enabled():
+            faulthandler.enable(self._stacks)
+        if self._orders["junit"]:
+            stand_in: Any = Properties(self._channel, self._orders["junit"])
+            config.stash[xml_key] = stand_in
+        self._channel.send_files({"process": os.pidfd_open(os.getpid()), "stacks": self._stacks})
+
+    @first
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Take the stand-in back before pytest looks for its own."""
+        if xml_key in config.stash:
+            del config.stash[xml_key]
+
+    @first
+    def pytest_pycollect_makemodule(self, module_path: Any, parent: pytest.Collector) -> pytest.Collector | None:
+        """Leave out a module whose import has ended a process before."""
+        if str(module_path) in self._orders["poisoned"]:
+            return Nothing.from_parent(parent, path=module_path)
+        return None
+
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        """Say whose import it is that may end the process."""
+        path = getattr(collector, "path", None)
+        if path is not None and path.is_file():
+            self._channel.send("collecting", path=str(path))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note what there is to run."""
+        self._session = session
+        for item in session.items:
+            self._items.setdefault(item.nodeid, []).append(item)
+        self._channel.send("collected")
+
+    # --- the run ---
+
+    @first
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run what the parent asks for, until it asks for the end."""
+        self._hand_over_capture()
+        while True:
+            word, order = self._channel.receive()
+            if word == "end":
+                return True
+            self._serve(session, order)
+
+    def _serve(self, session: pytest.Session, order: dict[str, Any]) -> None:
+        item, following = self._find(order["item"]), order["next"] and self._find(order["next"])
+        if item is None:
+            self._channel.send("missing")
+            return
+        seed(item, order["seed"])
+        if order["plugin"]:
+            self._config.pluginmanager.import_plugin(order["plugin"])
+        self._channel.send("start")
+        self._expect_end_within(order["deadline_s"])
+        try:
+            self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except pytest.exit.Exception as error:
+            self._channel.send("exit", message=str(error.msg), status=error.returncode)
+            raise
+        except KeyboardInterrupt:
+            self._channel.send("interrupt")
+            raise
+        if order["deadline_s"]:
+            faulthandler.cancel_dump_traceback_later()
+        keep_coverage()
+        guarding = self._config.crash_guard  # type: ignore[attr-defined]  # of harness.pytest_plugin
+        self._channel.send("done", stop=session.shouldstop, fail=session.shouldfail, discard=guarding.why)
+
+    def _find(self, named: tuple[str, int]) -> pytest.Item | None:
+        """Find an item by its id, and by which of that id it is."""
+        nodeid, place = named
+        known = self._items.get(nodeid, [])
+        return known[place] if place < len(known) else None
+
+    def _expect_end_within(self, deadline_s: float | None) -> None:
+        os.ftruncate(self._stacks, 0)
+        os.lseek(self._stacks, 0, os.SEEK_SET)
+        if deadline_s and not get_timeout_config_value(self._config):
+            faulthandler.dump_traceback_later(deadline_s * DUMP_SHARE, file=self._stacks)
+
+    def _hand_over_capture(self) -> None:
+        """What a dying test has printed stays in the files of pytest's capture, which the parent can read."""
+        manager = self._config.pluginmanager.getplugin("capturemanager")
+        capture = getattr(manager, "_global_capturing", None)
+        files = {}
+        part: Any
+        for name, part in (("stdout", getattr(capture, "out", None)), ("stderr", getattr(capture, "err", None))):
+            with suppress(Exception):  # what captures without a file has nothing that could be read later
+                files[name] = part.tmpfile.fileno()
+        if files:
+            self._channel.send_files(files)
+
+    # --- what the parent is told ---
+
+    @first
+    def pytest_runtest_setup(self) -> None:
+        """Name the phase, so that a crash is blamed on it whenever reports are made."""
+        self._channel.send("phase", name="setup")
+
+    @first
+    def pytest_runtest_call(self) -> None:
+        """As above."""
+        self._channel.send("phase", name="call")
+
+    @first
+    def pytest_runtest_teardown(self) -> None:
+        """As above."""
+        self._channel.send("phase", name="teardown")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Send a report by pytest's own hook, for it may be of any plugin's kind."""
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._channel.send("report", data=data)
+
+    def pytest_warning_recorded(
+        self, warning_message: "warnings.WarningMessage", when: str, nodeid: str, location: object
+    ) -> None:
+        """Send a warning of a test; those of the collection the parent has itself."""
+        if when == "runtest":
+            told = warning_words(warning_message)
+            self._channel.send("warning", warning=told, when=when, nodeid=nodeid, location=location)
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Send what went wrong in pytest or in a plugin."""
+        self._channel.send("internalerror", text=str(excrepr))
+
+
+def seed(item: pytest.Item, number: int) -> None:
+    """Have Hypothesis draw the same examples again in the next process, where nothing else says which."""
+    test = getattr(item, "obj", None)
+    test = getattr(test, "__func__", test)
+    settings = getattr(test, "_hypothesis_internal_use_settings", None)
+    is_free = (
+        settings is not None and not settings.derandomize and item.config.getoption("hypothesis_seed", None) is None
+    )
+    if is_free and getattr(test, "_hypothesis_internal_use_seed", 0) is None:
+        test._hypothesis_internal_use_seed = number  # type: ignore[union-attr]  # noqa: SLF001 -- what @seed sets
+
+
+class Nothing(pytest.File):
+    """A file without tests."""
+
+    def collect(self) -> list[pytest.Item]:
+        """Nothing."""
+        return []
+
+
+def keep_coverage() -> None:
+    """Write what was measured so far, so that a crash costs the coverage of one test and not of all before it."""
+    if "coverage" in sys.modules:
+        measuring = sys.modules["coverage"].Coverage.current()
+        if measuring is not None:
+            measuring.get_data()

@@ -1,0 +1,75 @@
+"""Worker processes that fire groups in our place: one that is lost is replaced, and its group fired again."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from harness.exceptions import InfraError, InvalidInputError
+from harness.experiments.cluster import Cluster
+from harness.experiments.gunnery import Gunnery, here
+from harness.experiments.worker import Ask, trials_of
+from harness.supervisor.dialogue import Dialogue, DialogueError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.experiments.gunnery import Gunneries
+    from harness.experiments.tally import Trial
+    from harness.experiments.variant import Variant
+
+COMMAND: Final = (sys.executable, "-m", "harness.experiments.worker")
+PATIENCE_S: Final = 1e6  # a trial takes as long as it takes; a worker that is gone is noticed at once
+MOST_LOST: Final = 3  # workers that one group may cost
+MOST_SEATS: Final = 1000
+
+
+class Worker:
+    """A worker process on this machine. A lost trial is an answer, a lost worker none: another one is asked."""
+
+    def __init__(self) -> None:
+        self.lost, self._is_cancelled = 0, False
+        self._process = Dialogue(COMMAND, PATIENCE_S)
+
+    def fire(self, variant: Variant, numbers: Sequence[int], until_s: float) -> list[Trial]:
+        """Have it fire a group. Raises InfraError, also where one worker after the other is lost with it."""
+        left_s = None if math.isinf(until_s) else max(0.0, until_s - time.monotonic())
+        line = msgspec.json.encode(Ask(variant, numbers[0], numbers[-1], left_s))
+        for _ in range(MOST_LOST):
+            try:
+                answer = self._process.ask(line)
+            except (DialogueError, InfraError) as error:  # it is gone, or the guard above it
+                self._process.close()
+                self.lost, why = self.lost + 1, error
+                if self._is_cancelled:
+                    break
+            else:
+                return trials_of(answer)
+        raise InfraError(f"--on: {MOST_LOST} workers were lost with one group; the last one {why}")
+
+    def cancel(self) -> None:
+        """End it, and what it runs."""
+        self._is_cancelled = True
+        self._process.cancel()
+
+    def close(self) -> None:
+        """The same, where it is idle."""
+        self._process.close()
+
+
+def gunneries(where: str | None) -> Gunneries:
+    """Read --on: "local:N" is N worker processes here, "dask://HOST:PORT" a cluster. Raises InvalidInputError."""
+    if where is None:
+        return here
+    kind, _, rest = where.partition(":")
+    if kind == "dask" and re.fullmatch(r"//[^/]+:\d+", rest):
+        return lambda experiment, stop, _: Cluster(f"tcp:{rest}", experiment, stop)
+    if kind != "local" or not rest.isdecimal() or not 1 <= int(rest) <= MOST_SEATS:
+        expected = f"local:N, with 1 to {MOST_SEATS} worker processes, or dask://HOST:PORT"
+        raise InvalidInputError(f"--on: expected {expected}, not {where!r}")
+    return lambda _, stop, __: Gunnery(int(rest), Worker, stop)

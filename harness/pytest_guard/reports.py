@@ -1,0 +1,161 @@
+"""Reports that the parent makes by itself, for what a dead process could not report; and warnings, made again."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback
+from _pytest.reports import TestReport
+from _pytest.skipping import evaluate_xfail_marks
+
+from harness.exceptions import NativeCrash
+from harness.pytest_guard import death as dead
+from harness.report.words import attempt_line
+
+if TYPE_CHECKING:
+    import pytest
+
+    from harness.engine.loop import Run
+    from harness.pytest_guard.attempt import Outcome
+    from harness.pytest_guard.child import Death
+
+NAME: Final = "NativeCrash"
+PHASES: Final = dead.PHASES
+
+
+def report(item: pytest.Item, when: str, outcome: str, longrepr: object = None, **more: Any) -> TestReport:
+    """Make a report of a phase."""
+    keywords = dict.fromkeys(item.keywords, 1)
+    return TestReport(item.nodeid, item.location, keywords, outcome, longrepr, when, **more)  # type: ignore[arg-type]
+
+
+def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport]) -> TestReport:
+    """Make the report of a phase in which the process died: a failure, with what the test had printed until then."""
+    earlier = before[-1].sections if before else []
+    fresh = [(f"Captured {name} {when}", text) for name, text in death.output]
+    path, line, _ = item.reportinfo()
+    where = dead.place(death, (str(path), (line or 0) + 1))
+    text = dead.lines(death, when)
+    made = report(
+        item, when, "failed", shown(text, where), sections=[*earlier, *fresh], duration=death.evidence.duration_s or 0
+    )
+    made.crash = dead.record(death)  # type: ignore[attr-defined]  # travels on with the report
+    return made
+
+
+def failed(item: pytest.Item, when: str, text: str) -> TestReport:
+    """Make a failure that is no crash of the test's."""
+    path, line, _ = item.reportinfo()
+    return report(item, when, "failed", shown(text.splitlines(), (str(path), (line or 0) + 1), ""))
+
+
+def shown(text: list[str], where: tuple[str, int], name: str = NAME) -> ExceptionChainRepr:
+    """Make a failure's text in the shape that reporters know, so that the summary and JUnit have its first line."""
+    message = f"{name}: {text[0]}" if name else text[0]
+    body = "\n".join([message, *text[1:]]) + "\n"
+    trace = ReprTraceback([ReprEntryNative([body])], None, style="native")
+    return ExceptionChainRepr([(trace, ReprFileLocation(str(where[0]), where[1], message), None)])
+
+
+def completed(item: pytest.Item, reports: list[TestReport]) -> list[TestReport]:
+    """Add what is missing of the three phases: reporters close a test at its teardown."""
+    seen = {one.when for one in reports}
+    started = [report(item, "setup", "passed")] if "setup" not in seen and "call" in seen else []
+    ended = [report(item, "teardown", "passed")] if "teardown" not in seen else []
+    return [*started, *reports, *ended]
+
+
+def forgiven(item: pytest.Item, when: str) -> str | None:
+    """Why a crash in this phase is an expected failure, None if it is none."""
+    mark = None if item.config.option.runxfail else evaluate_xfail_marks(item)
+    if mark is None or when == "teardown" or not _takes_crashes(mark.raises):
+        return None
+    return mark.reason
+
+
+def _takes_crashes(raises: Any) -> bool:
+    if raises is None:
+        return True
+    if isinstance(raises, type | tuple):
+        return issubclass(NativeCrash, raises)
+    return bool(raises.matches(NativeCrash(NAME)))  # pytest.RaisesExc
+
+
+def warning(told: dict[str, Any]) -> warnings.WarningMessage:
+    """Make a warning again, of its own class where that can be had here, else of one that is called so."""
+    category = getattr(sys.modules.get(told["module"]), told["name"], None)
+    if not (isinstance(category, type) and issubclass(category, Warning)):
+        category = type(told["name"], (UserWarning,), {"__module__": told["module"]})
+    try:
+        said = category(*told["args"])
+    except Exception:  # noqa: BLE001 -- a class of the user's may want anything
+        said = None
+    if str(said) != told["text"]:
+        said = type(category.__name__, (UserWarning,), {"__module__": told["module"]})(told["text"])
+        category = type(said)
+    return warnings.WarningMessage(said, category, told["file"], told["line"])
+
+
+def as_expected(item: pytest.Item, outcome: Outcome, signal: str) -> list[TestReport]:
+    """Make the reports of a test that must die of a signal."""
+    ended = None if outcome.death is None else str(outcome.death.evidence.termination)
+    if ended == signal:
+        return [report(item, when, "passed") for when in PHASES]
+    if outcome.death is not None:
+        return reports_of(item, outcome)
+    if any(one.failed or one.skipped for one in outcome.reports):
+        return list(outcome.reports)
+    return [
+        failed(item, "call", f"{signal} was expected, and the process lives") if one.when == "call" else one
+        for one in outcome.reports
+    ]
+
+
+def explained(found: Outcome, death: Death) -> Outcome:
+    """Add to a crash that was found again, as an exception, what is known of the death before."""
+    for one in found.reports:
+        if one.failed and one.when == "call":
+            one.sections.append(("Native crash", "\n".join(dead.lines(death, "call"))))
+            one.crash = dead.record(death)
+    return found
+
+
+def xfailed(item: pytest.Item, outcome: Outcome, reason: str) -> list[TestReport]:
+    """Make the reports of a crash that is an expected failure."""
+    made = reports_of(item, outcome)
+    for one in made:
+        if one.failed:
+            one.outcome, one.wasxfail = "skipped", reason
+            del one.crash
+    return made
+
+
+def reports_of(item: pytest.Item, outcome: Outcome) -> list[TestReport]:
+    """Return all reports of one attempt."""
+    if outcome.death is None:
+        return list(outcome.reports)
+    return completed(item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports)])
+
+
+def rerun(item: pytest.Item, outcome: Outcome) -> TestReport:
+    """Make the one report of an attempt that another follows."""
+    made = next(one for one in reports_of(item, outcome) if one.failed)
+    made.outcome = "rerun"  # type: ignore[assignment]  # a word that reporters know from pytest-rerunfailures
+    return made
+
+
+def final(item: pytest.Item, outcome: Outcome, run: Run, *, flaky_fails: bool) -> list[TestReport]:
+    """Make the reports of the last attempt, with a word on all that came before it."""
+    made = reports_of(item, outcome)
+    if len(run.attempts) == 1:
+        return made
+    told = [attempt_line(one) for one in run.attempts]
+    is_flaky = outcome.death is None and not any(one.failed for one in made)
+    for one in made:
+        if is_flaky and flaky_fails and one.when == "call":
+            where = (str(item.path), (item.reportinfo()[1] or 0) + 1)
+            one.outcome, one.longrepr = "failed", shown(["it passed after a crash", *told], where, "FLAKY")
+    made[-1].crash = {**getattr(made[-1], "crash", {}), "attempts": told, "flaky": is_flaky}  # type: ignore[attr-defined]  # as above
+    return made

@@ -1,0 +1,72 @@
+"""Attempts of one test under a policy: what the engine decides, attempt by attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.engine.draw import draw
+from harness.engine.loop import Engine, Life, Run, VirtualClock
+from harness.evidence import Evidence, Exited
+from harness.pytest_guard.death import headline
+from harness.supervisor import Limits
+from harness.wire.errors import Kind, TaskError
+from harness.wire.policy import memory_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.dialects.protocol import Dialect
+    from harness.engine.policy import Policy
+    from harness.pytest_guard.attempt import Outcome
+
+LIVES_ON = Evidence(Exited(0))  # of a process that has run a test, and goes on to the next
+
+
+def tried(
+    first: Outcome,
+    again: Callable[[int | None], Outcome],
+    policy: Policy,
+    dialect: Dialect,
+    *,
+    memory: int | None,
+    exceptions: bool,
+) -> tuple[list[Outcome], Run]:
+    """Let the engine decide what follows the first attempt. `again` lives one more, within so much memory.
+
+    Delays between attempts are computed, and not slept.
+    """
+    outcomes = [first]
+
+    def execute(number: int, machine: str) -> Life:
+        if number > 1:
+            outcomes.append(again(_larger(memory, machine, policy.machine)))
+        return life(outcomes[-1], exceptions=exceptions)
+
+    engine = Engine(policy, dialect, lambda: draw(0, len(outcomes), "delay"), VirtualClock())
+    run = engine.run(execute)
+    return outcomes, run
+
+
+def _larger(memory: int | None, machine: str, first: str) -> int | None:
+    return Limits(memory_bytes=memory).scaled(memory_bytes(machine) / memory_bytes(first)).memory_bytes
+
+
+def life(outcome: Outcome, *, exceptions: bool) -> Life:
+    """What the engine sees of an attempt: an exception of the test's is none of its business, unless asked for."""
+    if outcome.death is None:
+        failed = next((one for one in outcome.reports if one.failed), None) if exceptions else None
+        return Life(LIVES_ON, thrown=failed and _thrown("AssertionError", failed))
+    if outcome.death.evidence.succeeded:  # it left with status 0, and no test ends so
+        return Life(outcome.death.evidence, thrown=_error("ProcessExited", headline(outcome.death), ""))
+    return Life(outcome.death.evidence)
+
+
+def _thrown(name: str, report: Any) -> TaskError:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message = str(getattr(crash, "message", report.longrepr))
+    named = message.partition(":")[0]
+    return _error(named if named.isidentifier() else name, message, str(report.longrepr))
+
+
+def _error(name: str, message: str, stack: str) -> TaskError:
+    return TaskError(Kind.BUILT_IN, name=name, message=message, stack_trace=stack)

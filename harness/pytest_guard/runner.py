@@ -1,0 +1,138 @@
+"""The parent's plugin: which process runs which test, and what is reported of it."""
+
+from __future__ import annotations
+
+import faulthandler
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.dialects.custom import opened
+from harness.exceptions import HarnessError, InvalidInputError
+from harness.pytest_guard import reports, shrinking
+from harness.pytest_guard.imports import Imports
+from harness.pytest_guard.processes import Processes
+from harness.pytest_guard.retries import tried
+from harness.pytest_guard.settings import EXCEPTIONS, MARK, Wish, policy_of, wish_of
+from harness.pytest_guard.shrinking import can_shrink
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from harness.pytest_guard.attempt import Outcome
+    from harness.pytest_guard.settings import Settings
+
+first = pytest.hookimpl(tryfirst=True)
+
+
+class Guard:
+    """Runs the tests of a session in guarded processes."""
+
+    def __init__(self, session: pytest.Session, settings: Settings, *, marked_only: bool) -> None:
+        self._settings, self._marked_only = settings, marked_only
+        self._wishes: dict[pytest.Item, Wish] = {}
+        self._processes = Processes(session, settings, self._wishes)
+        self._stack = ExitStack()
+        if marked_only:
+            self.pytest_collection_finish(session)
+        else:
+            imports = Imports(self._processes)
+            session.config.pluginmanager.register(imports, "crash-guard-imports")
+
+    def pytest_report_header(self) -> str:
+        """Say how tests run."""
+        retries = self._settings.policy.max_attempts if self._settings.policy else self._settings.retries + 1
+        return f"crash-guard: {self._settings.scope}, attempts {retries}, dialect {self._settings.dialect}"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Read the marks of all tests, so that a mistake in one is told before anything runs."""
+        try:
+            for item in session.items:
+                wish = wish_of(item, self._settings)
+                if wish.guard and (not self._marked_only or item.get_closest_marker(MARK)):
+                    self._wishes[item] = wish
+        except InvalidInputError as error:
+            raise pytest.UsageError(str(error)) from error
+        self._processes.know(session.items)
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """Leave the timer of pytest-timeout to the process that runs the test."""
+        return True if item in self._wishes else None
+
+    @first
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a test in a guarded process."""
+        wish = self._wishes.get(item)
+        if wish is None:
+            return None
+        faulthandler.cancel_dump_traceback_later()  # set by faulthandler_timeout; the stacks here say nothing
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        try:
+            for report in self._reports(item, nextitem, wish):
+                item.ihook.pytest_runtest_logreport(report=report)
+            self._processes.settle(item, nextitem)
+        except HarnessError as error:
+            pytest.exit(f"crash-guard: {error}", 3)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _reports(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish) -> Iterator[pytest.TestReport]:
+        outcome = self._processes.run(item, nextitem, wish, wish.memory)
+        if wish.expect is not None:
+            yield from reports.as_expected(item, outcome, wish.expect)
+            return
+        if outcome.death is not None and (reason := reports.forgiven(item, outcome.when)) is not None:
+            yield from reports.xfailed(item, outcome, reason)
+            return
+        exceptions = self._settings.retry_on == EXCEPTIONS
+        if outcome.death is None and not exceptions:
+            yield from outcome.reports
+            return
+        yield from self._retried(item, nextitem, wish, outcome, exceptions=exceptions)
+
+    def _retried(
+        self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, outcome: Outcome, *, exceptions: bool
+    ) -> Iterator[pytest.TestReport]:
+        def again(memory: int | None) -> Outcome:
+            self._processes.close()  # each attempt has a fresh process, also after an exception
+            return self._processes.run(item, nextitem, wish, memory)
+
+        policy = policy_of(self._settings, wish)
+        outcomes, run = tried(outcome, again, policy, self._dialect, memory=wish.memory, exceptions=exceptions)
+        for one in outcomes[:-1]:
+            yield reports.rerun(item, one)
+        last = outcomes[-1]
+        again_by_example = self._shrunk(item, nextitem, wish) if last.when == "call" and can_shrink(item) else None
+        if again_by_example is not None and last.death is not None:
+            last = reports.explained(again_by_example, last.death)
+        yield from reports.final(item, last, run, flaky_fails=self._settings.flaky == "fail")
+
+    def _shrunk(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish) -> Outcome | None:
+        """Have Hypothesis look for the crash again, each example in a process of its own. None if it finds none."""
+        found = self._processes.run(item, nextitem, wish, wish.memory, shrinking.__name__)
+        self._processes.close()  # it has the plugin now
+        is_found = found.death is None and any(one.failed and one.when == "call" for one in found.reports)
+        return found if is_found else None
+
+    @property
+    def _dialect(self) -> Any:
+        """The judge; one of the user's own is started once, and ended with the session."""
+        if not hasattr(self, "_opened"):
+            self._opened = self._stack.enter_context(opened(self._settings.dialect))
+        return self._opened
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """End the last process with the last test, so that what it does then is part of the run."""
+        try:
+            return (yield)
+        finally:
+            self._processes.close()
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind."""
+        self._processes.abandon()
+        self._stack.close()

@@ -1,0 +1,3 @@
+module fault
+
+go 1.19

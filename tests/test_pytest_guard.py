@@ -1,0 +1,416 @@
+"""A user's own suite under `pytest --crash-guard`: real crashes, each in a pytest of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+pytestmark = pytest.mark.slow
+
+CRASH = """
+import ctypes, os, signal, threading, time
+import pytest
+
+def crash():
+    ctypes.string_at(8)
+"""
+Run = Callable[..., pytest.RunResult]
+
+
+def outcomes(done: pytest.RunResult) -> dict[str, int]:
+    """Count outcomes; an editable install of ours adds a warning that is none of the suite's."""
+    return {name: count for name, count in done.parseoutcomes().items() if name not in {"warning", "warnings"}}
+
+
+@pytest.fixture
+def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Write a module of tests, and run it under the guard."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(text: str, *words: str, guard: str = "--crash-guard") -> pytest.RunResult:
+        pytester.makepyfile(test_user=CRASH + text)
+        return pytester.runpytest_subprocess(*([guard] if guard else []), *words)
+
+    return run
+
+
+def test_a_crash_is_one_failure_and_the_rest_runs(guarded: Run) -> None:
+    """Before and after it tests pass; the failure names signal, address, thread, Python line and what was printed."""
+    done = guarded("""
+def test_before(): pass
+def test_dies():
+    print("from Python")
+    library = ctypes.CDLL(None)
+    library.puts(b"from C")
+    crash()
+def test_after(): pass
+""")
+    done.assert_outcomes(passed=2, failed=1)
+    done.stdout.fnmatch_lines([
+        "*NativeCrash: SIGSEGV SEGV_MAPERR null in *",
+        "*SEGV_MAPERR at 0x8 in * (null), in thread *, the main thread",
+        "*test_user.py:* in crash",
+        "*test_user.py:* in test_dies",
+        "*Captured stdout call*",
+        "from Python",
+        "from C",
+        "FAILED test_user.py::test_dies - NativeCrash: SIGSEGV SEGV_MAPERR null in *",
+    ])  # fmt: skip
+    done.stdout.no_fnmatch_line("*/_pytest/python.py*")
+
+
+def test_each_way_to_die_is_blamed_on_its_test_and_phase(guarded: Run) -> None:
+    """Signals, exits, threads; in setup, call and teardown. An exit with status 0 is no success."""
+    done = guarded(
+        """
+@pytest.fixture
+def dies_before(): crash()
+@pytest.fixture
+def dies_after():
+    yield
+    crash()
+def test_abort(): os.abort()
+def test_kill(): os.kill(os.getpid(), signal.SIGKILL)
+def test_exit_0(): os._exit(0)
+def test_exit_3(): os._exit(3)
+def test_thread():
+    thread = threading.Thread(target=crash)
+    thread.start()
+    thread.join()
+def test_setup(dies_before): pass
+def test_teardown(dies_after): pass
+class TestClass:
+    def test_fine(self): pass
+""",
+        "-rA",
+    )
+    done.assert_outcomes(passed=2, failed=5, errors=2)
+    done.stdout.fnmatch_lines_random([
+        "FAILED *test_abort - NativeCrash: SIGABRT*",
+        "FAILED *test_kill - NativeCrash: SIGKILL*",
+        "FAILED *test_exit_0 - NativeCrash: the process left with exit status 0",
+        "FAILED *test_exit_3 - NativeCrash: the process left with exit status 3",
+        "FAILED *test_thread - NativeCrash: SIGSEGV*",
+        "ERROR *test_setup - NativeCrash: SIGSEGV*",
+        "ERROR *test_teardown - NativeCrash: SIGSEGV*",
+        "*not the main thread",
+    ])  # fmt: skip
+
+
+def test_a_module_that_kills_its_importer_is_a_collection_error(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Of that module; the others run."""
+    pytester.makepyfile(test_poison=CRASH + "crash()\ndef test_never(): pass")
+    done = guarded("def test_fine(): pass", "--continue-on-collection-errors")
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["*importing this module ended a process: SIGSEGV*", "ERROR test_poison.py"])
+
+
+def test_a_crash_at_exit_is_an_error_of_its_own(guarded: Run) -> None:
+    """After the last test; --crash-at-exit says what it is worth."""
+    text = "import atexit\ndef test_fine(): atexit.register(crash)"
+    done = guarded(text)
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["ERROR test_user.py::process exit - NativeCrash: SIGSEGV*"])
+    warned = guarded(text, "--crash-at-exit=warn")
+    warned.assert_outcomes(passed=1)
+    warned.stdout.fnmatch_lines(["*PytestWarning: SIGSEGV*in process exit, after test_user.py::test_fine*"])
+    guarded(text, "--crash-at-exit=ignore").assert_outcomes(passed=1)
+
+
+def test_an_expected_crash_passes(guarded: Run) -> None:
+    """A mark xfail takes a crash as it takes an exception, `expect` demands one."""
+    done = guarded("""
+import harness
+@pytest.mark.xfail
+def test_any(): crash()
+@pytest.mark.xfail(raises=harness.NativeCrash)
+def test_named(): crash()
+@pytest.mark.xfail(raises=ValueError)
+def test_other(): crash()
+@pytest.mark.crash(expect="SIGSEGV")
+def test_expected(): crash()
+@pytest.mark.crash(expect="SIGABRT")
+def test_other_signal(): crash()
+@pytest.mark.crash(expect="SIGSEGV")
+def test_lives(): pass
+""")
+    done.assert_outcomes(xfailed=2, failed=3, passed=1)
+    done.stdout.fnmatch_lines(["FAILED *test_lives - SIGSEGV was expected, and the process lives"])
+
+
+FLAKY = """
+def test_flaky(tmp_path_factory):
+    count = tmp_path_factory.getbasetemp() / "count"
+    lives = int(count.read_text()) if count.exists() else 0
+    count.write_text(str(lives + 1))
+    if lives < 2:
+        crash()
+def test_exception():
+    assert 0
+def test_always():
+    crash()
+"""
+
+
+def test_crashes_are_retried_and_stay_visible(pytester: pytest.Pytester, guarded: Run) -> None:
+    """A test that passes at last is FLAKY in the terminal and in JUnit; exceptions are not retried."""
+    done = guarded(FLAKY, "--crash-retries=2", "--junitxml=out.xml")
+    assert outcomes(done) == {"passed": 1, "failed": 2, "rerun": 4}
+    done.stdout.fnmatch_lines(["FLAKY test_user.py::test_flaky", "*attempt 1 on *SIGSEGV*", "*attempt 2 on *"])
+    tree = ET.parse(pytester.path / "out.xml")  # noqa: S314 -- our own
+    counts = {case.get("name"): [child.tag for child in case] for case in tree.iter("testcase")}
+    assert counts["test_flaky"] == ["flakyFailure"] * 2
+    assert sorted(counts["test_always"]) == ["failure", "rerunFailure", "rerunFailure"]
+    assert guarded(FLAKY, "--crash-retries=2", "--crash-flaky=fail").parseoutcomes()["failed"] == 3
+
+
+def test_a_dialect_and_a_policy_decide(pytester: pytest.Pytester, guarded: Run) -> None:
+    """The dialect from before upstream's fix never retries a SIGSEGV; a policy file says how often."""
+    assert "rerun" not in guarded(FLAKY, "--crash-retries=2", "--crash-dialect=upstream-4.4").parseoutcomes()
+    (pytester.path / "policy.toml").write_text("max_attempts = 2\n[retry]\nmaxAttempts = 2\n")
+    assert guarded(FLAKY, "--crash-policy=policy.toml").parseoutcomes()["rerun"] == 2
+
+
+def test_a_hang_is_ended_from_outside(guarded: Run) -> None:
+    """However deep in C; the stack says where, and it is never retried."""
+    done = guarded(
+        """
+def test_hangs(): ctypes.CDLL(None).pause()
+def test_fine(): pass
+""",
+        "--crash-deadline=1",
+        "--crash-retries=3",
+    )
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["*NativeCrash: took longer than 1 s", "*test_user.py:* in test_hangs"])
+
+
+def test_a_memory_limit_grows_with_the_retry(guarded: Run) -> None:
+    """What is out of memory is tried again with the next size, twice as much."""
+    done = guarded(
+        """
+def test_hungry():
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    ctypes.memset(library.malloc(ctypes.c_size_t(400 << 20)), 1, 400 << 20)
+""",
+        "--crash-memory=300MiB",
+        "--crash-retries=1",
+    )
+    assert outcomes(done) == {"passed": 1, "rerun": 1}
+
+
+def test_it_works_inside_xdist_workers(guarded: Run) -> None:
+    """No worker dies, nothing is lost, and what is flaky is told where results are shown."""
+    text = FLAKY + "".join(f"def test_{number}(): crash() if {number} % 3 == 0 else None\n" for number in range(9))
+    for dist in ("load", "loadscope", "loadgroup"):
+        done = guarded(text, "-n2", f"--dist={dist}", "--crash-retries=2")
+        counts = done.parseoutcomes()
+        assert (counts["passed"], counts["failed"]) == (7, 5)
+        done.stdout.fnmatch_lines(["FLAKY test_user.py::test_flaky"])
+        done.stdout.no_fnmatch_line("*worker*crashed*")
+
+
+def test_a_mark_alone_guards_its_test(guarded: Run) -> None:
+    """Without the flag; the others run in pytest's own process."""
+    done = guarded(
+        """
+PARENT = os.getppid()
+@pytest.mark.crash
+def test_dies(): crash()
+@pytest.mark.crash(retries=1, scope="test")
+def test_other(): crash()
+def test_fine(): assert os.getppid() == PARENT
+""",
+        guard="",
+    )
+    assert outcomes(done) == {"passed": 1, "failed": 2, "rerun": 1}
+
+
+def test_guard_false_runs_in_pytests_own_process(guarded: Run) -> None:
+    """Its process is the one that imported the module."""
+    done = guarded("""
+import sys
+@pytest.mark.crash(guard=False)
+def test_here(request): assert not hasattr(request.config, "workerinput")
+def test_there(request): assert hasattr(request.config, "workerinput")
+""")
+    done.assert_outcomes(passed=2)
+
+
+SCOPES = """
+import pytest, os
+@pytest.fixture(scope="session", autouse=True)
+def once(tmp_path_factory):
+    log = tmp_path_factory.getbasetemp() / ".." / "log"
+    with log.open("a") as file:
+        file.write(f"{os.getpid()} up\\n")
+    yield
+    with log.open("a") as file:
+        file.write("down\\n")
+"""
+
+
+@pytest.mark.parametrize(("scope", "processes"), [("session", 1), ("module", 2), ("test", 4)])
+def test_a_scope_is_where_a_fresh_process_begins(pytester: pytest.Pytester, scope: str, processes: int) -> None:
+    """Session fixtures are set up once in each, and torn down."""
+    pytester.makeconftest(SCOPES)
+    for name in ("test_one", "test_two"):
+        pytester.makepyfile(**{name: "def test_a(): pass\ndef test_b(): pass"})
+    base = pytester.path / "base" / "inner"
+    base.parent.mkdir()
+    pytester.runpytest_subprocess(f"--crash-guard={scope}", f"--basetemp={base}").assert_outcomes(passed=4)
+    log = (base.parent / "log").read_text().splitlines()
+    assert [log.count("down"), len(log)] == [processes, 2 * processes]
+
+
+def test_after_a_crash_fixtures_are_set_up_again(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Once for the rest, and not once a test."""
+    pytester.makeconftest(SCOPES)
+    base = pytester.path / "base" / "inner"
+    base.parent.mkdir()
+    done = guarded(
+        "def test_a(): pass\ndef test_b(): crash()\ndef test_c(): pass\ndef test_d(): pass", f"--basetemp={base}"
+    )
+    done.assert_outcomes(passed=3, failed=1)
+    log = (base.parent / "log").read_text().splitlines()
+    assert [log.count("down"), len(log)] == [1, 3]
+
+
+def test_a_test_may_have_its_process_replaced(guarded: Run) -> None:
+    """By request.config.crash_guard.discard(); without the guard that does nothing."""
+    text = """
+STATE = []
+def test_poisons(request):
+    STATE.append(1)
+    request.config.crash_guard.discard("sticky error")
+def test_clean(): assert STATE == EXPECTED
+"""
+    guarded("EXPECTED = []" + text).assert_outcomes(passed=2)
+    guarded("EXPECTED = [1]" + text, guard="").assert_outcomes(passed=2)
+
+
+def test_options_that_choose_and_stop_work(guarded: Run) -> None:
+    """-x, --maxfail, --lf, -k, node ids; a path after the bare flag is a path."""
+    text = "def test_a(): crash()\ndef test_b(): pass\ndef test_c(): crash()\ndef test_d(): pass"
+    guarded(text, "test_user.py", "-x").assert_outcomes(failed=1)
+    guarded(text, "--maxfail=2").assert_outcomes(failed=2, passed=1)
+    cache = ("-p", "cacheprovider")
+    guarded(text, *cache).assert_outcomes(failed=2, passed=2)
+    guarded(text, *cache, "--lf").assert_outcomes(failed=2)
+    guarded(text, "-k", "test_b or test_c").assert_outcomes(failed=1, passed=1, deselected=2)
+    guarded(text, "test_user.py::test_d").assert_outcomes(passed=1)
+
+
+def test_a_session_that_a_test_ends_has_ended(guarded: Run) -> None:
+    """pytest.exit(), Ctrl-C in a test, session.shouldstop."""
+    done = guarded("def test_a(): pytest.exit('enough', 7)\ndef test_b(): pass")
+    assert done.ret == 7
+    done.stdout.fnmatch_lines(["*enough*"])
+    assert guarded("def test_a(): raise KeyboardInterrupt\ndef test_b(): pass").ret == pytest.ExitCode.INTERRUPTED
+    stopped = guarded("def test_a(request): request.session.shouldstop = 'so'\ndef test_b(): pass")
+    stopped.assert_outcomes(passed=1)
+    stopped.stdout.fnmatch_lines(["*Interrupted: so*"])
+
+
+@pytest.mark.parametrize("option", ["--pdb", "--trace", "--collect-only"])
+def test_what_needs_the_terminal_turns_it_off(guarded: Run, option: str) -> None:
+    """With one line that says why."""
+    done = guarded("def test_a(): pass", option)
+    done.stdout.fnmatch_lines(["crash-guard is off: *"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--crash-guard=sesion",), "*--crash-guard*sesion*"),
+        (("--crash-guard", "--crash-retries=-1"), "*crash_retries: expected a whole number of retries*"),
+        (("--crash-guard", "--crash-memory=lots"), "*crash_memory: 'lots' is no size*"),
+        (("--crash-guard", "--crash-deadline=soon"), "*crash_deadline: expected a number of seconds*"),
+        (("--crash-guard", "--crash-flaky=maybe"), "*crash_flaky: expected one of pass, fail*"),
+        (("--crash-guard", "--crash-policy=no.toml"), "*no.toml: No such file*"),
+        (("-o", "crash_guard=modul"), "*crash_guard: *did you mean 'module'*"),
+    ],
+)
+def test_a_wrong_option_is_one_line(guarded: Run, words: tuple[str, ...], told: str) -> None:
+    """Before anything runs."""
+    done = guarded("def test_a(): pass", *words, guard="")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([told])
+
+
+@pytest.mark.parametrize(
+    ("mark", "told"),
+    [
+        ("scop='test'", "*there is no 'scop'*did you mean 'scope'*"),
+        ("deadline=-1", "*deadline=*"),
+        ("'test'", "*takes words*"),
+        ("expect='segv'", "*the name of a signal*"),
+    ],
+)
+def test_a_wrong_mark_names_its_test(guarded: Run, mark: str, told: str) -> None:
+    """Before anything runs."""
+    done = guarded(f"@pytest.mark.crash({mark})\ndef test_a(): pass")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*test_a*{told}"])
+
+
+def test_ids_that_differ_between_processes_are_told(guarded: Run) -> None:
+    """As an error of each such test, with what to do."""
+    done = guarded(
+        """
+@pytest.mark.parametrize("a", [object()], ids=lambda one: str(time.time_ns()))
+def test_a(a): pass
+def test_b(): pass
+"""
+    )
+    done.assert_outcomes(errors=1, passed=1)
+    done.stdout.fnmatch_lines(["*did not collect this test*ids=*"])
+
+
+def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Exit status 3, and no error a test."""
+    pytester.makeconftest(
+        "def pytest_configure(config):\n    getattr(config, 'workerinput', {'of_a_controller': 1})['of_a_controller']"
+    )
+    done = guarded("def test_a(): pass\ndef test_b(): pass")
+    assert done.ret == 3
+    done.stdout.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
+
+
+def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:
+    """A test that forks and lets the copy run on has one result."""
+    done = guarded("def test_a():\n    if os.fork(): os.wait()\ndef test_b(): pass")
+    done.assert_outcomes(passed=2)
+
+
+def test_closing_all_descriptors_is_one_failure(guarded: Run) -> None:
+    """The harness's own way out is among them."""
+    done = guarded("def test_a(): os.closerange(3, 4096)\ndef test_b(): pass")
+    done.assert_outcomes(failed=1, passed=1)
+
+
+def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Below --basetemp, also after a crash."""
+    text = "def test_a(tmp_path): crash()\ndef test_b(tmp_path): assert str(tmp_path).endswith('/base/test_b0')"
+    guarded(text, "--basetemp=base").assert_outcomes(passed=1, failed=1)
+    assert Path(pytester.path / "base" / "test_a0").is_dir()
+
+
+def test_hypothesis_shrinks_a_native_crash(guarded: Run) -> None:
+    """The crash is found again with each example in a fork, and the smallest is printed; the next test is as ever."""
+    done = guarded("""
+from hypothesis import given, settings, strategies as st
+@settings(max_examples=500, database=None)
+@given(st.lists(st.integers(0, 1000)))
+def test_sum(numbers):
+    if sum(numbers) > 900: crash()
+def test_after(): pass
+""")
+    done.assert_outcomes(failed=1, passed=1)
+    done.stdout.fnmatch_lines(
+        ["*NativeCrash[[]libc.so*", "*numbers=[[]901],*", "*Native crash*", "*SIGSEGV SEGV_MAPERR null*"]
+    )

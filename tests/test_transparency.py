@@ -1,0 +1,83 @@
+"""What a command has under supervision as it has alone: programs that need a compiler, Python and a shell."""
+
+from pathlib import Path
+
+import pytest
+from transparency import (
+    Outcome,
+    Program,
+    compare,
+    differences,
+    environment,
+    executed,
+    kinds,
+    live,
+    missing,
+    outcome,
+    prepare,
+    programs,
+)
+from transparency import bare as alone
+
+from harness.supervisor import supervise
+
+QUICK = [one for one in programs() if one.quick]
+DIFFERENT = [one for one in QUICK if one.differs]
+
+
+def supervised(program: Program, folder: Path, _: Path) -> Outcome:
+    """The way without the command line: the same supervisor and guard."""
+    said: dict[int, bytes] = {1: b"", 2: b""}
+
+    def relay(stream: int, chunk: bytes) -> None:
+        said[stream] += chunk
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        evidence = supervise(program.words(), deadline_s=60, env=environment(), relay=relay)
+    return outcome(program, folder, str(evidence.termination), said[1], said[2])
+
+
+@pytest.mark.parametrize("program", [one for one in QUICK if not one.differs], ids=lambda one: one.name)
+def test_a_program_does_what_it_does_alone(program: Program) -> None:
+    """Wait status, output and files, but for what differs from run to run."""
+    if reason := missing(program):
+        pytest.skip(reason)
+    assert live(program, supervised) == live(program, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["bash-read", "nohup", "signals-blocked", "descriptors-given", "folder-gone", "no-environment"]
+)
+def test_exec_changes_nothing_either(name: str) -> None:
+    """What is around a command is its own, too: standard input, signals, descriptors, folder, environment."""
+    (program,) = (one for one in programs() if one.name == name)
+    if reason := missing(program):
+        pytest.skip(reason)
+    assert compare(program, executed).word == "same"
+
+
+def test_a_difference_is_seen() -> None:
+    """In each part of an outcome; and a program that differs from itself is called unsteady, never the same."""
+    one = Outcome("exited 0", b"a", b"b", {"c": "1"})
+    assert differences(one, Outcome("SIGSEGV", b"a", b"b", {"c": "1"})) == ("status",)
+    assert differences(one, Outcome("exited 0", b"", b"b", {"c": "1"})) == ("stdout",)
+    assert differences(one, Outcome("exited 0", b"a", b"\n", {"c": "1"})) == ("stderr",)
+    assert differences(one, Outcome("exited 0", b"a", b"b\n", {})) == ("files",)
+    program = Program("random", "prints another number each time", bash="echo $RANDOM$RANDOM; exit $((RANDOM % 7))")
+    if reason := missing(program):
+        pytest.skip(reason)
+    assert compare(program, supervised).word.startswith("**unsteady**: ")
+
+
+def test_every_program_says_what_it_is(tmp_path: Path) -> None:
+    """A name of its own, one way to start it, builds that are there; and at least 120 of them, 40 of them here."""
+    everything, builds = list(programs()), {build.name for kind in kinds() for build in kind.build}
+    assert len({one.name for one in everything}) == len(everything) >= 120
+    assert len(QUICK) >= 40
+    for one in everything:
+        assert bool(one.run) + bool(one.bash) + bool(one.python) + bool(one.around) == 1, one.name
+        assert set(one.build) <= builds, one.name
+        prepare(one, tmp_path)
+    assert sum(bool(one.differs) for one in everything) * 120 <= len(everything)

@@ -1,0 +1,108 @@
+"""Worker processes: whoever fires a trial and whoever died, the trials are the same."""
+
+import random
+import signal
+import subprocess
+import sys
+
+import msgspec
+import psutil
+import pytest
+from elsewhere import conducted, dosed
+
+from harness.dialects import BUILT_IN
+from harness.evidence import Evidence
+from harness.exceptions import InfraError, InvalidInputError
+from harness.experiments.conduct import conclude
+from harness.experiments.gunnery import here
+from harness.experiments.stopping import Stopping
+from harness.experiments.variant import Experiment, Variant
+from harness.experiments.worker import Ask, Fired, Gunner, trials_of
+from harness.experiments.workers import gunneries
+from harness.report.experiment import conclusion_lines
+
+WORKER = "harness.experiments.worker"
+
+
+def workers() -> list[psutil.Process]:
+    """The worker processes that this one has started, and that live."""
+    return [one for one in psutil.Process().children(recursive=True) if words(one)[1:] == ["-m", WORKER]]
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command; none of one that is dead, or about to be."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.slow
+def test_workers_fire_what_we_would() -> None:
+    """Every field but what is measured, in the order of the numbers; and no worker is left."""
+    experiment = dosed(250)
+    local, elsewhere = conducted(experiment, None), conducted(experiment, "local:2")
+    assert local.trials == elsewhere.trials
+    assert local.tallies == elsewhere.tallies
+    assert (elsewhere.lost, workers()) == (0, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_worker_that_is_killed_changes_nothing(seed: int) -> None:
+    """Its group is fired again by another one, and it is told."""
+    experiment, draw = dosed(600, seed), random.Random(seed)
+    kills = {draw.randrange(2, 10), draw.randrange(10, 20), draw.randrange(20, 30)}  # one might be idle just then
+
+    def strike(group: int) -> None:
+        for one in workers()[:1] if group in kills else []:
+            one.send_signal(signal.SIGKILL)
+
+    whole, cut = conducted(experiment, None), conducted(experiment, "local:2", strike)
+    assert cut.but_layouts == whole.but_layouts
+    assert cut.tallies == whole.tallies
+    assert cut.lost >= 1
+    assert "fired again, and its seeds say the same again" in "\n".join(conclusion_lines(conclude(experiment, cut)))
+    assert workers() == []
+
+
+@pytest.mark.slow
+def test_a_group_that_ends_every_worker_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three in a row, and the harness could not do its part."""
+    monkeypatch.setattr("harness.experiments.workers.COMMAND", [sys.executable, "-c", "input(); exit(7)"])
+    experiment = Experiment("t", (Variant("x", "upstream-4.8", 0, command=("true",)),), Stopping(trials=10))
+    with pytest.raises(InfraError, match=r"3 workers were lost with one group; the last one ended .*exited 7"):
+        conducted(experiment, "local:1")
+    assert workers() == []
+
+
+def test_a_worker_says_what_it_could_not_do() -> None:
+    """A command that can't be started is INFRA there as here, and a dialect that is none is wrong use."""
+    gunner = Gunner()
+    try:
+        for dialect, error in (("upstream-4.8", InfraError), ("upstream-9", InvalidInputError)):
+            ask = Ask(Variant("x", dialect, 0, command=("/no/such/program",)), 1, 1)
+            with pytest.raises(error, match=r"/no/such/program: can't be executed|upstream-9"):
+                trials_of(gunner.answer(msgspec.json.encode(ask)))
+    finally:
+        gunner.close()
+
+
+def test_a_worker_answers_a_line_with_a_line() -> None:
+    """And ends with its input."""
+    ask = Ask(Variant("x", "upstream-4.8", 3, command=("sh", "-c", "exit $CRASH_HARNESS_TRIAL")), 1, 2)
+    ran = subprocess.run(
+        [sys.executable, "-m", WORKER], input=msgspec.json.encode(ask) + b"\n", stdout=subprocess.PIPE, check=True
+    )
+    fired = msgspec.json.decode(ran.stdout, type=Fired)
+    assert [trial.ended for trial in fired.trials] == ["exited 1", "exited 2"]
+    assert all(isinstance(trial.evidence, Evidence) for trial in fired.trials)
+
+
+@pytest.mark.parametrize("where", ["local:0", "local:", "local:x", "nowhere:3", "dask", "dask://host", "dask:h:1"])
+def test_what_is_nowhere_is_said(where: str) -> None:
+    """With what was expected."""
+    with pytest.raises(InvalidInputError, match="--on: expected local:N"):
+        gunneries(where)
+    assert gunneries(None) is here
+    assert "upstream-4.8" in BUILT_IN
