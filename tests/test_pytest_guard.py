@@ -1,5 +1,8 @@
 """A user's own suite under `pytest --crash-guard`: real crashes, each in a pytest of its own."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -414,3 +417,20 @@ def test_after(): pass
     done.stdout.fnmatch_lines(
         ["*NativeCrash[[]libc.so*", "*numbers=[[]901],*", "*Native crash*", "*SIGSEGV SEGV_MAPERR null*"]
     )
+
+
+def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Of all sessions, under xdist too; `report` reads it."""
+    for words in ((), ("-n1",)):
+        guarded("def test_a(): crash()\ndef test_b(): pass", "--crash-history=kept.db", "--crash-retries=1", *words)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "report", "kept.db", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=pytester.path,
+    )
+    runs = json.loads(done.stdout)["runs"]
+    assert [one["title"] for one in runs] == ["test_user.py::test_a", "test_user.py::test_a #2"]
+    ends = [one["evidence"]["termination"]["signal"] for run in runs for one in run["attempts"]]
+    assert ends == ["SIGSEGV"] * 4

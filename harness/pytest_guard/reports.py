@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback
 from _pytest.reports import TestReport
 from _pytest.skipping import evaluate_xfail_marks
@@ -17,7 +18,7 @@ from harness.report.words import attempt_line
 if TYPE_CHECKING:
     import pytest
 
-    from harness.engine.loop import Run
+    from harness.engine.loop import Run, Saved
     from harness.pytest_guard.attempt import Outcome
     from harness.pytest_guard.child import Death
 
@@ -146,9 +147,12 @@ def rerun(item: pytest.Item, outcome: Outcome) -> TestReport:
     return made
 
 
-def final(item: pytest.Item, outcome: Outcome, run: Run, *, flaky_fails: bool) -> list[TestReport]:
-    """Make the reports of the last attempt, with a word on all that came before it."""
+def final(item: pytest.Item, outcome: Outcome, run: Run, kept: list[Saved], *, flaky_fails: bool) -> list[TestReport]:
+    """Make the reports of the last attempt, with a word on all that came before it, and what a history is to keep."""
     made = reports_of(item, outcome)
+    if kept:
+        kept_as = {**getattr(made[-1], "crash", {}), "kept": msgspec.json.encode(kept).decode()}
+        made[-1].crash = kept_as  # type: ignore[attr-defined]  # travels on with the report
     if len(run.attempts) == 1:
         return made
     told = [attempt_line(one) for one in run.attempts]

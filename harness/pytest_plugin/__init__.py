@@ -38,6 +38,7 @@ GUARD = (
     ("memory", "SIZE", "memory limit of a guarded process, such as 512MiB"),
     ("deadline", "SECONDS", "a test that takes longer is ended from outside, however deep in C it hangs"),
     ("flaky", "pass|fail", "whether a test that passed after a crash fails the run; 'pass' if not given"),
+    ("history", "FILE", "keep every crash with its evidence in this file, for `crash-harness report FILE`"),
     ("at-exit", "error|warn|ignore", "what a crash after a process's last test is; 'error' if not given"),
 )
 MARK = (
