@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from harness.pytest_guard.death import native
+
 pytest_plugins = ["pytester"]
 
 pytestmark = pytest.mark.slow
@@ -434,3 +436,16 @@ def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) ->
     assert [one["title"] for one in runs] == ["test_user.py::test_a", "test_user.py::test_a #2"]
     ends = [one["evidence"]["termination"]["signal"] for run in runs for one in run["attempts"]]
     assert ends == ["SIGSEGV"] * 4
+
+
+GDB = """#0  raise () from libc.so
+#1  <signal handler called>
+#2  boom () at boom.c:3
+#3  _PyEval_Vector (…) at ceval.c
+#4  main ()"""
+
+
+def test_native_frames_are_those_of_the_crash() -> None:
+    """Not our handler's, nor all of the interpreter's; a reason why there are none stays."""
+    assert native(GDB) == ["#2  boom () at boom.c:3", "#3  _PyEval_Vector (…) at ceval.c"]
+    assert native("unavailable: gdb is not installed") == ["unavailable: gdb is not installed"]

@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True):
     at_exit: AtExit = "error"
     dialect: str = DIALECT
     history: Path | None = None
+    backtrace: bool = False
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -72,6 +73,7 @@ def settings_of(config: pytest.Config) -> Settings:
         "flaky": _one_of(get_args(Flaky), "crash_flaky", asked("flaky")),
         "at_exit": _one_of(get_args(AtExit), "crash_at_exit", asked("at_exit")),
         "history": _path(config, "history", asked("history")) if asked("history") else None,
+        "backtrace": asked("backtrace"),
         "dialect": config.getoption("--crash-dialect", None),
     }
     settings = Settings(**{name: value for name, value in said.items() if value is not None})

@@ -56,7 +56,7 @@ class Teller:
 
     def hear(self, report: pytest.TestReport) -> None:
         """Take note of a report that has a crash in it."""
-        crash: dict[str, Any] = report.crash
+        crash: dict[str, Any] = report.crash_guard
         attempts = crash.get("attempts", ())
         if crash.get("flaky"):
             self._flaky.append((report.nodeid, list(attempts[:-1])))
@@ -88,7 +88,7 @@ class Teller:
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         """Show an attempt that another follows."""
-        if report.outcome == "rerun" and "crash" in report.__dict__:  # type: ignore[comparison-overlap]  # a plugin's word
+        if report.outcome == "rerun" and "crash_guard" in report.__dict__:  # type: ignore[comparison-overlap]  # a plugin's word
             return "rerun", "R", ("RERUN", {"yellow": True})
         return None
 

@@ -70,6 +70,10 @@ def _add_guard(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     group.addoption("--crash-guard", action="store_const", const="session", dest="crash_guard", help=about)
     for scope, meaning in SCOPES.items():
         group.addoption(f"--crash-guard={scope}", action="store_const", const=scope, dest="crash_guard", help=meaning)
+    group.addoption(
+        "--crash-backtrace", action="store_true", help="of --crash-guard: native frames, by gdb from the core"
+    )
+    parser.addini("crash_backtrace", "as --crash-backtrace", type="bool", default=False)
     parser.addini("crash_guard", f"as --crash-guard: {', '.join(SCOPES)}", default="")
     for name, value, meaning in GUARD:
         group.addoption(f"--crash-{name}", metavar=value, help=f"of --crash-guard: {meaning}")
@@ -89,7 +93,7 @@ class Guarding:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell of crashes where results are shown, which under xdist is another process than where tests run."""
-        if "crash" in report.__dict__ and not hasattr(self._config, "workerinput"):
+        if "crash_guard" in report.__dict__ and not hasattr(self._config, "workerinput"):
             from harness.pytest_guard import told  # noqa: PLC0415 -- as below
 
             told.teller(self._config).hear(report)
