@@ -277,7 +277,7 @@ def main() -> None:
             row = measure_speed(msgspec.json.decode(place.read_bytes(), type=Row))
             place.write_bytes(msgspec.json.encode(row))
             say(f"{name}: {row.a_second:.0f} refusals a second, {row.fresh_s:.2f} s for a process")
-        elif not asked.kept and is_asked:
+        elif is_asked and not (asked.kept or asked.speed):
             row = measure(name, asked.dense_s)
             place.write_bytes(msgspec.json.encode(row))
             say(f"{name}: {row.trials} of {row.dense}, {row.tally}, gdb {row.by_gdb}/{row.deadly} {row.why}")
