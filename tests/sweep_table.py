@@ -251,7 +251,8 @@ def _sums(rows: list[Row]) -> Iterator[str]:
     yield f"- gdb, in a process of its own, sees {by_gdb} of {deadly} crashes and aftershocks."
     yield f"- {proved / all_trials:.1%} of the refusals were those that were meant; any other is told as not proved."
     middle = statistics.median(gains)
-    yield f"- {gains[0]:.0f} to {gains[-1]:.0f} times as fast as a process for each refusal (median {middle:.0f}), as busy as the machine was."
+    gain = f"{gains[0]:.0f} to {gains[-1]:.0f} times as fast as a process for each refusal"
+    yield f"- {gain} (median {middle:.0f}), as busy as the machine was."
 
 
 def write(path: Path, rows: list[Row]) -> None:
