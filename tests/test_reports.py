@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from transparency import BUILD, Program, environment, missing
+from two_ways import BUILD, Program, environment, missing
 
 from harness.dialects import find
 from harness.evidence import Evidence, Exited, Signaled, Termination

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from transparency import (
+from two_ways import (
     Outcome,
     Program,
     compare,
@@ -17,7 +17,7 @@ from transparency import (
     prepare,
     programs,
 )
-from transparency import bare as alone
+from two_ways import bare as alone
 
 from harness.supervisor import supervise
 
