@@ -37,7 +37,7 @@ BUILD = HERE.parent / "build" / "transparency"
 PATIENCE_S = 60
 MARK = "TRANSPARENCY"
 EXEC = "@EXEC@"  # in a program's `around`: where the one who starts the command stands
-OURS = re.compile(rb"\n?attempt 1 on small-1x: [^\n]*\n[A-Z_]+ after 1 attempt[^\n]*\n")
+OURS = re.compile(rb"\n?attempt 1: [^\n]*\n[A-Z_]+ after 1 attempt[^\n]*\n")
 Part = Literal["status", "stdout", "stderr", "files"]
 PARTS: tuple[Part, ...] = ("status", "stdout", "stderr", "files")
 
