@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: wheel engines sweep run test test-all lint check docs transparency witness chaos bench differential statistics compilers cgroup2 clean
+.PHONY: run test test-all lint check docs witness chaos bench differential statistics transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.engine.policy import Policy
     from harness.exceptions import HarnessError, InfraError, InvalidInputError, NativeCrash, NotArmed
     from harness.faults.shot import Fault
+    from harness.isolation import isolated
     from harness.refusals.calling import sweep
     from harness.refusals.window import window
     from harness.supervisor import Limits
@@ -31,6 +32,7 @@ __all__ = [
     "Policy",
     "Run",
     "call",
+    "isolated",
     "run",
     "run_async",
     "sweep",
@@ -50,6 +52,7 @@ _HOMES = {
     "Policy": "engine.policy",
     "Run": "engine.loop",
     "call": "engine.call",
+    "isolated": "isolation",
     "run": "api",
     "run_async": "api",
     "sweep": "refusals.calling",

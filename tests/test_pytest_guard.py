@@ -398,3 +398,19 @@ def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, gu
     text = "def test_a(tmp_path): crash()\ndef test_b(tmp_path): assert str(tmp_path).endswith('/base/test_b0')"
     guarded(text, "--basetemp=base").assert_outcomes(passed=1, failed=1)
     assert Path(pytester.path / "base" / "test_a0").is_dir()
+
+
+def test_hypothesis_shrinks_a_native_crash(guarded: Run) -> None:
+    """The crash is found again with each example in a fork, and the smallest is printed; the next test is as ever."""
+    done = guarded("""
+from hypothesis import given, settings, strategies as st
+@settings(max_examples=500, database=None)
+@given(st.lists(st.integers(0, 1000)))
+def test_sum(numbers):
+    if sum(numbers) > 900: crash()
+def test_after(): pass
+""")
+    done.assert_outcomes(failed=1, passed=1)
+    done.stdout.fnmatch_lines(
+        ["*NativeCrash[[]libc.so*", "*numbers=[[]901],*", "*Native crash*", "*SIGSEGV SEGV_MAPERR null*"]
+    )

@@ -8,46 +8,20 @@ import sys
 import msgspec
 import psutil
 import pytest
+from elsewhere import conducted, dosed
 
 from harness.dialects import BUILT_IN
 from harness.evidence import Evidence
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.conduct import Progress, conclude, conduct
+from harness.experiments.conduct import conclude
 from harness.experiments.gunnery import here
 from harness.experiments.stopping import Stopping
-from harness.experiments.tally import Tally, Trial
 from harness.experiments.variant import Experiment, Variant
-from harness.experiments.worker import Ask, Fired, Gunner
-from harness.experiments.workers import gunneries, trials_of
+from harness.experiments.worker import Ask, Fired, Gunner, trials_of
+from harness.experiments.workers import gunneries
 from harness.report.experiment import conclusion_lines
-from harness.scenarios.schema import load, shipped
 
-MEASURED = {"address", "peak_rss_bytes", "duration_s", "load", "evidence"}
 WORKER = "harness.experiments.worker"
-
-
-def dosed(trials: int, seed: int = 7) -> Experiment:
-    """A race that strikes by its seed; cheap."""
-    case = load(shipped() / "native-addon-race.toml").case[0]
-    case = msgspec.structs.replace(case, victim=msgspec.structs.replace(case.victim, dose=0.3, seed=seed))
-    variant = Variant("dosed", "upstream-4.8", seed, case, host="native", start="warm")
-    return Experiment("t", (variant,), Stopping(trials=trials), jobs=2)
-
-
-class Noting(Progress):
-    """Keeps all trials, without what is measured; and ends workers of ours after these groups."""
-
-    trials: list[dict[str, object]] = msgspec.field(default_factory=list)
-    kills: set[int] = msgspec.field(default_factory=set)
-
-    def add(self, group: list[Trial]) -> None:
-        """Note the group."""
-        told = [msgspec.structs.asdict(trial) for trial in group]
-        self.trials += [{name: value for name, value in one.items() if name not in MEASURED} for one in told]
-        super().add(group)
-        if group[0].group in self.kills:
-            for one in workers()[:1]:
-                one.send_signal(signal.SIGKILL)
 
 
 def workers() -> list[psutil.Process]:
@@ -61,13 +35,6 @@ def words(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-def conducted(experiment: Experiment, where: str | None, kills: set[int] | None = None) -> Noting:
-    """Conduct it there."""
-    progress = Noting({variant.name: Tally() for variant in experiment.variants}, trials=[], kills=kills or set())
-    conduct(experiment, progress, gunnery=gunneries(where))
-    return progress
 
 
 @pytest.mark.slow
@@ -86,9 +53,13 @@ def test_a_worker_that_is_killed_changes_nothing(seed: int) -> None:
     """Its group is fired again by another one, and it is told."""
     experiment, draw = dosed(600, seed), random.Random(seed)
     kills = {draw.randrange(2, 10), draw.randrange(10, 20), draw.randrange(20, 30)}  # one might be idle just then
-    whole, cut = conducted(experiment, None), conducted(experiment, "local:2", kills)
-    dropped = [{**trial, "layout": None} for trial in cut.trials]
-    assert dropped == [{**trial, "layout": None} for trial in whole.trials]
+
+    def strike(group: int) -> None:
+        for one in workers()[:1] if group in kills else []:
+            one.send_signal(signal.SIGKILL)
+
+    whole, cut = conducted(experiment, None), conducted(experiment, "local:2", strike)
+    assert cut.but_layouts == whole.but_layouts
     assert cut.tallies == whole.tallies
     assert cut.lost >= 1
     assert "fired again, and its seeds say the same again" in "\n".join(conclusion_lines(conclude(experiment, cut)))
@@ -128,7 +99,7 @@ def test_a_worker_answers_a_line_with_a_line() -> None:
     assert all(isinstance(trial.evidence, Evidence) for trial in fired.trials)
 
 
-@pytest.mark.parametrize("where", ["local:0", "local:", "local:x", "nowhere:3", "dask"])
+@pytest.mark.parametrize("where", ["local:0", "local:", "local:x", "nowhere:3", "dask", "dask://host", "dask:h:1"])
 def test_what_is_nowhere_is_said(where: str) -> None:
     """With what was expected."""
     with pytest.raises(InvalidInputError, match="--on: expected local:N"):

@@ -56,6 +56,32 @@ def mute(config: pytest.Config, channel: "Channel", screen: dict[str, Any]) -> N
     config.pluginmanager.register(Mute(reporter), "terminalreporter")
 
 
+class Properties:
+    """What stands for JUnit's writer, which the parent has: passes on what fixtures note for the file."""
+
+    def __init__(self, channel: "Channel", family: str) -> None:
+        self._channel, self.family = channel, family
+
+    def node_reporter(self, nodeid: str) -> "Attributes":
+        """Stand for the writer of one test."""
+        return Attributes(self._channel, nodeid)
+
+    def add_global_property(self, name: str, value: object) -> None:
+        """Note a property of the whole run."""
+        self._channel.send("property", nodeid=None, name=str(name), value=value)
+
+
+class Attributes:
+    """What stands for JUnit's writer of one test."""
+
+    def __init__(self, channel: "Channel", nodeid: str) -> None:
+        self._channel, self._nodeid = channel, nodeid
+
+    def add_attribute(self, name: str, value: object) -> None:
+        """Note an attribute of the test."""
+        self._channel.send("property", nodeid=self._nodeid, name=str(name), value=value)
+
+
 def warning_words(message: "warnings.WarningMessage") -> dict[str, Any]:
     """Say a warning in values: the class by its name, its text, and where it was."""
     said, category = message.message, message.category

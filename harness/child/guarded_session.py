@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.config import _prepareconfig
 from _pytest.faulthandler import get_timeout_config_value
+from _pytest.junitxml import xml_key
 
-from harness.child.guarded_screen import mute, warning_words
+from harness.child.guarded_screen import Properties, mute, warning_words
 
 if TYPE_CHECKING:
     import warnings
@@ -55,7 +56,16 @@ class Session:
         factory._basetemp = factory._given_basetemp = base  # noqa: SLF001 -- else it would be emptied first
         if faulthandler.is_enabled():
             faulthandler.enable(self._stacks)
+        if self._orders["junit"]:
+            stand_in: Any = Properties(self._channel, self._orders["junit"])
+            config.stash[xml_key] = stand_in
         self._channel.send_files({"process": os.pidfd_open(os.getpid()), "stacks": self._stacks})
+
+    @first
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Take the stand-in back before pytest looks for its own."""
+        if xml_key in config.stash:
+            del config.stash[xml_key]
 
     @first
     def pytest_pycollect_makemodule(self, module_path: Any, parent: pytest.Collector) -> pytest.Collector | None:
@@ -94,6 +104,9 @@ class Session:
         if item is None:
             self._channel.send("missing")
             return
+        seed(item, order["seed"])
+        if order["plugin"]:
+            self._config.pluginmanager.import_plugin(order["plugin"])
         self._channel.send("start")
         self._expect_end_within(order["deadline_s"])
         try:
@@ -167,6 +180,18 @@ class Session:
     def pytest_internalerror(self, excrepr: object) -> None:
         """Send what went wrong in pytest or in a plugin."""
         self._channel.send("internalerror", text=str(excrepr))
+
+
+def seed(item: pytest.Item, number: int) -> None:
+    """Have Hypothesis draw the same examples again in the next process, where nothing else says which."""
+    test = getattr(item, "obj", None)
+    test = getattr(test, "__func__", test)
+    settings = getattr(test, "_hypothesis_internal_use_settings", None)
+    is_free = (
+        settings is not None and not settings.derandomize and item.config.getoption("hypothesis_seed", None) is None
+    )
+    if is_free and getattr(test, "_hypothesis_internal_use_seed", 0) is None:
+        test._hypothesis_internal_use_seed = number  # type: ignore[union-attr]  # noqa: SLF001 -- what @seed sets
 
 
 class Nothing(pytest.File):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,21 +13,24 @@ import click
 from harness.api import live
 from harness.cli.kept import open_kept, taken_up
 from harness.cli.limits import limit_options
-from harness.cli.options import common
+from harness.cli.options import common, schedule_option
 from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
 from harness.cli.surroundings import containment_option, is_fed, stdin_option, witnesses
 from harness.cli.underway import under_way
 from harness.dialects.custom import opened
-from harness.engine.executor import Bounds, OfVictim
+from harness.engine.executor import Bounds, OfSchedule, OfVictim
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.wallclock import WallClock
+from harness.exceptions import InvalidInputError
 from harness.report.shapes import attempts_shape
 from harness.report.words import attempt_lines, ending, interrupted_line
 from harness.supervisor import Command, Limits, supervise
+from harness.supervisor.schedule import why_not
 
 if TYPE_CHECKING:
+    from harness.engine.executor import Executor
     from harness.engine.loop import Attempt
     from harness.supervisor.ladder import Wanted
     from harness.supervisor.limits import MemoryBy
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     help="Commit each step to this file; with the same command again, go on where it was ended.",
 )
 @click.option("--backtrace", is_flag=True, help="Show the native backtrace of a crash, by gdb from its core.")
+@schedule_option
 @containment_option
 @stdin_option
 @click.option("--wait/--no-wait", default=False, help="Sleep the delays between attempts; else they are only recorded.")
@@ -67,6 +72,7 @@ def exec_command(
     witnesses: Observe,
     history: Path | None,
     backtrace: bool,
+    schedule: int | None,
     containment: Wanted,
     stdin: Stdin,
     wait: bool,
@@ -99,7 +105,7 @@ def exec_command(
             relay.say("\n".join(attempt_lines(attempt)))
 
         chosen = stack.enter_context(opened(dialect))
-        shown = under_way(OfVictim(Command(command)), relay, is_quiet=stdin == "inherit")
+        shown = under_way(_executor(command, schedule), relay, is_quiet=stdin == "inherit")
         clock, executor = WallClock(waits=wait), stack.enter_context(shown)
         try:
             finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
@@ -114,3 +120,13 @@ def exec_command(
     if stdin == "null" and is_fed():
         relay.say("note: what was piped into exec did not reach COMMAND; --stdin inherit hands it on")
     context.exit(0 if finished.status == SUCCEEDED else 1)
+
+
+def _executor(command: tuple[str, ...], schedule: int | None) -> Executor:
+    """Raises InvalidInputError for a schedule of what no library can be brought into."""
+    plain = OfVictim(Command(command))
+    if schedule is None:
+        return plain
+    if reason := why_not(command[0], os.environ):
+        raise InvalidInputError(f"--schedule: {reason}")
+    return OfSchedule(plain, schedule)

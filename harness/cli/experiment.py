@@ -11,7 +11,7 @@ from harness.cli.answers import tell_all
 from harness.cli.behind import COMMAND, WithCommand
 from harness.cli.limits import limit_options
 from harness.cli.many import commands_of, many_options
-from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside
+from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
 from harness.cli.planned import plan_options, tell_plans
 from harness.cli.policy import policy_options
 from harness.cli.resuming import check_named_again
@@ -46,7 +46,10 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
-@click.option("--on", "where", metavar="local:N", help="Fire them in so many worker processes; a lost one is replaced.")
+@click.option(
+    "--on", "where", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT."
+)
+@schedule_option
 @limit_options
 @containment_option
 @witnesses

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.engine.loop import Attempt
     from harness.engine.policy import Policy
 
-OF_THE_JOB = ("command", "dialect", "backtrace", "wait", "containment", "stdin")
+OF_THE_JOB = ("command", "dialect", "backtrace", "wait", "containment", "stdin", "schedule")
 
 
 def open_kept(path: Path, given: dict[str, Any], policy: Policy, bounds: Bounds) -> AbstractContextManager[Durable]:

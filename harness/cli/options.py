@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
+from harness.supervisor.schedule import MOST_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,4 +108,14 @@ def host_option(command: Function) -> Function:
         default="python",
         show_default=True,
         help="What the victim is: an interpreter that loads the faults, or a program in C alone.",
+    )(command)
+
+
+def schedule_option(command: Function) -> Function:
+    """Add --schedule."""
+    return click.option(
+        "--schedule",
+        type=click.IntRange(0, MOST_SEED),
+        metavar="SEED",
+        help="Delay the victim's threads where they synchronise, as SEED draws it, so that races strike more often.",
     )(command)

@@ -28,7 +28,7 @@ OPTIONS = (
     click.option(
         "--vs",
         metavar="CHANGE",
-        help="Compare, interleaved: KEY=VALUE,… (start, host, dialect, dose, a parameter), or a command.",
+        help="Compare, interleaved: KEY=VALUE,… (start, host, dialect, dose, schedule, a parameter), or a command.",
     ),
     click.option("--name", help="What the first variant is called."),
     click.option("--cwd", metavar="FOLDER", help="Where the command works, if not here."),
@@ -64,6 +64,7 @@ def variants_of(given: dict[str, Any]) -> VariantOptions:
         policy=_policy(given["max_attempts"], given["retry_config"], given["machine"]),
         backtrace=given["backtrace"],
         observe=given["witnesses"],
+        schedule=given["schedule"],
         place=Place(given["name"], given["cwd"], given["env"]),
         vs_place=Place(given["vs_name"], given["vs_cwd"], given["vs_env"]),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable  # noqa: TC003 -- msgspec reads the annotations of records
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -11,6 +13,7 @@ from harness.engine.call import Call  # noqa: TC001 -- as above
 from harness.engine.loop import Life
 from harness.evidence import Evidence, Exited
 from harness.supervisor import Command, Limits, Shot, channel, check_timeout, supervise
+from harness.supervisor.schedule import scheduled
 from harness.wire.errors import Cause, Kind, TaskError
 from harness.wire.policy import DEFAULT_PRESET, memory_bytes
 
@@ -63,6 +66,18 @@ class OfVictim(msgspec.Struct, frozen=True):
     def live(self, _: int, bounds: Bounds) -> Life:
         """Supervise it."""
         return Life(bounds.live(self.victim))
+
+
+class OfSchedule(msgspec.Struct, frozen=True):
+    """The executor of another, whose threads are delayed as a seed says; each attempt has delays of its own."""
+
+    inner: Executor
+    seed: int
+
+    def live(self, number: int, bounds: Bounds) -> Life:
+        """Live it in an environment that brings the schedule."""
+        env = scheduled(os.environ, self.seed, number)
+        return self.inner.live(number, msgspec.structs.replace(bounds, supervise=partial(bounds.supervise, env=env)))
 
 
 class OfCall(msgspec.Struct, frozen=True):

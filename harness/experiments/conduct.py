@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
-    from harness.experiments.gunnery import Gunneries, Gunnery
+    from harness.experiments.gunnery import Gunneries, Guns
     from harness.journal import History, Reading
 
 AHEAD = 2  # pieces of work a job
@@ -261,11 +261,11 @@ def _assign(piece: list[tuple[Variant, range]], done: Mapping[str, int], history
 
 
 def _groups(
-    experiment: Experiment, guns: Gunnery, progress: Progress, history: History | None, until_s: float
+    experiment: Experiment, guns: Guns, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
     """Groups in their order, with some of the next on their way already; none begins a trial after `until_s`."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
-    work, waiting = experiment.work(done), deque[list[Future[list[Trial]]]]()
+    work, waiting = experiment.work(done, in_blocks=guns.gives_blocks), deque[list[Future[list[Trial]]]]()
     while True:
         for piece in islice(work, AHEAD * guns.seats - len(waiting)):
             if history:

@@ -20,6 +20,7 @@ from harness.experiments.fates import fate_of, fates_elsewhere
 from harness.experiments.tally import BLOCK, GROUP, Trial
 from harness.scenarios.live import host_of, limits_of, mode_of
 from harness.supervisor import Command, Shot, Stop, Zygote, supervise
+from harness.supervisor.schedule import scheduled
 from harness.wire.policy import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class GroupRunner:
             variant.limits,
             variant.timeout_s,
             stop=self._stop,
-            env={**os.environ, **variant.env, **told},
+            env=scheduled({**os.environ, **variant.env, **told}, variant.schedule, number),
             directory=variant.directory,
             containment=variant.containment,
             observe=variant.observe,
@@ -118,7 +119,14 @@ class GroupRunner:
         name, block = variant.name, (number - 1) // BLOCK_TRIALS
         if name not in self._zygotes and variant.case:
             limits = limits_of(variant.case)
-            self._zygotes[name] = Zygote(variant.host, variant.start, limits, BLOCK_TRIALS, variant.containment)
+            self._zygotes[name] = Zygote(
+                variant.host,
+                variant.start,
+                limits,
+                renew_every=BLOCK_TRIALS,
+                containment=variant.containment,
+                env=scheduled(os.environ, variant.schedule),
+            )
         if self._blocks.setdefault(name, block) != block:
             self._zygotes[name].close()  # the next trial starts another
             self._blocks[name] = block

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Order = tuple[Variant, Sequence[int]]
     Owed = tuple[Order, Future[list[Trial]]]
-    Gunneries = Callable[[Experiment, Stop, Mapping[str, Dialect]], "Gunnery"]
+    Gunneries = Callable[[Experiment, Stop, Mapping[str, Dialect]], "Guns"]
 
 
 class Seat(Protocol):
@@ -36,8 +36,27 @@ class Seat(Protocol):
         """End what is kept between groups."""
 
 
+class Guns(Protocol):
+    """Whatever fires pieces of work. `seats` groups at a time; `gives_blocks` asks for no piece below a block."""
+
+    seats: int
+    gives_blocks: bool
+
+    @property
+    def lost(self) -> int:
+        """How much was lost, and fired again."""
+
+    def submit(self, piece: Sequence[Order], until_s: float) -> list[Future[list[Trial]]]:
+        """Have these groups fired one after the other; an answer each."""
+
+    def close(self) -> None:
+        """Give up what is not begun."""
+
+
 class Gunnery:
     """As many seats as it says, each on a thread of its own. `stop`, once set, lets nothing more begin."""
+
+    gives_blocks = False
 
     def __init__(self, seats: int, sit: Callable[[], Seat], stop: Stop) -> None:
         self.seats = seats

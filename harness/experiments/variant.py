@@ -26,6 +26,7 @@ from harness.scenarios.schema import Case, PolicySpec, Scenario, check_victim
 from harness.supervisor import Limits
 from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
+from harness.supervisor.schedule import why_not as why_no_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is tried: a case's victim, or a command.
 
     `timeout_s`, `limits`, `directory` (where it works), `env` (what its environment has beside ours), `backtrace` and
-    `observe` are a command's. `policy` is the one that it is judged under, where that is not the case's own.
+    `observe` are a command's. `policy` is the one that it is judged under, where that is not the case's own. `schedule`
+    is the seed of delays where the victim synchronises; None leaves it alone.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
     backtrace: bool = False
     observe: Observe = "auto"
     policy: PolicySpec | None = None
+    schedule: int | None = None
 
     @property
     def judged_under(self) -> Policy:
@@ -79,13 +82,13 @@ class Experiment(msgspec.Struct, frozen=True):
     target: float = TARGET
     expect_below: float | None = None
 
-    def work(self, done: Mapping[str, int]) -> Iterator[list[tuple[Variant, range]]]:
+    def work(self, done: Mapping[str, int], *, in_blocks: bool = False) -> Iterator[list[tuple[Variant, range]]]:
         """Give out what is not done yet, in pieces that one runner fires: groups of each variant, the first in turn.
 
         A piece is one group of each. Where trials are forked from one process it is a block, so that no process has
-        trials of two.
+        trials of two; and where it is asked for.
         """
-        size = BLOCK if any(one.case and one.start == "warm" for one in self.variants) else 1
+        size = BLOCK if in_blocks or any(one.case and one.start == "warm" for one in self.variants) else 1
         for _, piece in groupby(self._order(done), key=lambda group: (group[1][0] - 1) // (GROUP * size)):
             yield list(piece)
 
@@ -156,6 +159,7 @@ class VariantOptions(msgspec.Struct, frozen=True):
     observe: Observe = "auto"
     place: Place = Place()
     vs_place: Place = Place()
+    schedule: int | None = None
 
 
 def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptions) -> Variant:
@@ -169,13 +173,13 @@ def _case_variant(name: str, scenario: Scenario, case: Case, asked: VariantOptio
         raise InvalidInputError("--observe: of a command; a scenario's fault carries its record itself")
     made = Variant(name, asked.dialect, seed, case, host=asked.host, start=start, policy=asked.policy)
     held = case.limits.containment if asked.containment == "auto" else asked.containment
-    return msgspec.structs.replace(made, containment=held)
+    return _reached(msgspec.structs.replace(made, containment=held, schedule=asked.schedule))
 
 
 def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions) -> Variant:
     if asked.start == "warm":
         raise InvalidInputError("--start warm: a command is always started afresh")
-    return Variant(
+    made = Variant(
         name,
         asked.dialect,
         asked.seed or 0,
@@ -188,15 +192,31 @@ def _command_variant(name: str, command: tuple[str, ...], asked: VariantOptions)
         backtrace=asked.backtrace,
         observe=asked.observe,
         policy=asked.policy,
+        schedule=asked.schedule,
     )
+    return _reached(made)
 
 
-OF_VARIANT = ("seed", "host", "start")
+def _reached(variant: Variant) -> Variant:
+    """Raise InvalidInputError for a schedule of what no library can be brought into."""
+    if variant.schedule is None:
+        return variant
+    if variant.case and variant.host == "native":
+        raise InvalidInputError("schedule: the native host is a static program; expected the host python")
+    if variant.command and (reason := why_no_schedule(variant.command[0], os.environ | variant.env)):
+        raise InvalidInputError(f"schedule: {reason}")
+    return variant
+
+
+OF_VARIANT = ("seed", "host", "start", "schedule")
+OF_NUMBERS = ("seed", "schedule")
 OF_VICTIM = ("fault", "tier", "dose")
 
 
 def varied(first: Variant, change: str) -> Variant:
     """Return a second variant: KEY=VALUE pairs with commas between, or another command."""
+    if first.case is None and (schedule := re.fullmatch(r"schedule=(\d+)", change)):
+        return _reached(msgspec.structs.replace(first, schedule=int(schedule[1])))
     if first.case is None:
         return msgspec.structs.replace(first, command=tuple(shlex.split(change)))
     seed = {"seed": first.seed + 1}  # other draws: independent of the first variant's
@@ -209,7 +229,7 @@ def varied(first: Variant, change: str) -> Variant:
         if key == "dialect":
             members[key] = spelled(*parted(value, "--vs: dialect"))
         elif key in OF_VARIANT:
-            members[key] = int(value) if key == "seed" else value
+            members[key] = int(value) if key in OF_NUMBERS else value
         elif key in OF_VICTIM:
             victim[key] = float(value) if key == "dose" else value
         else:
@@ -217,7 +237,7 @@ def varied(first: Variant, change: str) -> Variant:
     made = msgspec.convert(members, Variant)
     if made.case:
         check_victim(made.case, "--vs")
-    return made
+    return _reached(made)
 
 
 def _second(first: Variant, change: str | None, place: Place) -> Variant:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import msgspec
 
 from harness.dialects.custom import opened
-from harness.exceptions import HarnessError, InvalidInputError
+from harness.exceptions import HarnessError, InfraError, InvalidInputError
 from harness.experiments.firing import GroupRunner
 from harness.experiments.tally import Trial  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.experiments.variant import Variant  # noqa: TC001 -- as above
@@ -36,6 +36,16 @@ class Fired(msgspec.Struct, frozen=True, omit_defaults=True):
     trials: list[Trial] = []
     failed: str = ""
     wrong: str = ""
+
+
+def trials_of(answer: bytes) -> list[Trial]:
+    """Read a worker's answer. Raises InfraError or InvalidInputError as it did there."""
+    fired = msgspec.json.decode(answer, type=Fired)
+    if fired.wrong:
+        raise InvalidInputError(fired.wrong)
+    if fired.failed:
+        raise InfraError(fired.failed)
+    return fired.trials
 
 
 class Gunner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from harness.exceptions import InfraError, InvalidInputError
+from harness.experiments.cluster import Cluster
 from harness.experiments.gunnery import Gunnery, here
-from harness.experiments.worker import Ask, Fired
+from harness.experiments.worker import Ask, trials_of
 from harness.supervisor.dialogue import Dialogue, DialogueError
 
 if TYPE_CHECKING:
@@ -60,21 +62,14 @@ class Worker:
         self._process.close()
 
 
-def trials_of(answer: bytes) -> list[Trial]:
-    """Read a worker's answer. Raises InfraError or InvalidInputError as it did there."""
-    fired = msgspec.json.decode(answer, type=Fired)
-    if fired.wrong:
-        raise InvalidInputError(fired.wrong)
-    if fired.failed:
-        raise InfraError(fired.failed)
-    return fired.trials
-
-
 def gunneries(where: str | None) -> Gunneries:
-    """Read --on: "local:N" is N worker processes here. Raises InvalidInputError for what is nowhere."""
+    """Read --on: "local:N" is N worker processes here, "dask://HOST:PORT" a cluster. Raises InvalidInputError."""
     if where is None:
         return here
-    kind, _, number = where.partition(":")
-    if kind != "local" or not number.isdecimal() or not 1 <= int(number) <= MOST_SEATS:
-        raise InvalidInputError(f"--on: expected local:N, with 1 to {MOST_SEATS} worker processes, not {where!r}")
-    return lambda _, stop, __: Gunnery(int(number), Worker, stop)
+    kind, _, rest = where.partition(":")
+    if kind == "dask" and re.fullmatch(r"//[^/]+:\d+", rest):
+        return lambda experiment, stop, _: Cluster(f"tcp:{rest}", experiment, stop)
+    if kind != "local" or not rest.isdecimal() or not 1 <= int(rest) <= MOST_SEATS:
+        expected = f"local:N, with 1 to {MOST_SEATS} worker processes, or dask://HOST:PORT"
+        raise InvalidInputError(f"--on: expected {expected}, not {where!r}")
+    return lambda _, stop, __: Gunnery(int(rest), Worker, stop)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
+from _pytest.junitxml import xml_key
 
 from harness.exceptions import InfraError
 from harness.pytest_guard import reports
@@ -79,6 +80,14 @@ class Attempt:
                         **{name: more[name] for name in ("when", "nodeid", "location")},
                     }
                 )
+            case "property":
+                self._note_in_junit(**more)
+            case _:
+                self._heed(word, more)
+
+    def _heed(self, word: str, more: dict[str, Any]) -> None:
+        """Raise what ends the attempt without its reports."""
+        match word:
             case "missing":
                 raise Missing
             case "exit":
@@ -88,6 +97,16 @@ class Attempt:
                 raise KeyboardInterrupt
             case "internalerror":
                 raise InfraError(f"the guarded session failed:\n{more['text']}")
+
+    def _note_in_junit(self, nodeid: str | None, name: str, value: object) -> None:
+        """Hand on what record_testsuite_property and record_xml_attribute are for."""
+        xml = self._item.config.stash.get(xml_key, None)
+        if xml is None:
+            return
+        if nodeid is None:
+            xml.add_global_property(name, value)
+        else:
+            xml.node_reporter(self._item.nodeid).add_attribute(name, value)
 
     def _take_report(self, data: dict[str, Any]) -> None:
         config = self._item.config

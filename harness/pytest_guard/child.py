@@ -41,7 +41,7 @@ class Child:
     """A guarded process: told what to run by send(), heard by receive(), ended by end() or kill()."""
 
     def __init__(self, orders: dict[str, Any], memory: int | None, *, backtrace: bool = False) -> None:
-        self.memory, self.ran = memory, 0
+        self.memory, self.ran, self._has_begun = memory, 0, False
         self._channel, self._stop = Channel(), Stop()
         self._files: dict[str, int] = {}
         self._main_thread: int | None = None
@@ -64,7 +64,7 @@ class Child:
                 limits,
                 channel=self._channel.theirs.fileno(),
                 stop=self._stop,
-                relay=_relay,
+                relay=self._relay,
                 backtrace=backtrace,
             )
         except BaseException as error:  # noqa: BLE001 -- raised where the end is asked for
@@ -72,8 +72,18 @@ class Child:
         finally:
             self._channel.hand_over()
 
+    def _relay(self, fd: int, data: bytes) -> None:
+        """Show what a test writes past pytest's capture, or without one, as it would be shown.
+
+        What is said before the first test, of the configuration and the modules, the parent says too.
+        """
+        with suppress(OSError):
+            while data and self._has_begun:
+                data = data[os.write(fd, data) :]
+
     def send(self, word: str, **more: object) -> None:
         """Tell it something. Raises ChannelClosed."""
+        self._has_begun |= word == "run"
         self._channel.send(word, **more)
 
     def receive(self, until_s: float | None = None) -> tuple[str, dict[str, Any]]:
@@ -140,13 +150,6 @@ class Child:
 def _end_of(fd: int) -> str:
     size = os.fstat(fd).st_size
     return os.pread(fd, LEFTOVER_BYTES, max(0, size - LEFTOVER_BYTES)).decode("utf-8", "replace")
-
-
-def _relay(fd: int, data: bytes) -> None:
-    """Show what a test writes past pytest's capture, or without one, as it would be shown."""
-    with suppress(OSError):
-        while data:
-            data = data[os.write(fd, data) :]
 
 
 def wait(seconds: float | None) -> float | None:

@@ -7,6 +7,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from _pytest.junitxml import xml_key
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -40,6 +42,7 @@ def orders(config: pytest.Config, only: Path | None, poisoned: Mapping[str, str]
         "basetemp": str(_base(config)),
         "only": None if only is None else str(only),
         "poisoned": list(poisoned),
+        "junit": getattr(config.stash.get(xml_key, None), "family", None),
         "screen": {
             "hasmarkup": writer.hasmarkup,
             "fullwidth": writer.fullwidth,

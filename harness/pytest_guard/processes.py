@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,7 @@ class Processes:
         self._key: tuple[Key, int | None] | None = None  # None: it has collected everything, and run nothing
         self._last: pytest.Item | None = None
         self._discard = ""
+        self._seeds: dict[pytest.Item, int] = {}
         self._names: dict[pytest.Item, tuple[str, int]] = {}
 
     def know(self, items: Sequence[pytest.Item]) -> None:
@@ -96,12 +98,16 @@ class Processes:
 
     # --- the run ---
 
-    def run(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, memory: int | None) -> Outcome:
-        """Run one attempt of a test. Raises InfraError where no process comes up."""
+    def run(
+        self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, memory: int | None, plugin: str = ""
+    ) -> Outcome:
+        """Run one attempt of a test, with one more plugin if it is named. Raises InfraError where nothing comes up."""
         is_last = self._ends_with(item, nextitem)
         order: dict[str, Any] = {
             "item": self._names[item],
             "next": None if is_last or nextitem is None else self._names[nextitem],
+            "seed": self._seeds.setdefault(item, secrets.randbits(64)),
+            "plugin": plugin,
         }
         why = ""
         for _ in range(STARTS):

@@ -113,6 +113,15 @@ def as_expected(item: pytest.Item, outcome: Outcome, signal: str) -> list[TestRe
     ]
 
 
+def explained(found: Outcome, death: Death) -> Outcome:
+    """Add to a crash that was found again, as an exception, what is known of the death before."""
+    for one in found.reports:
+        if one.failed and one.when == "call":
+            one.sections.append(("Native crash", "\n".join(dead.lines(death, "call"))))
+            one.crash = dead.record(death)
+    return found
+
+
 def xfailed(item: pytest.Item, outcome: Outcome, reason: str) -> list[TestReport]:
     """Make the reports of a crash that is an expected failure."""
     made = reports_of(item, outcome)

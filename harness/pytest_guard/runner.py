@@ -10,11 +10,12 @@ import pytest
 
 from harness.dialects.custom import opened
 from harness.exceptions import HarnessError, InvalidInputError
-from harness.pytest_guard import reports
+from harness.pytest_guard import reports, shrinking
 from harness.pytest_guard.imports import Imports
 from harness.pytest_guard.processes import Processes
 from harness.pytest_guard.retries import tried
 from harness.pytest_guard.settings import EXCEPTIONS, MARK, Wish, policy_of, wish_of
+from harness.pytest_guard.shrinking import can_shrink
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -103,7 +104,18 @@ class Guard:
         outcomes, run = tried(outcome, again, policy, self._dialect, memory=wish.memory, exceptions=exceptions)
         for one in outcomes[:-1]:
             yield reports.rerun(item, one)
-        yield from reports.final(item, outcomes[-1], run, flaky_fails=self._settings.flaky == "fail")
+        last = outcomes[-1]
+        again_by_example = self._shrunk(item, nextitem, wish) if last.when == "call" and can_shrink(item) else None
+        if again_by_example is not None and last.death is not None:
+            last = reports.explained(again_by_example, last.death)
+        yield from reports.final(item, last, run, flaky_fails=self._settings.flaky == "fail")
+
+    def _shrunk(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish) -> Outcome | None:
+        """Have Hypothesis look for the crash again, each example in a process of its own. None if it finds none."""
+        found = self._processes.run(item, nextitem, wish, wish.memory, shrinking.__name__)
+        self._processes.close()  # it has the plugin now
+        is_found = found.death is None and any(one.failed and one.when == "call" for one in found.reports)
+        return found if is_found else None
 
     @property
     def _dialect(self) -> Any:

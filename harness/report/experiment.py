@@ -72,6 +72,7 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
         yield from (f"  {line}" for line in finding_lines_of(finding))
     if told.difference:
         yield from difference_lines(told.difference)
+        yield from (f"  {line}" for line in _schedule_lines(one, told.difference))
     if one.stopping.sequential:
         yield "a sequential test stops where its rate looks extreme: the rates and the advice above are biased that way"
     kept = [f"  {line}" for line in kept_lines(told)]
@@ -85,6 +86,18 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
         yield f"verdict: {told.verdict}"
     yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"
     yield ""
+
+
+def _schedule_lines(one: Experiment, found: Difference) -> Iterator[str]:
+    """Whether a schedule helps, where one of two variants has it."""
+    first, second = (variant.schedule is not None for variant in one.variants)
+    if first == second:
+        return
+    gain = found.rate_difference if second else -found.rate_difference
+    if found.p_value < NOTEWORTHY and gain > 0:
+        yield "the schedule raises the rate: the window lies between calls that synchronise"
+    else:
+        yield "the schedule does not raise the rate: what meets by atomic operations alone is out of its reach"
 
 
 def difference_lines(found: Difference) -> Iterator[str]:

@@ -22,7 +22,7 @@ from harness.supervisor.output import Tail
 from harness.supervisor.process import GRACE_S, Shot, decode_status, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 WELCOME = struct.Struct("<IIiI4096s")  # magic, memory_limited, cgroup version and path
 REQUEST = struct.Struct("<IIqq512s")  # magic, count, deadline_ms, grace_ms, words
@@ -96,13 +96,15 @@ def _evidence(trial: Trial) -> Evidence:
 class _Life:
     """One zygote from its start to its end."""
 
-    def __init__(self, host: Host, start: Start, enforcement: Enforcement, options: list[str]) -> None:
+    def __init__(
+        self, host: Host, start: Start, enforcement: Enforcement, options: list[str], env: Mapping[str, str]
+    ) -> None:
         command = zygote_command(host, start)
         with ExitStack() as stack:
             self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             stack.callback(self.socket.close)
             with theirs:
-                self.guard = Guard(command, options, os.environ, theirs.fileno())
+                self.guard = Guard(command, options, env, theirs.fileno())
             stack.enter_context(self.guard)
             self._welcome(enforcement)
             self._close = stack.pop_all().close
@@ -161,13 +163,16 @@ class Zygote:
         host: Host = "native",
         start: Start = "warm",
         limits: Limits = Limits(),  # noqa: B008 -- frozen
+        *,
         renew_every: int = RENEW_EVERY,
         containment: Wanted = "auto",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         if renew_every < 1:
             raise InvalidInputError(f"renew_every: expected 1 or more, not {renew_every}")
         self._host: Host = host
         self._start: Start = start
+        self._env = os.environ if env is None else env
         self._renew_every = renew_every
         self._enforcement, self._held = enforce(limits), contain(containment)
         self._options = [*self._enforcement.guard_options(), *process_options(limits.processes)]
@@ -209,7 +214,7 @@ class Zygote:
         if self._life and self._life.used >= self._renew_every:
             self.close()
         if self._life is None:
-            self._life = _Life(self._host, self._start, self._enforcement, self._options)
+            self._life = _Life(self._host, self._start, self._enforcement, self._options, self._env)
             self._lives += 1
         return self._life
 

@@ -266,8 +266,43 @@ static enum outcome jit_patch(const struct shot *shot) {
     return fight(&duel) == 0 ? survived(&duel) : DID_NOT_FIRE;
 }
 
+/* --- check then act: both halves hold the lock, and between them nobody does --- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int is_open(struct duel *duel) {
+    pthread_mutex_lock(&lock);
+    int open = duel->is_open;
+    pthread_mutex_unlock(&lock);
+    return open;
+}
+
+static void act_if_open(struct duel *duel) {
+    if (!is_open(duel)) return;
+    hold_open(duel);
+    pthread_mutex_lock(&lock);
+    launder(duel->buffer)[0] = 1;
+    pthread_mutex_unlock(&lock);
+}
+
+static void close_locked(struct duel *duel) {
+    pthread_mutex_lock(&lock);
+    close_resource(duel);
+    pthread_mutex_unlock(&lock);
+}
+
+static enum outcome check_then_act(const struct shot *shot) {
+    struct duel duel = duel_of(shot, act_if_open, close_locked);
+    duel.buffer = map_pages(1, PROT_READ | PROT_WRITE);
+    duel.is_open = 1;
+    if (!duel.buffer) return DID_NOT_FIRE;
+    return fight(&duel) == 0 ? survived(&duel) : DID_NOT_FIRE;
+}
+
 #define DIALS {{"window", "spins", 20000, 0, 100000000}, {"period", "spins", 40000, 1, 100000000}}
-#define RACE .family = "race", .kind = "racy", .tiers = "forced dosed wild", .needs = "", .parameters = DIALS
+#define NARROW {{"window", "spins", 0, 0, 100000000}, {"period", "spins", 400000, 1, 100000000}}
+#define RACY .family = "race", .kind = "racy", .tiers = "forced dosed wild", .needs = ""
+#define RACE RACY, .parameters = DIALS
 
 FAMILY(race_faults,
     {RACE, .name = "torn_publish", .fire = torn_publish,
@@ -284,4 +319,7 @@ FAMILY(race_faults,
      .expects = "SIGSEGV SEGV_MAPERR null"},
     {RACE, .name = "jit_patch", .fire = jit_patch,
      .mechanism = "A JIT makes a code page writable to patch it while another thread runs it.",
-     .expects = "SIGSEGV SEGV_ACCERR code"});
+     .expects = "SIGSEGV SEGV_ACCERR code"},
+    {RACY, .parameters = NARROW, .name = "check_then_act", .fire = check_then_act,
+     .mechanism = "A resource is checked under a lock and used under it again, and closed in between.",
+     .expects = "SIGSEGV SEGV_MAPERR wild"});

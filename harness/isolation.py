@@ -1,0 +1,189 @@
+"""harness.isolated: any call in a process of its own, so that a native crash in it is an exception."""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import msgspec
+
+from harness.child import fault
+from harness.child import isolated as child
+from harness.evidence import EndedBy, Evidence, Exited, Memory, signature
+from harness.exceptions import InfraError, InvalidInputError, NativeCrash
+from harness.supervisor import Limits, box, check_timeout, supervise
+from harness.supervisor.launch import extension_path
+from harness.supervisor.process import decode_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+LOST: Final = 71  # the exit status of a fork that could not be made a victim
+
+
+def isolated(
+    function: Callable[P, T], *, fresh: bool = False, deadline_s: float | None = None, memory_bytes: int | None = None
+) -> Callable[P, T]:
+    """Wrap a function so that each call runs in a process of its own, and a native crash is an exception.
+
+        from harness import isolated, NativeCrash
+        resize = isolated(image.resize)
+        with pytest.raises(NativeCrash) as caught:
+            resize(broken)
+        caught.value.evidence.fault.address
+
+    The process is a fork of the calling one: closures and any argument work, and what the call changes in memory is
+    lost with it. What it returns or raises comes back by pickle. As with any fork, threads of the caller are not there.
+    With `fresh` it is a new process instead, for code that a fork breaks; then function and arguments must be
+    picklable, and `memory_bytes` may bound it. A call that takes longer than `deadline_s` is killed.
+
+    Raises what the function raises; NativeCrash where its process was ended by a signal, by the deadline, or by
+    os._exit(); InfraError where no process can be had. Crashes at different places are of different classes, all below
+    NativeCrash: so that a search such as Hypothesis's tells them apart.
+    """
+    check_timeout(deadline_s, "deadline_s")
+    if memory_bytes is not None and not fresh:
+        raise InvalidInputError("memory_bytes: only a new process can be bounded; add fresh=True")
+    limits = Limits(memory_bytes=memory_bytes)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _memory_file() as fd:
+            if fresh:
+                evidence = _in_new_process(fd, (function, args, kwargs), limits, deadline_s)
+            else:
+                evidence = _in_fork(functools.partial(child.answer, fd, function, args, kwargs), deadline_s)
+            result: T = _result(fd, evidence)
+            return result
+
+    return call
+
+
+@contextmanager
+def _memory_file() -> Iterator[int]:
+    try:
+        fd = os.memfd_create("crash-isolated", os.MFD_CLOEXEC)
+    except OSError as error:
+        raise InfraError(f"no memory file for the answer: {error.strerror}") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _in_new_process(fd: int, asked: tuple[Any, ...], limits: Limits, deadline_s: float | None) -> Evidence:
+    try:
+        question = pickle.dumps((list(sys.path), sys.argv, pickle.dumps(asked)))
+    except Exception as error:
+        raise InvalidInputError(f"fresh: function and arguments must be picklable: {error}") from error
+    os.pwrite(fd, question, 0)
+    return supervise([sys.executable, "-P", child.__file__], limits, deadline_s, channel=fd)
+
+
+def _in_fork(answer: Callable[[], None], deadline_s: float | None) -> Evidence:
+    """Fork, and watch the fork: its crash record is made by a page of its own."""
+    _flush()
+    began = time.monotonic()
+    with box.page(memory_limited=False) as page:
+        pid = os.fork()
+        if pid == 0:
+            _live(page, answer)
+        by = _wait(pid, deadline_s)
+        _, status, usage = os.wait4(pid, 0)
+        faults = box.read(page).faults
+    return Evidence(
+        termination=decode_status(status),
+        ended_by=by,
+        faults=faults,
+        memory=Memory(peak_rss_bytes=usage.ru_maxrss * 1024),
+        deadline_s=deadline_s,
+        duration_s=time.monotonic() - began,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        containment="fork",
+    )
+
+
+def _live(page: int, answer: Callable[[], None]) -> None:
+    """Be the fork: arm the record in front of all, call, and end without what the caller has registered for its end."""
+    status = LOST
+    try:
+        faulthandler.disable()  # it would take the signal first, and pass on another
+        if fault.load(extension_path()).lib.arm(page) == 0:
+            answer()
+            status = 0
+            _flush()
+    finally:
+        os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            continue
+
+
+def _wait(pid: int, deadline_s: float | None) -> EndedBy:
+    """Wait for its end, or make one at the deadline."""
+    process = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(process, select.POLLIN)
+        has_ended = poller.poll(None if deadline_s is None else deadline_s * 1000)
+        if not has_ended:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    except BaseException:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(process)
+    return EndedBy.SELF if has_ended else EndedBy.DEADLINE
+
+
+def _result(fd: int, evidence: Evidence) -> Any:
+    """Return or raise what the function has, unless its process is the news."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    if evidence.termination == Exited(LOST) and not data:
+        raise InfraError("the fork could not be made a victim")
+    if evidence.termination != Exited(0) or not data:
+        raise crash_of(evidence)
+    how, value = pickle.loads(data)  # noqa: S301 -- the caller's own function has made it
+    if how == child.RAISED:
+        raise value
+    return value
+
+
+def crash_of(evidence: Evidence) -> NativeCrash:
+    """Make the exception for an end that was no return, of a class of its own for each place of a crash."""
+    record = evidence.fault
+    place = ""
+    if evidence.ended_by is EndedBy.SELF and record is not None and record.module and not record.is_sent:
+        place = f"{record.module}+{record.offset or 0:#x}"
+    left = isinstance(evidence.termination, Exited)
+    message = f"the process left with exit status {evidence.termination.status}" if left else signature(evidence)  # type: ignore[union-attr]  # it left
+    return _class_of(place or message)(f"{message}{f' in {place}' if place else ''}", evidence)
+
+
+@functools.cache
+def _class_of(place: str) -> type[NativeCrash]:
+    def reduced(self: NativeCrash) -> tuple[Any, ...]:
+        return _again, (str(self), msgspec.json.encode(self.evidence), place)
+
+    members = {"__module__": NativeCrash.__module__, "__doc__": NativeCrash.__doc__, "__reduce__": reduced}
+    return type(f"NativeCrash[{place}]", (NativeCrash,), members)
+
+
+def _again(message: str, evidence: bytes, place: str) -> NativeCrash:
+    return _class_of(place)(message, msgspec.json.decode(evidence, type=Evidence))

@@ -1,0 +1,90 @@
+"""harness.isolated: native crashes of any call as exceptions."""
+
+import ctypes
+import functools
+import os
+import pickle
+import threading
+
+import pytest
+
+import harness
+from harness import NativeCrash, isolated
+
+
+def crash(address: int = 8) -> bytes:
+    """Read where nothing is."""
+    return ctypes.string_at(address)
+
+
+def test_what_a_call_returns_or_raises_comes_back() -> None:
+    """Closures and arguments of any kind work; what it changes in memory does not."""
+    seen: list[int] = []
+    assert isolated(lambda one: [*seen, one])(3) == [3]
+    with pytest.raises(ZeroDivisionError) as caught:
+        isolated(lambda: 1 // 0)()
+    assert "isolated process" in caught.value.__notes__[0]
+    isolated(seen.append)(1)
+    assert seen == []
+
+
+def test_a_crash_is_an_exception_with_evidence() -> None:
+    """Signal, code, address, module and offset."""
+    with pytest.raises(NativeCrash, match="SIGSEGV SEGV_MAPERR null in libc") as caught:
+        isolated(crash)(8)
+    evidence = caught.value.evidence
+    assert evidence is not None
+    assert evidence.fault is not None
+    assert (evidence.fault.signal, evidence.fault.address) == ("SIGSEGV", 8)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 -- our own
+    assert (type(again), str(again), again.evidence) == (type(caught.value), str(caught.value), evidence)
+
+
+def test_crashes_at_different_places_are_different_exceptions() -> None:
+    """So that Hypothesis reports both."""
+    kinds = set()
+    for call in (functools.partial(crash), lambda: ctypes.memset(8, 0, 1), os.abort):
+        with pytest.raises(NativeCrash) as caught:
+            isolated(call)()
+        kinds.add(caught.type)
+    assert len(kinds) == 3
+
+
+def test_an_exit_is_no_return() -> None:
+    """Whatever its status; a crash in a thread is a crash."""
+    with pytest.raises(NativeCrash, match="left with exit status 0"):
+        isolated(os._exit)(0)
+
+    def in_thread() -> None:
+        thread = threading.Thread(target=crash)
+        thread.start()
+        thread.join()
+
+    with pytest.raises(NativeCrash, match="SIGSEGV"):
+        isolated(in_thread)()
+
+
+def test_a_call_that_takes_too_long_is_killed() -> None:
+    """At its deadline."""
+    with pytest.raises(NativeCrash, match="SIGKILL by the deadline"):
+        isolated(ctypes.CDLL(None).pause, deadline_s=0.05)()
+
+
+@pytest.mark.slow
+def test_a_new_process_for_what_a_fork_would_break() -> None:
+    """With a memory limit; function and arguments must be picklable."""
+    assert isolated(divmod, fresh=True)(7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        isolated(divmod, fresh=True)(7, 0)
+    with pytest.raises(NativeCrash, match="SIGSEGV"):
+        isolated(ctypes.string_at, fresh=True)(8)
+    with pytest.raises(harness.InvalidInputError, match="picklable"):
+        isolated(lambda: 1, fresh=True)()
+
+
+def test_wrong_options_are_refused() -> None:
+    """Before anything runs."""
+    with pytest.raises(harness.InvalidInputError, match="deadline_s"):
+        isolated(crash, deadline_s=-1)
+    with pytest.raises(harness.InvalidInputError, match="fresh=True"):
+        isolated(crash, memory_bytes=1)
