@@ -5,6 +5,7 @@ Both ways have the same standard input, environment and kind of folder, and what
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -148,20 +149,33 @@ def builds() -> dict[str, Build]:
 
 @cache
 def _made(name: str) -> str:
-    """Make a file, once; why it can't be made, or nothing."""
+    """Make a file, unless it is there; why it can't be made, or nothing. Others may want it at the same moment."""
     build = builds()[name]
     if lacking := next(filter(None, map(_lacks, build.needs)), ""):
         return lacking
     BUILD.mkdir(parents=True, exist_ok=True)
-    places = {
-        "SOURCES": str(PROGRAMS),
-        "NATIVE": str(NATIVE),
-        "BUILT": str(BUILD),
-        "PYTHON": os.path.realpath(sys.executable),
-    }
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, of_what = BUILD / f"{name}.made", f"{_newest()} {build.command}"
+        if stamp.exists() and stamp.read_text() == of_what:
+            return ""
+        reason = _make(build)
+        if not reason:
+            stamp.write_text(of_what)
+        return reason
+
+
+def _newest() -> int:
+    """When a source was changed last."""
+    return max(path.stat().st_mtime_ns for folder in (PROGRAMS, NATIVE) for path in folder.rglob("*"))
+
+
+def _make(build: Build) -> str:
+    places = {"SOURCES": PROGRAMS, "NATIVE": NATIVE, "BUILT": BUILD, "PYTHON": os.path.realpath(sys.executable)}
+    environment = os.environ | {key: str(place) for key, place in places.items()}
     command = ["bash", "-ec", build.command]
-    done = subprocess.run(command, env=os.environ | places, cwd=BUILD, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
+    done = subprocess.run(command, env=environment, cwd=BUILD, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"{build.name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
 
 
 def missing(program: Program) -> str:
