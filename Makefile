@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test test-all lint check docs witness chaos bench differential statistics transparency sweep engines compilers cgroup2 wheel clean
+.PHONY: run test test-all lint check docs witness chaos bench differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -69,6 +69,10 @@ bench: $(STAMP)
 # What intervals, comparisons, drift and advice are worth when attempts resemble each other, by simulation.
 statistics: $(STAMP)
 	$(BIN)/python tests/statistics_tables.py --write docs/statistics.md $(ARGS)
+
+# What a block of trials costs who fires it, asks for it and passes it on: how many workers an experiment can have.
+scale: $(STAMP)
+	$(BIN)/python tests/scale.py --write docs/scale.md $(ARGS)
 
 # Every engine that is installed, with real crashes, and the reference engine 20 times under load; an hour or so.
 engines: $(STAMP)

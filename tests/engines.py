@@ -84,8 +84,9 @@ def page(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
     yield ""
     cpus = len(os.sched_getaffinity(0))
     yield (
-        f"Machine: Linux {platform.release()}, {platform.machine()}, {cpus} processors, Python"
-        f" {platform.python_version()}. No seed bears on it: every fault is forced."
+        f"Machine: Linux {platform.release().partition('-')[0]}, {platform.machine()}, {cpus} processors, Python"
+        f" {platform.python_version()}. No seed bears on it: every fault is forced. Seconds are of a busy machine, and"
+        " decide nothing: a limit of time is in counted seconds, and a miss must be seen twice."
     )
     yield from ("", "## In words", "")
     for file, _ in found:
@@ -98,11 +99,11 @@ def _words(file: EngineFile) -> Iterator[str]:
     table = file.table
     if not table.does:
         return
-    yield f"**{table.title}.** {table.does}"
+    yield from (f"**{table.title}** (`{file.name}`). {table.does}", "")
     if table.docs:
-        yield f"Documentation: {table.docs}"
+        yield f"- Documentation: {table.docs}"
     if table.better:
-        yield f"Better: {table.better}"
+        yield f"- Better: {table.better}"
     yield ""
 
 
@@ -131,9 +132,10 @@ def _failures(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
             continue
         yield f"**{file.name}** ({len(told.settled)} cells, {made.seconds:.0f} s)"
         yield ""
+        known = {one.property: one.reason for one in file.known}
         for name, one in rows:
-            known = f" Known: {one.known}." if one.known else ""
-            yield f"- {name} {one.verdict}: {_clean(one.reason)}{known}"
+            why = f" Known: {known[name]}." if name in known else ""
+            yield f"- {name} {one.verdict}: {_clean(one.reason)}{why}"
         yield ""
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.refusals.findings import Finding
+    from harness.refusals.preparation import Ready
+    from harness.refusals.refusal import Refusal
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "sweep"
@@ -103,10 +105,32 @@ def names() -> list[str]:
 # --- measuring ---
 
 
-def swept(name: str, plan: Plan) -> Report:
+class Watch(Tell):
+    """Knows how long the refusals took: not the start of the server, the recording, or what is lived again."""
+
+    def __init__(self) -> None:
+        self._began = self._ended = 0.0
+        self._refusals = 0
+
+    @property
+    def a_second(self) -> float:
+        """Refusals."""
+        return self._refusals / max(self._ended - self._began, 1e-9)
+
+    def begins(self, ready: Ready) -> None:  # noqa: ARG002 -- the moment alone
+        """The recording is there."""
+        self._began = time.monotonic()
+
+    def refused(self, refusal: Refusal, done: int, total: int) -> None:  # noqa: ARG002 -- the moment alone
+        """One more."""
+        self._ended = time.monotonic()
+        self._refusals += 1
+
+
+def swept(name: str, plan: Plan, watch: Tell | None = None) -> Report:
     """One sweep. Raises InfraError where there is nothing to sweep."""
     one = subject.function(f"sweep_calls:{name}", Call(""))
-    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([one.name]))
+    return report(one.name, conduct.sweep(one.host(plan), plan, watch or Tell()), command_line([one.name]))
 
 
 def fresh_s(name: str) -> float:
@@ -147,9 +171,7 @@ def measure(name: str, time_s: float) -> Row:
     """All that a row says."""
     row = Row(name, f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}")
     try:
-        began = time.monotonic()
         sites = swept(name, Plan())
-        took_s = time.monotonic() - began
         dense = swept(name, Plan(dense=True, time_s=time_s))
     except InfraError as error:
         row.why = str(error)
@@ -159,9 +181,17 @@ def measure(name: str, time_s: float) -> Row:
     row.keys, row.dense_keys = keys(sites), keys(dense)
     row.deadly, row.by_gdb = len(deadly), sum(is_seen_by_gdb(name, one) for one in deadly)
     row.proved = sum(one.verdict not in UNPROVED for one in sites.refusals)
-    row.tally, row.a_second, row.fresh_s = sites.tally, sites.trials / took_s, fresh_s(name)
+    row.tally = sites.tally
     row.says = tuple(_says(one) for one in sites.findings if one.fails)
     row.why = "" if dense.is_finished else f"dense was cut after {dense.trials} refusals"
+    return measure_speed(row)
+
+
+def measure_speed(row: Row) -> Row:
+    """The same row with its times: what a refusal takes in the mode `once`, and a process for itself."""
+    watch = Watch()
+    swept(row.name, Plan(modes=("once",)), watch)
+    row.a_second, row.fresh_s = watch.a_second, fresh_s(row.name)
     return row
 
 
@@ -197,6 +227,8 @@ def page(rows: list[Row]) -> Iterator[str]:
         )
     yield ""
     yield from (f"- `{row.name}`: {row.why}" for row in rows if row.why)
+    absent = [name for name in names() if name not in {row.name for row in rows}]
+    yield from (f"- `{name}`: not measured" for name in absent)
     yield from ("", "What fails, by call:", "")
     for row in swept_rows:
         yield from (f"- `{row.name}` {line.replace('<', '&lt;').replace('*', '`*`')}" for line in row.says)
@@ -232,6 +264,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--kept", action="store_true", help="measure nothing: write what was measured last")
+    parser.add_argument("--speed", action="store_true", help="time what was measured last again, and nothing else")
     parser.add_argument("--dense-s", type=float, default=180.0, help="seconds that a dense sweep may take")
     asked = parser.parse_args()
     sys.path[:0] = [str(HERE), str(install())]
@@ -239,7 +272,12 @@ def main() -> None:
     rows = []
     for name in names():
         place = KEPT / f"{name}.json"
-        if not asked.kept and (name in asked.only or not asked.only):
+        is_asked = name in asked.only or not asked.only
+        if asked.speed and is_asked and place.exists():
+            row = measure_speed(msgspec.json.decode(place.read_bytes(), type=Row))
+            place.write_bytes(msgspec.json.encode(row))
+            say(f"{name}: {row.a_second:.0f} refusals a second, {row.fresh_s:.2f} s for a process")
+        elif not asked.kept and is_asked:
             row = measure(name, asked.dense_s)
             place.write_bytes(msgspec.json.encode(row))
             say(f"{name}: {row.trials} of {row.dense}, {row.tally}, gdb {row.by_gdb}/{row.deadly} {row.why}")

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +80,15 @@ def test_causes_are_bounded_for_storage() -> None:
     assert sanitize(error(Cause("m\0", "", "\0")), NEW).causes == (Cause("m"),)
     assert not sanitize(error(), NEW).causes
     assert not sanitize(error(*CAUSES), OLD).causes
+
+
+def test_a_deadlock_keeps_its_causes_but_for_an_empty_list() -> None:
+    """Which every other error keeps too: upstream builds this one anew."""
+    newest, deadlock = find("upstream-4.8"), {"name": "TriggerApiError", "message": "Deadlock detected: x"}
+    for causes, kept in ((CAUSES, CAUSES), ((), msgspec.UNSET)):
+        raw = error(*causes)
+        assert newest.enhance(msgspec.structs.replace(raw, causes=causes, **deadlock)).causes == kept
+        assert newest.enhance(msgspec.structs.replace(raw, causes=causes)).causes == causes
 
 
 def test_an_error_is_called_by_its_causes_too() -> None:

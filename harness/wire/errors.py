@@ -294,7 +294,8 @@ def _enhance_built_in(error: TaskError, oom_by_text: bool) -> TaskError:
     if message == MANUAL_OOM or (error.name == "Error" and message == FFMPEG_KILLED):
         return _canned(Code.TASK_PROCESS_OOM_KILLED)
     if error.name == "TriggerApiError" and message.startswith("Deadlock detected:"):
-        return msgspec.structs.replace(error, name=_DEADLOCK_NAME, stack_trace="", link=DEADLOCK_LINK)
+        causes = error.causes or UNSET  # an empty list of them goes here, and nowhere else
+        return msgspec.structs.replace(error, name=_DEADLOCK_NAME, stack_trace="", link=DEADLOCK_LINK, causes=causes)
     return error
 
 

@@ -18,7 +18,7 @@ def work(job):
     return chpayload.run(job)
 
 
-@DBOS.workflow(name="flow", max_recovery_attempts=TRIES if POLICY["max_attempts"] else 100)
+@DBOS.workflow(name="flow", max_recovery_attempts=TRIES - 1 if POLICY["max_attempts"] else 100)
 def flow(job):
     """A job."""
     return work(job)

@@ -42,6 +42,9 @@ class Dbos(Adapter):
     def cancel(self, job, handle):
         self.client.cancel_workflow(job)
 
+    def is_alive(self):
+        return self.manager.poll() is None
+
     def revive(self):
         if self.manager.poll() is not None:
             self.begin()
