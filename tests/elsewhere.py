@@ -11,7 +11,7 @@ from harness.experiments.variant import Experiment, Variant
 from harness.experiments.workers import gunneries
 from harness.scenarios.schema import load, shipped
 
-MEASURED = {"address", "peak_rss_bytes", "duration_s", "load", "evidence"}
+MEASURED = {"address", "peak_rss_bytes", "duration_s", "load", "evidence", "worker"}
 
 
 def dosed(trials: int, seed: int = 7) -> Experiment:

@@ -15,6 +15,7 @@ from harness.evidence import Evidence
 from harness.exceptions import InfraError, InvalidInputError
 from harness.experiments.conduct import conclude
 from harness.experiments.gunnery import here
+from harness.experiments.shares import Share, by_host, chance
 from harness.experiments.stopping import Stopping
 from harness.experiments.variant import Experiment, Variant
 from harness.experiments.worker import Ask, Fired, Gunner, trials_of
@@ -45,6 +46,10 @@ def test_workers_fire_what_we_would() -> None:
     assert local.trials == elsewhere.trials
     assert local.tallies == elsewhere.tallies
     assert (elsewhere.lost, workers()) == (0, [])
+    told = conclude(experiment, elsewhere)
+    assert sum(share.groups for share in told.shares["dosed"].values()) == 25
+    assert len(told.shares["dosed"]) == 2
+    assert "dosed, fired by 2 workers" in list(conclusion_lines(told))
 
 
 @pytest.mark.slow
@@ -106,3 +111,41 @@ def test_what_is_nowhere_is_said(where: str) -> None:
         gunneries(where)
     assert gunneries(None) is here
     assert "upstream-4.8" in BUILT_IN
+
+
+def shares_of(rates: tuple[float, ...], draw: random.Random, icc: float = 0.0) -> list[Share]:
+    """Workers with 30 groups each, whose trials resemble each other by a rate that a group has of its own."""
+    made = []
+    for rate in rates:
+        share, mass = Share(), (1 - icc) / icc if icc else 0.0
+        for _ in range(30):
+            own = draw.betavariate(rate * mass, (1 - rate) * mass) if icc else rate
+            share = share.plus(sum(draw.random() < own for _ in range(10)))
+        made.append(share)
+    return made
+
+
+@pytest.mark.parametrize("icc", [0.0, 0.3])
+def test_equal_workers_seldom_differ(icc: float) -> None:
+    """In about one case of twenty, also where trials of a group resemble each other."""
+    draw = random.Random(3)
+    assert sum(chance(shares_of((0.3,) * 4, draw, icc)) < 0.05 for _ in range(300)) <= 27
+
+
+def test_a_worker_on_which_it_fails_more_often_is_seen() -> None:
+    """By workers where there is one host, and by hosts where there are several."""
+    draw = random.Random(4)
+    assert chance(shares_of((0.3, 0.3, 0.6), draw)) < 1e-6
+    good, bad = Share(30, 90, 300), Share(30, 200, 1400)
+    assert by_host({"a/1": good, "a/2": good, "b/1": bad}) == {"a": Share(60, 180, 600), "b": bad}
+    assert by_host({"a/1": good, "a/2": bad}) == {"a/1": good, "a/2": bad}
+
+
+def test_what_can_not_differ_does_not() -> None:
+    """One worker, a group each, or the same in every group; and two that never overlap certainly do."""
+    assert [chance([Share(9, 9, 9)]), chance([Share(1, 3, 9), Share(1, 9, 81)]), chance([Share(5, 5, 5)] * 2)] == [
+        1,
+        1,
+        1,
+    ]
+    assert chance([Share(5, 0, 0), Share(5, 50, 500)]) == 0

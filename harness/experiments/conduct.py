@@ -20,6 +20,7 @@ from harness.experiments.firing import KEPT
 from harness.experiments.gunnery import here
 from harness.experiments.kept import Ended, endings, groups, save
 from harness.experiments.paired import Comparison, Pairing
+from harness.experiments.shares import Share
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.experiments.variant import Experiment, Variant  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.journal import Kind
@@ -42,7 +43,7 @@ class Progress(msgspec.Struct):
     """Where an experiment is, and why it ended: a tally of each variant, and blocks of two side by side.
 
     `kept` has the first failures of each kind, by the variants' names, with the whole evidence. `lost` counts workers
-    that ended before they had answered: their groups were fired again.
+    that ended before they had answered: their groups were fired again. `shares` say who fired what of each variant.
     """
 
     tallies: dict[str, Tally]
@@ -51,6 +52,7 @@ class Progress(msgspec.Struct):
     pairing: Pairing = msgspec.field(default_factory=Pairing)
     kept: dict[str, list[Trial]] = {}
     lost: int = 0
+    shares: dict[str, dict[str, Share]] = {}
 
     @classmethod
     def begin(cls, experiment: Experiment) -> Progress:
@@ -63,6 +65,10 @@ class Progress(msgspec.Struct):
         if len(self.tallies) > 1 and len(group) == GROUP:
             which = int(group[0].variant != next(iter(self.tallies)))
             self.pairing.add(group[0].group, which, sum(trial.failed for trial in group), len(group))
+        if group[0].worker and len(group) == GROUP:
+            shares = self.shares.setdefault(group[0].variant, {})
+            before = shares.get(group[0].worker, Share())
+            shares[group[0].worker] = before.plus(sum(trial.failed for trial in group))
         for trial in group:
             self._keep(trial)
 
@@ -83,7 +89,7 @@ class Conclusion(msgspec.Struct, frozen=True):
 
     `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for. `comparison` is
     what `difference` tells, before it is corrected for looking at several. `kept` are the first failures of each kind,
-    `lost` the workers that were lost and whose groups were fired again.
+    `lost` the workers that were lost and whose groups were fired again, `shares` who fired what of each variant.
     """
 
     experiment: Experiment
@@ -95,6 +101,7 @@ class Conclusion(msgspec.Struct, frozen=True):
     comparison: Comparison | None = None
     kept: tuple[Trial, ...] = ()
     lost: int = 0
+    shares: dict[str, dict[str, Share]] = {}
 
 
 class Among(NamedTuple):
@@ -126,7 +133,17 @@ def conclude(experiment: Experiment, progress: Progress, among: Among = ALONE) -
     leading = progress.tallies[experiment.variants[0].name]
     verdict = verdict_of(leading, experiment.stopping.sequential, experiment.expect_below)
     kept = tuple(trial for trials in progress.kept.values() for trial in trials)
-    told = (progress.ended, progress.elapsed_s, findings, difference, verdict, comparison, kept, progress.lost)
+    told = (
+        progress.ended,
+        progress.elapsed_s,
+        findings,
+        difference,
+        verdict,
+        comparison,
+        kept,
+        progress.lost,
+        progress.shares,
+    )
     return Conclusion(experiment, *told)
 
 

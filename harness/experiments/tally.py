@@ -56,6 +56,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     `host` is the case's, `victim_host` and `start` what carried the fault and how it was started.
     `elsewhere` has the codes of the dialects that give another one than this trial's, and `fates_elsewhere` what they
     make of it; `fate` is what this trial's own dialect makes of it. `evidence` is kept of the first failures of a kind.
+    `worker` is who fired it, where that was not us: HOST/PROCESS.
     """
 
     variant: str
@@ -85,6 +86,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     fate: Fate = Fate.RETRIED
     fates_elsewhere: dict[str, Fate] = {}
     evidence: Evidence | None = None
+    worker: str | None = None
 
     @property
     def kind(self) -> EndKind:

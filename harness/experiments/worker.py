@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import ExitStack
@@ -52,7 +53,7 @@ class Gunner:
     """Answers what is asked, with the judges and the processes from which victims are forked kept between questions."""
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        self._stack, self._name = ExitStack(), f"{socket.gethostname()}/{os.getpid()}"
         self._runners: dict[str, GroupRunner] = {}
 
     def answer(self, line: bytes) -> bytes:
@@ -60,7 +61,8 @@ class Gunner:
         try:
             ask = msgspec.json.decode(line, type=Ask)
             until_s = math.inf if ask.left_s is None else time.monotonic() + ask.left_s
-            fired = Fired(self._runner(ask.variant.dialect).fire(ask.variant, range(ask.first, ask.last + 1), until_s))
+            trials = self._runner(ask.variant.dialect).fire(ask.variant, range(ask.first, ask.last + 1), until_s)
+            fired = Fired([msgspec.structs.replace(trial, worker=self._name) for trial in trials])
         except InvalidInputError as error:
             fired = Fired(wrong=as_text(str(error)))
         except HarnessError as error:

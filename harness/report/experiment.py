@@ -10,6 +10,7 @@ from rich.progress import TaskID
 
 from harness.experiments.conduct import corrected, ranked
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
+from harness.experiments.shares import by_host, chance
 from harness.experiments.tally import GROUP
 from harness.report.words import counted, evidence_line, printable
 
@@ -78,6 +79,7 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
     kept = [f"  {line}" for line in kept_lines(told)]
     if kept:
         yield from ("the first failure of each kind", *kept)
+    yield from share_lines(told)
     if told.lost:
         wild = any(variant.is_wild for variant in one.variants)
         biased = ": what is left to chance may be biased by that" if wild else ", and its seeds say the same again"
@@ -121,6 +123,19 @@ def ranking_rows(told: Sequence[Conclusion]) -> Iterator[tuple[str, str, str, st
         return
     for place, one in enumerate(ranked(told), 1):
         yield str(place), f"{one.failures} of {one.trials}", f"{one.rate:.1%}", _percent(one.among), one.variant
+
+
+def share_lines(told: Conclusion) -> Iterator[str]:
+    """Who fired how much of each variant, how often it failed there, and whether that differs."""
+    for variant, shares in told.shares.items():
+        yield f"{variant}, fired by {counted(len(shares), 'worker')}"
+        for name, one in sorted(shares.items()):
+            yield f"  {name}: {one.groups * GROUP} trials, {one.failures / one.groups / GROUP:.1%} failed"
+        hosts = by_host(shares)
+        if len(hosts) > 1:
+            p = chance(hosts.values())
+            what = "hosts" if hosts.keys() != shares.keys() else "workers"
+            yield f"  {f'the {what} differ' if p < NOTEWORTHY else f'no difference between {what} seen'} (p {p:.2g})"
 
 
 def kept_lines(told: Conclusion) -> Iterator[str]:

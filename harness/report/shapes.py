@@ -112,6 +112,7 @@ def conclusion_shape(told: Conclusion) -> Shape:
         "verdict": told.verdict,
         "kept": told.kept,
         "lost": told.lost,
+        "shares": told.shares,
     }
 
 
