@@ -57,7 +57,8 @@ witness: $(STAMP)
 transparency: $(STAMP)
 	$(BIN)/python tests/transparency.py --write docs/transparency.md $(ARGS)
 
-# SIGKILL of the supervisor at random moments, 1,500 times: what is left, and what is lost.
+# SIGKILL of the supervisor at random moments, 1,000 times, and 2,000 signals at the steps of a life: what is left, lost
+# or wrong, and who does not come back. An hour or so.
 chaos: $(STAMP)
 	$(BIN)/python tests/chaos.py $(ARGS)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MARK = "CRASH_HARNESS_CHAOS"
 PATIENCE_S = 15.0
+FIRST_S = 120.0  # for the first result: a machine may be slow
 LIFE = """
 echo {number} >> {marks}
 setsid sleep 600 &
@@ -138,7 +139,7 @@ def kill_once(after_s: float, seed: int, patience_s: float = PATIENCE_S, *, hold
             driver = subprocess.Popen(command, stdout=out, env={**os.environ, MARK: mark})
         holder = None
         try:
-            wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, PATIENCE_S)
+            wait_for(lambda: (folder / "acknowledged").stat().st_size > 0 or driver.poll() is not None, FIRST_S)
             threading.Event().wait(after_s)
             holder = _hold_guards(driver.pid) if holds else None
         finally:

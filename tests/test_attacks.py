@@ -7,6 +7,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -198,9 +199,9 @@ def test_a_word_that_the_guard_never_reads_costs_no_report() -> None:
         psutil.Process(guard.pid).suspend()
         os.close(ours)
         os.close(theirs)
-        while victim.status() != psutil.STATUS_ZOMBIE:
-            assert guard.pidfd is not None
         assert guard.pidfd is not None
+        while victim.status() != psutil.STATUS_ZOMBIE:
+            assert victim.is_running()
         guard.ask()
         guard.resume()
         select.select([guard.pidfd], [], [], 20)
@@ -415,10 +416,13 @@ def test_a_stopped_init_dies_with_its_guard() -> None:
 
 @pytest.mark.parametrize("supervisor", [1, 2**22 - 1])
 def test_a_guard_whose_supervisor_died_first_starts_nothing(supervisor: int, tmp_path: Path) -> None:
-    """Its parent is another process than it was told, or there is none of that number."""
+    """Its parent is another process than it was told, or there is none of that number; though the line is held."""
     mark = tmp_path / "mark"
-    command = [guard_path(), "--control", "0", "--supervisor", str(supervisor), "--", "touch", str(mark)]
-    subprocess.run(command, check=False, timeout=20, stdin=subprocess.DEVNULL)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        line = str(theirs.fileno())
+        command = [guard_path(), "--control", line, "--supervisor", str(supervisor), "--", "touch", str(mark)]
+        subprocess.run(command, check=False, timeout=20, pass_fds=[theirs.fileno()])
     assert not mark.exists()
 
 

@@ -1,7 +1,6 @@
 """The journal: written before things happen, once each, and never wrong when it can't be written."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import chaos
 import pytest
 
 from harness.dialects import DEFAULT, find
@@ -277,24 +275,6 @@ def test_wrong_use_of_a_history(tmp_path: Path, words: list[str], message: str) 
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-def test_a_hundred_kills_leave_nothing_and_lose_nothing() -> None:
-    """SIGKILL of the supervisor at random: 0 orphans, 0 cgroups, 0 acknowledged results lost, 0 unjournalled starts."""
-    counts = chaos.chaos(int(os.environ.get("CHAOS_KILLS", "100")), seed=7)
-    assert counts.started > counts.acknowledged > 0
-    assert counts[2:] == (0, 0, 0, 0)
-
-
-@pytest.mark.slow
-def test_without_its_guards_the_chaos_finds_orphans() -> None:
-    """The negative control: where the guards can't act, the victims of a dead supervisor live on, and are counted."""
-    try:
-        counts = chaos.kill_once(0.05, 3, patience_s=1, holds=True)
-    except PermissionError:
-        pytest.skip("there is no ptrace")
-    assert counts.orphans
 
 
 def test_code_that_a_history_names_is_run_only_if_it_is_named_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Programs are those of tests/programs. Where a toolchain is missing, tests are skipped; `doctor` gives the same reason.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from transparency import BUILD, Program, environment, missing
+from scipy import stats
+from two_ways import BUILD, Program, environment, missing
 
 from harness.dialects import find
 from harness.evidence import Evidence, Exited, Signaled, Termination
@@ -179,3 +181,18 @@ def test_a_worker_of_a_test_runner_that_crashes_is_no_crash_of_its_own(tmp_path:
     ]
     evidence = supervise(command, deadline_s=120)
     assert (evidence.termination, find("strict").classify(evidence).rule) == (Exited(1), "exit-status")
+
+
+FLAKY = 'exec 9>>"$1"; flock 9; echo x >&9; n=$(wc -l <"$1"); [ $((n % 3)) -eq 0 ] && kill -SEGV $$; exit 0'
+
+
+@pytest.mark.slow
+def test_a_flake_of_a_known_rate_is_found_at_that_rate(tmp_path: Path) -> None:
+    """Each third start dies: 20 of 60, whoever counts, and the interval is scipy's of the same numbers."""
+    command = ["bash", "-c", FLAKY, "flaky", str(tmp_path / "count")]
+    ours = [sys.executable, "-m", "harness", "experiment", "--trials", "60", "--jobs", "1", "--json", "--", *command]
+    told = json.loads(subprocess.run(ours, capture_output=True, text=True, check=True).stdout)
+    (found,) = told["experiments"][0]["findings"]
+    expected = stats.binomtest(20, 60).proportion_ci(method="wilson")
+    assert (found["trials"], found["failures"]) == (60, 20)
+    assert found["score"] == pytest.approx([expected.low, expected.high])

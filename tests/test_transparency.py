@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from transparency import (
+from two_ways import (
     Outcome,
     Program,
     compare,
@@ -17,7 +17,7 @@ from transparency import (
     prepare,
     programs,
 )
-from transparency import bare as alone
+from two_ways import bare as alone
 
 from harness.supervisor import supervise
 
@@ -48,7 +48,7 @@ def test_a_program_does_what_it_does_alone(program: Program) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["bash-read", "nohup", "signals-blocked", "descriptors-given", "folder-gone", "no-environment"]
+    "name", ["bash-read", "nohup", "signals-blocked", "descriptors-given", "folder-gone", "no-environment", "no-stdout"]
 )
 def test_exec_changes_nothing_either(name: str) -> None:
     """What is around a command is its own, too: standard input, signals, descriptors, folder, environment."""

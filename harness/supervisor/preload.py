@@ -1,4 +1,7 @@
-"""The black box of a foreign command: a library that LD_PRELOAD brings in, where that can work."""
+"""Whether a command can carry a library of ours by LD_PRELOAD, as the sweep asks before it starts one.
+
+The library of the box is looked after in C, before each exec (native/box/image.c).
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,6 @@ from harness.supervisor.launch import extension_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.supervisor.box import Contents
-
-ARMED, OFF = "armed", "off"
 SANITIZERS = re.compile(r"lib(asan|hwasan|lsan|msan|tsan)\b|libclang_rt\.\w*[alt]san")
 
 
@@ -85,17 +85,3 @@ def _is_privileged(path: Path) -> bool:
     gains_user = found.st_mode & stat.S_ISUID and found.st_uid != os.geteuid()
     gains_group = found.st_mode & stat.S_ISGID and found.st_gid != os.getegid()
     return bool(gains_user or gains_group or (os.geteuid() != 0 and "security.capability" in os.listxattr(path)))
-
-
-def options() -> list[str]:
-    """Options of the guard that bring the library into the victim."""
-    return ["--preload", str(library_path())]
-
-
-def state(contents: Contents | None, reason: str) -> str:
-    """As evidence says it: "armed", "off", or "unavailable: why"."""
-    if reason == OFF:
-        return OFF
-    if contents and contents.armed:
-        return ARMED
-    return f"unavailable: {reason or 'the library was not loaded'}"

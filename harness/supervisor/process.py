@@ -190,7 +190,7 @@ def _in_terminal(
 def _closed_options() -> list[str]:
     """Options of the guard for a stdout or stderr that we were started without: then the victim has none either."""
     streams = {1: sys.stdout, 2: sys.stderr}
-    return [f"--closed={number}" for number, stream in streams.items() if stream is None]
+    return [word for number, stream in streams.items() if stream is None for word in ("--closed", str(number))]
 
 
 def _frames(trap: CoreTrap, report: Report, wanted: bool | Callable[[Termination], bool]) -> str | None:

@@ -322,11 +322,36 @@ static void siginterrupted(long unused) {
     printf("%ld %d\n", got, errno == EINTR);
 }
 
+/* Workers that are signalled together, each at work on its signal stack, if it has one. */
+static void fill_stack(int number, siginfo_t *info, void *context) {
+    volatile char room[8192];
+    char mine = (char)getpid();
+    (void)number, (void)info, (void)context;
+    for (size_t i = 0; i < sizeof room; i++) room[i] = mine;
+    for (size_t i = 0; i < sizeof room; i++)
+        if (room[i] != mine) _exit(DID_NOT_HAPPEN);
+    count++;
+}
+
+static void work(long rounds) {
+    while (count < rounds) raise(SIGUSR1);
+    _exit(0);
+}
+
+static void preforked(long rounds) {
+    int status, wrong = 0;
+    set(SIGUSR1, fill_stack, SA_ONSTACK);
+    for (int i = 0; i < 4; i++)
+        if (fork() == 0) work(rounds);
+    while (wait(&status) > 0) wrong += status != 0;
+    printf("%d wrong\n", wrong);
+}
+
 static const struct part all[] = {
     {"each_kind", each_kind}, {"barrier", barrier}, {"stepped_over", stepped_over}, {"breakpoints", breakpoints},
     {"emulated", emulated}, {"trapped", trapped}, {"no_signals", no_signals}, {"with_frames", with_frames},
     {"with_dump", with_dump}, {"leaves", leaves}, {"abort_returns", abort_returns}, {"ignored_abort", ignored_abort},
-    {"thread_ends", thread_ends}, {"profiled", profiled}, {"nested", nested}, {"siginterrupted", siginterrupted},
+    {"thread_ends", thread_ends}, {"profiled", profiled}, {"nested", nested}, {"preforked", preforked}, {"siginterrupted", siginterrupted},
 };
 
 int main(int argc, char **argv) { return run_part(all, sizeof all / sizeof *all, argc, argv); }

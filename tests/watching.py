@@ -1,0 +1,109 @@
+"""What supervision costs a command that crashes at once: CPU of victim and guards, without our interpreter.
+
+    python tests/watching.py
+
+Each round measures every part between two bare spawns; its cost is a multiple of theirs, and the answer the median of
+the rounds. `library` and `perf` are what they add to the guards alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from two_ways import BUILD, Program, missing
+
+from harness.supervisor import containment, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.supervisor.ladder import Wanted
+    from harness.supervisor.observe import Observe
+
+TINY = Program("tiny", "a null pointer", run=("crasher", "null:0"), build=("crasher",))
+
+
+class Part(NamedTuple):
+    """What is measured: who looks, in which containment; what it is less; and what was promised."""
+
+    observe: Observe
+    held: Wanted
+    less: str
+    promise: float
+
+
+PARTS = {
+    "guards, in a namespace": Part("off", "namespace", "", 1.4),
+    "guards, without one": Part("off", "bare", "", 1.4),
+    "library": Part("library", "bare", "guards, without one", 1.25),
+    "perf": Part("perf", "bare", "guards, without one", 1.5),
+}
+
+
+def _spent(live: Callable[[], object], count: int) -> float:
+    """CPU seconds of all that `live` starts, each time that it is called."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for _ in range(count):
+        live()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count
+
+
+def _bare() -> None:
+    words = [str(BUILD / "crasher"), "null:0"]
+    os.waitpid(os.posix_spawn(words[0], words, os.environ), 0)
+
+
+def _supervised(part: Part) -> Callable[[], None]:
+    def live() -> None:
+        evidence = supervise([str(BUILD / "crasher"), "null:0"], observe=part.observe, containment=part.held)
+        seen = {"library": evidence.black_box, "perf": evidence.second_witness}.get(part.observe, "off")
+        if seen not in {"armed", "perf", "off"}:
+            raise RuntimeError(f"{part.observe}: {seen}")
+
+    return live
+
+
+def multiples(rounds: int = 9, count: int = 40) -> dict[str, float]:
+    """Each part's CPU as a multiple of a bare spawn's, the median of interleaved rounds.
+
+    Raises RuntimeError where the tiny crash can't be built, or a witness is not there.
+    """
+    if reason := missing(TINY):
+        raise RuntimeError(reason)
+    parts = {name: part for name, part in PARTS.items() if part.held != "namespace" or containment().namespace}
+    seen: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(rounds):
+        whole, bare = dict[str, float](), _spent(_bare, count)
+        for name, part in parts.items():
+            whole[name], after = _spent(_supervised(part), count), _spent(_bare, count)
+            more = whole[name] - whole[part.less] if part.less else whole[name] - (bare + after) / 2
+            seen[name].append(1 + more / ((bare + after) / 2))
+            bare = after
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+def lines(found: dict[str, float]) -> list[str]:
+    """Rows of a table: the part, its multiple, what was promised."""
+    missed = {name: "" if multiple <= PARTS[name].promise else ", **missed**" for name, multiple in found.items()}
+    return [f"| {name} | {found[name]:.2f} × | ≤ {PARTS[name].promise} ×{missed[name]} |" for name in found]
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description="What watching costs")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=40)
+    options = parser.parse_args()
+    found = multiples(options.rounds, options.count)
+    table = ["| part | CPU | promised |", "|---|---|---|", *lines(found), "", f"load {os.getloadavg()[0]:.1f}"]
+    sys.stdout.write("\n".join(table) + "\n")
+
+
+if __name__ == "__main__":
+    main()
