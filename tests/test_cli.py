@@ -164,6 +164,8 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
     ("words", "message"),
     [
         (["exec", "--max-attempts", "9" * 60, "--", "true"], "a whole number of attempts, 1 or more"),
+        (["experiment", "--trials", "1", "--vs", "strat=fresh", "controls"], "not 'strat'; did you mean 'start'?"),
+        (["experiment", "--trials", "1", "--vs", "strat=fresh", "--", "true"], "expected schedule=SEED or another"),
         (["engines", "check", "--cell", "\udcff", "--", "false"], "expected text in UTF-8"),
         (
             ["run", "no-such-scenario"],

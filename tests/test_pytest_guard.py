@@ -1,10 +1,15 @@
 """A user's own suite under `pytest --crash-guard`: real crashes, each in a pytest of its own."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from harness.pytest_guard.death import native
 
 pytest_plugins = ["pytester"]
 
@@ -159,7 +164,7 @@ def test_crashes_are_retried_and_stay_visible(pytester: pytest.Pytester, guarded
     """A test that passes at last is FLAKY in the terminal and in JUnit; exceptions are not retried."""
     done = guarded(FLAKY, "--crash-retries=2", "--junitxml=out.xml")
     assert outcomes(done) == {"passed": 1, "failed": 2, "rerun": 4}
-    done.stdout.fnmatch_lines(["FLAKY test_user.py::test_flaky", "*attempt 1 on *SIGSEGV*", "*attempt 2 on *"])
+    done.stdout.fnmatch_lines(["FLAKY test_user.py::test_flaky", "*attempt 1*SIGSEGV*", "*attempt 2*"])
     tree = ET.parse(pytester.path / "out.xml")  # noqa: S314 -- our own
     counts = {case.get("name"): [child.tag for child in case] for case in tree.iter("testcase")}
     assert counts["test_flaky"] == ["flakyFailure"] * 2
@@ -414,3 +419,33 @@ def test_after(): pass
     done.stdout.fnmatch_lines(
         ["*NativeCrash[[]libc.so*", "*numbers=[[]901],*", "*Native crash*", "*SIGSEGV SEGV_MAPERR null*"]
     )
+
+
+def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Of all sessions, under xdist too; `report` reads it."""
+    for words in ((), ("-n1",)):
+        guarded("def test_a(): crash()\ndef test_b(): pass", "--crash-history=kept.db", "--crash-retries=1", *words)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "report", "kept.db", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=pytester.path,
+    )
+    runs = json.loads(done.stdout)["runs"]
+    assert [one["title"] for one in runs] == ["test_user.py::test_a", "test_user.py::test_a #2"]
+    ends = [one["evidence"]["termination"]["signal"] for run in runs for one in run["attempts"]]
+    assert ends == ["SIGSEGV"] * 4
+
+
+GDB = """#0  raise () from libc.so
+#1  <signal handler called>
+#2  boom () at boom.c:3
+#3  _PyEval_Vector (…) at ceval.c
+#4  main ()"""
+
+
+def test_native_frames_are_those_of_the_crash() -> None:
+    """Not our handler's, nor all of the interpreter's; a reason why there are none stays."""
+    assert native(GDB) == ["#2  boom () at boom.c:3", "#3  _PyEval_Vector (…) at ceval.c"]
+    assert native("unavailable: gdb is not installed") == ["unavailable: gdb is not installed"]

@@ -16,11 +16,13 @@ import pytest
 
 from harness.cli.report import of_formats
 from harness.dialects import BUILT_IN
+from harness.evidence import Evidence, Exited, Signaled
 from harness.journal import Standing, read
 from harness.report.counts import MOST_POINTS, Confusion, Curve
 from harness.report.formats import FORMATS, Format, render
 from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
+from harness.report.words import evidence_line
 from harness.scenarios.verdict import Verdict
 
 PROGRAM = [sys.executable, "-m", "harness"]
@@ -257,3 +259,20 @@ def test_a_browser_shows_it_without_complaint(histories: dict[str, Path], tmp_pa
     ran = subprocess.run([BROWSER, *options, page.as_uri()], capture_output=True, check=False, text=True, timeout=60)
     assert "CONSOLE" not in ran.stderr
     assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (
+            Evidence(Signaled("SIGSEGV"), black_box="unavailable: it is static"),
+            "SIGSEGV, no crash record (it is static)",
+        ),
+        (Evidence(Signaled("SIGSEGV"), black_box="off"), "SIGSEGV"),
+        (Evidence(Signaled("SIGTERM"), black_box="unavailable: it is static"), "SIGTERM"),
+        (Evidence(Exited(3), black_box="unavailable: it is static"), "exited 3"),
+    ],
+)
+def test_a_lost_record_is_told_with_its_reason(evidence: Evidence, expected: str) -> None:
+    """A crash that nobody could see says why; what is no crash, or was not to be seen, says nothing of it."""
+    assert evidence_line(evidence) == expected

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EXEC: Final = "exec"
 PYTHON: Final = "harness.run"
+PYTEST: Final = "pytest"
+"""Of a history without titles of its own: each test that crashed is a run in it."""
 
 
 class KeptStep(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,10 +15,11 @@ import msgspec
 from harness.dialects import parted, spelled
 from harness.engine.policy import Policy
 from harness.evidence import Host, Start  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.exceptions import InvalidInputError
+from harness.exceptions import InvalidInputError, unknown
 from harness.experiments.advice import TARGET
 from harness.experiments.stopping import Stopping  # noqa: TC001 -- as above
 from harness.experiments.tally import BLOCK, GROUP
+from harness.faults.catalogue import find
 from harness.journal import as_text
 from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
@@ -215,10 +216,8 @@ OF_VICTIM = ("fault", "tier", "dose")
 
 def varied(first: Variant, change: str) -> Variant:
     """Return a second variant: KEY=VALUE pairs with commas between, or another command."""
-    if first.case is None and (schedule := re.fullmatch(r"schedule=(\d+)", change)):
-        return _reached(msgspec.structs.replace(first, schedule=int(schedule[1])))
     if first.case is None:
-        return msgspec.structs.replace(first, command=tuple(shlex.split(change)))
+        return _another_command(first, change)
     seed = {"seed": first.seed + 1}  # other draws: independent of the first variant's
     members: dict[str, Any] = msgspec.to_builtins(first) | seed
     victim = members["case"]["victim"]
@@ -232,12 +231,23 @@ def varied(first: Variant, change: str) -> Variant:
             members[key] = int(value) if key in OF_NUMBERS else value
         elif key in OF_VICTIM:
             victim[key] = float(value) if key == "dose" else value
+        elif key not in (dials := [dial.name for dial in find(victim["fault"]).parameters]):
+            raise unknown("--vs", key, ("dialect", *OF_VARIANT, *OF_VICTIM, *dials))
         else:
             victim.setdefault("parameters", {})[key] = int(value) if re.fullmatch(r"-?\d+", value) else value
     made = msgspec.convert(members, Variant)
     if made.case:
         check_victim(made.case, "--vs")
     return _reached(made)
+
+
+def _another_command(first: Variant, change: str) -> Variant:
+    if schedule := re.fullmatch(r"schedule=(\d+)", change):
+        return _reached(msgspec.structs.replace(first, schedule=int(schedule[1])))
+    words = tuple(shlex.split(change))
+    if len(words) == 1 and re.fullmatch(r"[a-z_]+=[^/]*", words[0]):
+        raise InvalidInputError(f"--vs: {change}: beside a command, expected schedule=SEED or another command")
+    return msgspec.structs.replace(first, command=words)
 
 
 def _second(first: Variant, change: str | None, place: Place) -> Variant:

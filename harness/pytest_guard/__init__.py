@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.exceptions import InvalidInputError
+from harness.pytest_guard import told
 from harness.pytest_guard.settings import settings_of
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ def begin(session: pytest.Session, *, marked_only: bool = False) -> None:
         if not (config.option.collectonly and config.option.verbose < 0):
             say(config, f"crash-guard is off: {why}")
         return
+    settings = check(config)
+    if settings.history and not hasattr(config, "workerinput"):
+        told.teller(config).keep(settings.history)
     if config.pluginmanager.hasplugin("dsession"):
         return  # the workers guard their own tests
 
     from harness.pytest_guard.runner import Guard  # noqa: PLC0415 -- a session that only shows results needs none of it
 
-    config.pluginmanager.register(Guard(session, check(config), marked_only=marked_only), "crash-guard")
+    config.pluginmanager.register(Guard(session, settings, marked_only=marked_only), "crash-guard")
 
 
 def say(config: pytest.Config, line: str) -> None:

@@ -15,6 +15,9 @@ FRAME: Final = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<na
 STACK: Final = re.compile(r"^(Current thread|Thread) (?P<id>0x[0-9a-f]+)")
 MACHINERY: Final = ("/_pytest/", "/pluggy/", "/harness/child/guarded", "/xdist/")
 PHASES: Final = ("setup", "call", "teardown")
+SIGNAL_FRAME: Final = "<signal handler called>"
+INTERPRETER: Final = "_PyEval_"
+MOST_SHOWN: Final = 200
 MEBIBYTE: Final = 2**20
 
 
@@ -45,7 +48,7 @@ def lines(death: Death, when: str) -> list[str]:
     told = [f"{headline(death)}, in {when}" if when not in PHASES else headline(death)]
     told += [f"    {line}" for line in (*_fault_lines(death), *_memory_lines(evidence))]
     if evidence.backtrace:
-        told += ["native frames, innermost first:", *(f"    {line}" for line in evidence.backtrace.splitlines())]
+        told += ["native frames, innermost first:", *(f"    {line}" for line in native(evidence.backtrace))]
     for thread, frames in stacks(death.python):
         shown = own(frames) or frames
         told += [f"{thread}, innermost first:", *(f"    {one.file}:{one.line} in {one.name}" for one in shown)]
@@ -91,6 +94,18 @@ def stacks(text: str) -> list[tuple[str, list[Frame]]]:
         elif found and (frame := FRAME.match(line)):
             found[-1][1].append(Frame(frame["file"], int(frame["line"]), frame["name"]))
     return sorted((one for one in found if one[1]), key=lambda one: "crashed" not in one[0])
+
+
+def native(backtrace: str) -> list[str]:
+    """Keep the native frames of the crash itself: not those of the signal's handler, nor the interpreter's below."""
+    frames = backtrace.splitlines()
+    handler = next((at for at, frame in enumerate(frames) if SIGNAL_FRAME in frame), -1)
+    kept: list[str] = []
+    for frame in frames[handler + 1 :]:
+        kept.append(frame if len(frame) <= MOST_SHOWN else f"{frame[:MOST_SHOWN]}…")
+        if INTERPRETER in frame:
+            break
+    return kept
 
 
 def own(frames: list[Frame]) -> list[Frame]:

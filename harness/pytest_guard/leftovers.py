@@ -35,7 +35,7 @@ def report(last: pytest.Item, death: Death, when: str, at_exit: AtExit) -> None:
         "teardown",
         sections,
     )
-    made.crash = dead.record(death)  # type: ignore[attr-defined]  # travels on with the report
+    made.crash_guard = dead.record(death)  # type: ignore[attr-defined]  # travels on with the report
     if with_xdist:
         _speak_for(last)
     last.config.hook.pytest_runtest_logreport(report=made)

@@ -74,7 +74,8 @@ class Processes:
         return None
 
     def _start(self, only: Path | None, memory: int | None) -> None:
-        self._child = Child(orders(self._session.config, only, self.poisoned), memory)
+        told = orders(self._session.config, only, self.poisoned)
+        self._child = Child(told, memory, backtrace=self._settings.backtrace)
         self._key = None
 
     def _ready(self, item: pytest.Item, memory: int | None) -> Child:

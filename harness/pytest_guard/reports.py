@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback
 from _pytest.reports import TestReport
 from _pytest.skipping import evaluate_xfail_marks
@@ -17,7 +18,7 @@ from harness.report.words import attempt_line
 if TYPE_CHECKING:
     import pytest
 
-    from harness.engine.loop import Run
+    from harness.engine.loop import Run, Saved
     from harness.pytest_guard.attempt import Outcome
     from harness.pytest_guard.child import Death
 
@@ -41,7 +42,7 @@ def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport]
     made = report(
         item, when, "failed", shown(text, where), sections=[*earlier, *fresh], duration=death.evidence.duration_s or 0
     )
-    made.crash = dead.record(death)  # type: ignore[attr-defined]  # travels on with the report
+    made.crash_guard = dead.record(death)  # type: ignore[attr-defined]  # travels on with the report
     return made
 
 
@@ -118,7 +119,7 @@ def explained(found: Outcome, death: Death) -> Outcome:
     for one in found.reports:
         if one.failed and one.when == "call":
             one.sections.append(("Native crash", "\n".join(dead.lines(death, "call"))))
-            one.crash = dead.record(death)
+            one.crash_guard = dead.record(death)
     return found
 
 
@@ -128,7 +129,7 @@ def xfailed(item: pytest.Item, outcome: Outcome, reason: str) -> list[TestReport
     for one in made:
         if one.failed:
             one.outcome, one.wasxfail = "skipped", reason
-            del one.crash
+            del one.crash_guard
     return made
 
 
@@ -146,9 +147,12 @@ def rerun(item: pytest.Item, outcome: Outcome) -> TestReport:
     return made
 
 
-def final(item: pytest.Item, outcome: Outcome, run: Run, *, flaky_fails: bool) -> list[TestReport]:
-    """Make the reports of the last attempt, with a word on all that came before it."""
+def final(item: pytest.Item, outcome: Outcome, run: Run, kept: list[Saved], *, flaky_fails: bool) -> list[TestReport]:
+    """Make the reports of the last attempt, with a word on all that came before it, and what a history is to keep."""
     made = reports_of(item, outcome)
+    if kept:
+        kept_as = {**getattr(made[-1], "crash_guard", {}), "kept": msgspec.json.encode(kept).decode()}
+        made[-1].crash_guard = kept_as  # type: ignore[attr-defined]  # travels on with the report
     if len(run.attempts) == 1:
         return made
     told = [attempt_line(one) for one in run.attempts]
@@ -157,5 +161,5 @@ def final(item: pytest.Item, outcome: Outcome, run: Run, *, flaky_fails: bool) -
         if is_flaky and flaky_fails and one.when == "call":
             where = (str(item.path), (item.reportinfo()[1] or 0) + 1)
             one.outcome, one.longrepr = "failed", shown(["it passed after a crash", *told], where, "FLAKY")
-    made[-1].crash = {**getattr(made[-1], "crash", {}), "attempts": told, "flaky": is_flaky}  # type: ignore[attr-defined]  # as above
+    made[-1].crash_guard = {**getattr(made[-1], "crash_guard", {}), "attempts": told, "flaky": is_flaky}  # type: ignore[attr-defined]  # as above
     return made

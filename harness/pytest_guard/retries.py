@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life, Run, VirtualClock
+from harness.engine.loop import Engine, Life, Run, Saved, VirtualClock
 from harness.evidence import Evidence, Exited
 from harness.pytest_guard.death import headline
 from harness.supervisor import Limits
@@ -30,12 +30,12 @@ def tried(
     *,
     memory: int | None,
     exceptions: bool,
-) -> tuple[list[Outcome], Run]:
+) -> tuple[list[Outcome], Run, list[Saved]]:
     """Let the engine decide what follows the first attempt. `again` lives one more, within so much memory.
 
-    Delays between attempts are computed, and not slept.
+    Delays between attempts are computed, and not slept. The last of what is returned is for a history.
     """
-    outcomes = [first]
+    outcomes, saved = [first], list[Saved]()
 
     def execute(number: int, machine: str) -> Life:
         if number > 1:
@@ -43,8 +43,8 @@ def tried(
         return life(outcomes[-1], exceptions=exceptions)
 
     engine = Engine(policy, dialect, lambda: draw(0, len(outcomes), "delay"), VirtualClock())
-    run = engine.run(execute)
-    return outcomes, run
+    run = engine.run(execute, save=saved.append)
+    return outcomes, run, saved
 
 
 def _larger(memory: int | None, machine: str, first: str) -> int | None:

@@ -101,14 +101,15 @@ class Guard:
             return self._processes.run(item, nextitem, wish, memory)
 
         policy = policy_of(self._settings, wish)
-        outcomes, run = tried(outcome, again, policy, self._dialect, memory=wish.memory, exceptions=exceptions)
+        outcomes, run, saved = tried(outcome, again, policy, self._dialect, memory=wish.memory, exceptions=exceptions)
         for one in outcomes[:-1]:
             yield reports.rerun(item, one)
         last = outcomes[-1]
         again_by_example = self._shrunk(item, nextitem, wish) if last.when == "call" and can_shrink(item) else None
         if again_by_example is not None and last.death is not None:
             last = reports.explained(again_by_example, last.death)
-        yield from reports.final(item, last, run, flaky_fails=self._settings.flaky == "fail")
+        kept = saved if self._settings.history and any(one.death for one in outcomes) else []
+        yield from reports.final(item, last, run, kept, flaky_fails=self._settings.flaky == "fail")
 
     def _shrunk(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish) -> Outcome | None:
         """Have Hypothesis look for the crash again, each example in a process of its own. None if it finds none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 -- msgspec reads the annotations of records
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
@@ -15,7 +16,6 @@ from harness.wire.policy import DEFAULT_PRESET, PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import pytest
 
@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True):
     flaky: Flaky = "pass"
     at_exit: AtExit = "error"
     dialect: str = DIALECT
+    history: Path | None = None
+    backtrace: bool = False
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -64,12 +66,14 @@ def settings_of(config: pytest.Config) -> Settings:
     said: dict[str, Any] = {
         "scope": _one_of(get_args(Scope), "crash_guard", asked("guard")),
         "retries": read_retries("crash_retries", retries),
-        "policy": read_toml(_path(config, policy), Policy) if policy else None,
+        "policy": read_toml(_path(config, "policy", policy), Policy) if policy else None,
         "retry_on": _one_of((EXCEPTIONS,), "crash_retry_on", asked("retry_on")),
         "memory": read_memory("crash_memory", asked("memory")),
         "deadline_s": read_deadline("crash_deadline", asked("deadline")),
         "flaky": _one_of(get_args(Flaky), "crash_flaky", asked("flaky")),
         "at_exit": _one_of(get_args(AtExit), "crash_at_exit", asked("at_exit")),
+        "history": _path(config, "history", asked("history")) if asked("history") else None,
+        "backtrace": asked("backtrace"),
         "dialect": config.getoption("--crash-dialect", None),
     }
     settings = Settings(**{name: value for name, value in said.items() if value is not None})
@@ -77,9 +81,9 @@ def settings_of(config: pytest.Config) -> Settings:
     return settings
 
 
-def _path(config: pytest.Config, name: str) -> Path:
+def _path(config: pytest.Config, option: str, name: str) -> Path:
     """A file of the command line is meant from where pytest was called, and one of the ini file from beside it."""
-    if config.getoption("crash_policy", None) or not config.inipath:
+    if config.getoption(f"crash_{option}", None) or not config.inipath:
         return config.invocation_params.dir / name
     return config.inipath.parent / name
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
+import msgspec
+import pytest
 from _pytest.junitxml import xml_key
 
+from harness.engine.durable import PYTEST, Durable
+from harness.engine.loop import Saved
+from harness.exceptions import HarnessError, InvalidInputError
+from harness.journal import History, Kind, job_of
+from harness.machine import environment
+
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
 NAME: Final = "crash-guard-told"
 
@@ -28,14 +37,42 @@ class Teller:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._flaky: list[tuple[str, list[str]]] = []
+        self._history: History | None = None
+        self._kept: Counter[str] = Counter()  # runs of a test that the history has
+
+    def keep(self, path: Path) -> None:
+        """Keep crashes in this history from here on. Raises pytest.UsageError where it is another job's."""
+        job = job_of(PYTEST, (), folder=str(self._config.rootpath))
+        try:
+            self._history = History.take_up(path, job, environment())
+            self._kept.update(event.title.partition(" #")[0] for event in self._history.events(Kind.DECIDED))
+        except InvalidInputError as error:
+            raise pytest.UsageError(f"--crash-history: {error}") from error
+
+    def pytest_unconfigure(self) -> None:
+        """Close the history."""
+        if self._history:
+            self._history.close()
 
     def hear(self, report: pytest.TestReport) -> None:
         """Take note of a report that has a crash in it."""
-        crash: dict[str, Any] = report.crash
+        crash: dict[str, Any] = report.crash_guard
         attempts = crash.get("attempts", ())
         if crash.get("flaky"):
             self._flaky.append((report.nodeid, list(attempts[:-1])))
+        if self._history and "kept" in crash:
+            self._keep(self._history, report.nodeid, msgspec.json.decode(crash["kept"], type=list[Saved]))
         self._note_in_junit(report, attempts[:-1], flaky=bool(crash.get("flaky")))
+
+    def _keep(self, history: History, nodeid: str, run: list[Saved]) -> None:
+        """Commit a test's attempts, under its id, and a number where an earlier session has used that."""
+        self._kept[nodeid] += 1
+        title = nodeid if self._kept[nodeid] == 1 else f"{nodeid} #{self._kept[nodeid]}"
+        try:
+            for saved in run:
+                Durable(history, title).save(saved)
+        except HarnessError as error:
+            pytest.exit(f"crash-guard: {error}", 3)
 
     def _note_in_junit(self, report: pytest.TestReport, attempts: list[str], *, flaky: bool) -> None:
         """Write an element for each attempt before the last, as Surefire and its readers know them."""
@@ -51,7 +88,7 @@ class Teller:
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         """Show an attempt that another follows."""
-        if report.outcome == "rerun" and "crash" in report.__dict__:  # type: ignore[comparison-overlap]  # a plugin's word
+        if report.outcome == "rerun" and "crash_guard" in report.__dict__:  # type: ignore[comparison-overlap]  # a plugin's word
             return "rerun", "R", ("RERUN", {"yellow": True})
         return None
 

@@ -38,6 +38,7 @@ GUARD = (
     ("memory", "SIZE", "memory limit of a guarded process, such as 512MiB"),
     ("deadline", "SECONDS", "a test that takes longer is ended from outside, however deep in C it hangs"),
     ("flaky", "pass|fail", "whether a test that passed after a crash fails the run; 'pass' if not given"),
+    ("history", "FILE", "keep every crash with its evidence in this file, for `crash-harness report FILE`"),
     ("at-exit", "error|warn|ignore", "what a crash after a process's last test is; 'error' if not given"),
 )
 MARK = (
@@ -69,6 +70,10 @@ def _add_guard(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     group.addoption("--crash-guard", action="store_const", const="session", dest="crash_guard", help=about)
     for scope, meaning in SCOPES.items():
         group.addoption(f"--crash-guard={scope}", action="store_const", const=scope, dest="crash_guard", help=meaning)
+    group.addoption(
+        "--crash-backtrace", action="store_true", help="of --crash-guard: native frames, by gdb from the core"
+    )
+    parser.addini("crash_backtrace", "as --crash-backtrace", type="bool", default=False)
     parser.addini("crash_guard", f"as --crash-guard: {', '.join(SCOPES)}", default="")
     for name, value, meaning in GUARD:
         group.addoption(f"--crash-{name}", metavar=value, help=f"of --crash-guard: {meaning}")
@@ -88,7 +93,7 @@ class Guarding:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell of crashes where results are shown, which under xdist is another process than where tests run."""
-        if "crash" in report.__dict__ and not hasattr(self._config, "workerinput"):
+        if "crash_guard" in report.__dict__ and not hasattr(self._config, "workerinput"):
             from harness.pytest_guard import told  # noqa: PLC0415 -- as below
 
             told.teller(self._config).hear(report)

@@ -11,13 +11,13 @@ import msgspec
 from harness.conformance import kept as kept_checks
 from harness.conformance.check import Check  # noqa: TC001 -- msgspec reads the annotations of HistoryReport
 from harness.dialects import BUILT_IN
-from harness.engine.durable import EXEC, PYTHON, steps
+from harness.engine.durable import EXEC, PYTEST, PYTHON, steps
 from harness.engine.lifecycle import Task
 from harness.engine.loop import Run, told
 from harness.experiments import kept
 from harness.experiments.conduct import Among, Conclusion, Progress, conclude, corrected, recount
 from harness.experiments.firing import codes_of
-from harness.journal import Job, Standing, spelt
+from harness.journal import Job, Kind, Standing, spelt
 from harness.machine import environment
 from harness.refusals import kept as kept_sweeps
 from harness.refusals.outcome import Report as Sweep  # noqa: TC001 -- msgspec reads the annotations of records
@@ -36,9 +36,14 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
     from harness.journal import Reading
 
-NOUNS = {order.KIND: "case", kept.KIND: "experiment", EXEC: "command", PYTHON: "job", kept_checks.KIND: "engine"} | {
-    kept_sweeps.KIND: "sweep"
-}
+NOUNS = {
+    order.KIND: "case",
+    kept.KIND: "experiment",
+    EXEC: "command",
+    PYTHON: "job",
+    PYTEST: "test",
+    kept_checks.KIND: "engine",
+} | {kept_sweeps.KIND: "sweep"}
 
 
 class KeptRun(msgspec.Struct, frozen=True):
@@ -145,13 +150,21 @@ def _deltas(lived: Iterable[tuple[str, Run, Task, str]]) -> tuple[Delta, ...]:
 
 def _runs(reading: Reading, found: HistoryReport) -> HistoryReport:
     made, asked = [], found.job.asked if found.job else {}
-    for title in found.job.titles if found.job else ():
+    for title in _titles(reading, found.job):
         run = told(list(steps(reading, title)))
         _count(found.confusion, title, run.attempts)
         made.append(KeptRun(title, run, None if title in found.undecided else verdict_of(run)))
     policy, dialect = msgspec.convert(asked.get("policy") or {}, Task), str(asked.get("dialect"))
-    lived = [(one.title, one.run, policy, dialect) for one in made if one.verdict]
+    is_whole = asked.get("policy") is not None  # a test suite has no policy of its own: each test may have one
+    lived = [(one.title, one.run, policy, dialect) for one in made if one.verdict and is_whole]
     return msgspec.structs.replace(found, runs=tuple(made), deltas=_deltas(lived))
+
+
+def _titles(reading: Reading, job: Job | None) -> Iterable[str]:
+    """Return what runs there are: those that were asked for, and of a test suite those that crashed."""
+    if job and job.kind == PYTEST:
+        return dict.fromkeys(event.title for event in reading.events(Kind.DECIDED))
+    return job.titles if job else ()
 
 
 def _checks(reading: Reading, found: HistoryReport) -> HistoryReport:
@@ -223,6 +236,7 @@ READERS: dict[str, Callable[[Reading, HistoryReport], HistoryReport]] = {
     kept.KIND: _experiments,
     EXEC: _runs,
     PYTHON: _runs,
+    PYTEST: _runs,
     kept_checks.KIND: _checks,
     kept_sweeps.KIND: _sweeps,
 }

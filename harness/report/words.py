@@ -85,6 +85,8 @@ def evidence_line(evidence: Evidence) -> str:
     parts = [spelling(evidence)]
     if evidence.fault:
         parts.append(fault_words(evidence.fault))
+    elif (reason := lost_record(evidence)) is not None:
+        parts.append(f"no crash record ({reason})")
     if evidence.ended_by != "self":
         parts.append(f"after {evidence.ended_by}")
     if evidence.memory.oom_kills:
@@ -94,6 +96,14 @@ def evidence_line(evidence: Evidence) -> str:
     return ", ".join(parts)
 
 
+def lost_record(evidence: Evidence) -> str | None:
+    """Why nobody saw the crash of a command that died of one; None where nobody was to see, or somebody did."""
+    black_box = evidence.black_box or ""
+    if str(evidence.termination) not in CRASHES or evidence.faults or not black_box.startswith("unavailable: "):
+        return None
+    return black_box.removeprefix("unavailable: ")
+
+
 def fault_words(fault: FaultRecord) -> str:
     """Write "SEGV_MAPERR at 0x0 in libboom.so+0x116e"; without a code, the signal stands for it."""
     where = "" if fault.address is None else f" at {fault.address:#x}"
@@ -101,6 +111,7 @@ def fault_words(fault: FaultRecord) -> str:
     return f"{fault.code or fault.signal}{where}{place}"
 
 
+CRASHES: Final = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGABRT", "SIGSYS"}
 WHY: Final = {
     Branch.CANCELLED: "it was cancelled",
     Branch.OOM_NO_MACHINE: "out of memory, and the policy names no larger machine",

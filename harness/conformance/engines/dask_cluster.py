@@ -15,6 +15,7 @@ class Dask(Adapter):
     detect_s, start_s, stop_s = 15, 90, 20
 
     def start(self):
+        self.told = {}
         dask.config.set({"distributed.worker.daemon": False})
         options = {"dashboard_address": None, "worker_dashboard_address": None, "local_directory": self.folder}
         self.cluster = distributed.LocalCluster(self.workers, threads_per_worker=1, processes=True, **options)
@@ -26,13 +27,19 @@ class Dask(Adapter):
         return self.client.submit(self.call(), job, pure=False, retries=retries)
 
     def look(self, job, future):
-        state = {"finished": "ok", "error": "failed", "cancelled": "cancelled", "lost": "failed"}.get(future.status)
-        if state is None:
-            return {"state": "running"}
-        if state == "ok":
-            return {"state": "ok", "result": future.result(timeout=5)}
-        error = future.exception(timeout=5) if state == "failed" else ""
-        return {"state": state, "cause": f"{type(error).__name__}: {error}" if error else ""}
+        status = future.status
+        state = {"finished": "ok", "error": "failed", "cancelled": "cancelled", "lost": "failed"}.get(status)
+        if state not in ("ok", "failed"):
+            return {"state": state or "running"}
+        if (job, status) not in self.told:
+            try:
+                value = future.result(timeout=1) if state == "ok" else future.exception(timeout=1)
+            except TimeoutError:  # the worker that holds it has died meanwhile
+                return {"state": state}
+            self.told[job, status] = value
+        value = self.told[job, status]
+        words = {"result": value} if state == "ok" else {"cause": f"{type(value).__name__}: {value}"}
+        return {"state": state, **words}
 
     def cancel(self, job, future):
         future.cancel(force=True)
