@@ -96,6 +96,7 @@ def test_who_looks_is_chosen_in_python_too() -> None:
         run(["true"], witnesses="libary")  # type: ignore[arg-type]  # that is the mistake
 
 
+@pytest.mark.slow
 def test_an_experiment_of_a_command_has_the_option() -> None:
     """And one of a scenario has not: its faults carry their record themselves."""
     ours = [sys.executable, "-m", "harness", "experiment", "--observe", "off", "--trials", "1"]
