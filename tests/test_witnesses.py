@@ -1,5 +1,6 @@
 """Witnesses that need no library: what perf events and a tracer see of commands, of faults of ours, and of handlers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,29 @@ def test_perf_sees_what_a_blocked_or_ignored_signal_hides(crasher: str, way: str
 def test_perf_tells_nothing_of_a_program_that_ends_well(crasher: str) -> None:
     """Page faults that the kernel serves are no faults, also by the thousand; nor are those of a child that crashes."""
     assert seen("perf", crasher, "fill:40", "child", "null:0", "exit:3").faults == ()
+
+
+WITH_TRACEPOINTS = """
+mount -t tracefs none /sys/kernel/tracing && test -r /sys/kernel/tracing/events/signal/signal_deliver/id || exit 77
+exec "$0" -m harness exec --json --observe perf -- "$@"
+"""
+
+
+@needs_perf
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "code", "address"),
+    [("null:0x18", "SEGV_MAPERR", 0x18), ("kill:11", "SI_USER", None), ("abort", "SI_TKILL", None)],
+)
+def test_with_rights_perf_knows_the_code(static: str, step: str, code: str, address: int | None) -> None:
+    """From the delivery of the signal, a tracepoint, which is mounted in a namespace of the test's own."""
+    command = ["unshare", "-m", "sh", "-c", WITH_TRACEPOINTS, sys.executable, static, step]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not done.stdout:
+        pytest.skip("takes root, unshare and tracepoints")
+    (attempt,) = json.loads(done.stdout)["attempts"]
+    (fault,) = attempt["evidence"]["faults"]
+    assert (fault["code"], fault.get("address"), fault["source"]) == (code, address, "perf")
 
 
 @needs_tracer
