@@ -115,6 +115,7 @@ def _table(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
         told = made.check
         signs = " | ".join(SIGNS[told.properties[name].verdict] for name in ORDER)
         version, detect = (told.declared.version, f"{told.declared.detect_s:g} s") if told.declared else ("", "")
+        version = file.table.declare.get("version", version)
         yield f"| {file.name} | {version} | {signs} | {len(told.settled)} | {detect} | {made.date} |"
     yield ""
     yield from (f"- {name}: {BY_NAME[name].claim}" for name in ORDER)

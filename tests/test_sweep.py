@@ -342,6 +342,7 @@ def test_the_object_has_its_members(truth: Path) -> None:
     code, seen = told("truth:crashing", cwd=truth)
     assert (code, seen["verdict"], seen["sites"], seen["trials"]) == (1, "FAIL", 20, 40)
     (found,) = seen["findings"]
+    assert found["again"] == [3, 3]
     asked = ("verdict", "signal", "address_class", "crash", "refused", "count", "dialects", "replay")
     assert [type(found[name]).__name__ for name in asked] == ["str", "str", "str", "list", "list", "int", "dict", "str"]
     assert all(set(one) == {"code", "decision"} for one in found["dialects"].values())

@@ -54,10 +54,12 @@ def _unstarved(view: View) -> Found:
 
 
 def _was_busy(view: View, at: float) -> bool:
-    """Whether an innocent was at work shortly before `at`."""
+    """Whether an innocent was at work shortly before `at`, in counted seconds: between them the engine may wait."""
+    since = view.counted(at) - JUST_BEFORE_S
     for role in view.innocents:
         ends = {line.n: line.at for line in view.record.of(role, "end")}
-        if any(line.at <= at <= ends.get(line.n, at) + JUST_BEFORE_S for line in view.starts(role)):
+        begun = [line for line in view.starts(role) if line.at <= at]
+        if any(view.counted(ends.get(line.n, at)) >= since for line in begun):
             return True
     return False
 
