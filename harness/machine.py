@@ -11,6 +11,7 @@ import platform
 import resource
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -186,6 +187,7 @@ def surroundings() -> list[Capability]:
         Capability("core_pattern", _read("/proc/sys/kernel/core_pattern")),
         _sweep(),
         Capability("published upstream", f"none ({no_published()})" if no_published() else ", ".join(PUBLISHED)),
+        Capability("cluster", "distributed" if find_spec("distributed") else "none (distributed is not installed)"),
         Capability("backtrace", "gdb" if not backtrace.why_not() else f"none ({backtrace.why_not()})"),
         Capability("core limit, hard", "unlimited" if hard_core == resource.RLIM_INFINITY else str(hard_core)),
         Capability("overcommit_memory", _read("/proc/sys/vm/overcommit_memory")),

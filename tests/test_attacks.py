@@ -434,14 +434,18 @@ def test_a_victim_that_has_left_its_group_is_asked_to_end_too(rung: Wanted, how:
     assert (evidence.termination, evidence.ended_by) == (Exited(7), EndedBy.CANCEL)
 
 
-def test_a_stopped_guard_is_let_go_on_when_nobody_listens_any_more() -> None:
-    """Whoever leaves does not wait for a guard that can't move."""
+def test_a_stopped_guard_is_let_go_on_when_nobody_listens_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves does not wait for a guard that can't move, and does not have to kill it."""
+    sent: list[int] = []
+    send = Guard._signal
+    monkeypatch.setattr(Guard, "_signal", lambda guard, number: (sent.append(number), send(guard, number)))
     with Guard(["sleep", "60"], [], os.environ) as guard:
         guard.ask()
         assert isinstance(guard.receive(), Note)
         guards()[0].suspend()
         started = time.monotonic()
     assert time.monotonic() - started < SECOND_S
+    assert sent == [signal.SIGCONT]
 
 
 # --- a supervisor that is not alone ---

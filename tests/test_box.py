@@ -12,9 +12,11 @@ from harness.evidence import FaultRecord, Witness
 from harness.supervisor import box
 
 
-def crash(number: int, code: int, *, order: int = 1, module: bytes = b"libboom.so") -> bytes:
+def crash(
+    number: int, code: int, *, order: int = 1, module: bytes = b"libboom.so", thread: int = 42, sender: int = 0
+) -> bytes:
     """The bytes of a crash at address 0x10."""
-    return box.CRASH.pack(number, code, 0x10, 0x400000, 0x7FFF0000, 0x1234, 0, 42, 0, order, 0, module)
+    return box.CRASH.pack(number, code, 0x10, 0x400000, 0x7FFF0000, 0x1234, 0, thread, sender, order, 0, module)
 
 
 def link(record: bytes, fate: int = box.OPEN, *, checksum: int | None = None) -> bytes:
@@ -46,6 +48,16 @@ def test_a_whole_record_is_read() -> None:
 def test_a_torn_record_is_none(torn: bytes) -> None:
     """Without a fate that says so, and a checksum, a record is not whole."""
     assert box.decode(torn).faults == ()
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [crash(11, 1, thread=-1), crash(11, 0, sender=-1), crash(0, 1), crash(99, 1)],
+    ids=["thread", "sender", *"09"],
+)
+def test_numbers_that_no_kernel_gives_are_no_record(wild: bytes) -> None:
+    """A thread, a sender and a signal are in their ranges, or the whole of it is not believed."""
+    assert box.decode(page(link(wild))).faults == ()
 
 
 def test_a_chain_is_in_the_order_of_its_records() -> None:

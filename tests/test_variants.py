@@ -207,3 +207,68 @@ def test_two_commits_are_compared_where_they_lie(tmp_path: Path) -> None:
     assert [(one["variant"], one["failures"]) for one in told["findings"]] == [("new", 0), ("old", 50)]
     assert [row["ended"] for one in told["findings"] for row in one["outcomes"]] == ["exited 0", "exited 1"]
     assert told["difference"]["p_value"] < 0.05
+
+
+# --- many commands, plans, workers, on the command line ---
+
+
+@pytest.mark.slow
+def test_the_lines_of_a_file_are_tried_and_ranked(tmp_path: Path) -> None:
+    """Empty lines and remarks are no commands; each has its verdict, and the worst comes first."""
+    listed = tmp_path / "commands"
+    listed.write_text("# a remark\n\nsh -c 'exit 0'\nsh -c 'exit 1'\n")
+    asked = ("--trials", "20", "--expect-below", ".5", "--on", "local:1", "--json")
+    ran = command("experiment", *asked, "--commands", listed)
+    told = json.loads(ran.stdout)
+    assert ran.returncode == 1, ran.stderr
+    assert told["ranking"] == ["sh -c 'exit 1'", "sh -c 'exit 0'"]
+    assert [one["verdict"] for one in told["experiments"]] == ["PASS", "FAIL"]
+    assert "FAIL 20 of 20 failed" in ran.stderr
+
+
+@pytest.mark.slow
+def test_what_a_command_lists_fills_the_other(tmp_path: Path) -> None:
+    """Only lines with "::" do; a listing that fails, or lists nothing, is wrong use."""
+    listing = tmp_path / "list"
+    listing.write_text("#!/bin/sh\nprintf 'a.py::one\\nb.py::two\\n\\n2 tests collected\\n'\n")
+    listing.chmod(0o755)
+    ran = command("experiment", "--trials", "10", "--json", "--each", listing, "--", "test", "{}", "=", "a.py::one")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["ranking"] == ["test b.py::two = a.py::one", "test a.py::one = a.py::one"]
+    for each in ("false", "echo nothing"):
+        refused = command("experiment", "--trials", "10", "--each", each, "--", "test", "{}")
+        assert (refused.returncode, "expected success and lines with ::" in refused.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_plan_tries_ten_trials_and_says_how_long_it_takes(tmp_path: Path) -> None:
+    """A run of its own warms up; nothing is journalled, and options of an experiment that is conducted are refused."""
+    count = tmp_path / "count"
+    asked = ("--plan", "--sprt", ".1:.3", "--power", ".9", "--json")
+    ran = command("experiment", *asked, "--", "sh", "-c", f"echo >> {count}")
+    assert ran.returncode == 0, ran.stderr
+    (plan_of,) = json.loads(ran.stdout)["plans"]
+    assert len(count.read_text()) == 11
+    assert [one["rate"] for one in plan_of["forecasts"]][::2] == [0.1, 0.3]
+    assert plan_of["forecasts"][2]["right"] >= 0.89
+    for option in (("--history", tmp_path / "h"), ("--bisect",), ("--on", "local:1")):
+        refused = command("experiment", "--plan", *option, "--", "true")
+        assert refused.returncode in {2, 255}
+        assert "is of an experiment that is conducted" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--commands", "/no/such/file"], "does not exist"),
+        (["--each", "true", "--", "true"], "lines with ::"),
+        (["--power", ".8", "--beta", ".1", "--", "true"], "1 - beta"),
+        (["--vs-name", "x", "--commands", "/dev/null"], "there is no command in it"),
+        (["--backtrace", "abort"], "a command has one"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments: list[str], message: str) -> None:
+    """With exit code 2, and no traceback."""
+    ran = command("experiment", *arguments)
+    assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
+    assert message in ran.stderr

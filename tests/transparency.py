@@ -35,23 +35,16 @@ def _said(*command: str) -> str:
     return ""
 
 
-VERSIONS = {
-    "go": "version",
-    "java": "-version",
-    "gdb": "--version",
-    "openssl": "version",
-    "tclsh": "",
-    "script": "--version",
-}
+NAMELESS = {"busybox", "capsh", "dash", "tclsh"}  # tools that do not say their version
+VERSIONS = {"go": "version", "java": "-version", "openssl": "version"}
 
 
 def versions() -> Iterator[str]:
     """The tools that the programs need, a line each, as they name themselves."""
     needs = {need for program in programs() for need in program.needs} | {n for b in builds().values() for n in b.needs}
     for need in sorted(needs - {"root"}):
-        option = VERSIONS.get(need, "--version")
-        if not need.startswith("/") and option and shutil.which(need):
-            yield f"{need}: {_said(need, option)[:100]}"
+        if not need.startswith("/") and need not in NAMELESS and shutil.which(need):
+            yield f"{need}: {_said(need, VERSIONS.get(need, '--version'))[:100]}"
 
 
 def cell(text: str) -> str:
@@ -74,7 +67,7 @@ def summary(found: list[Comparison]) -> str:
     """How many are the same; of those that differ, why."""
     ran = [one for one in found if not one.skipped]
     other = [one for one in ran if one.word != "same"]
-    lines = [f"{len(ran)} programs ran, {len(ran) - len(other)} are the same, {len(found) - len(ran)} were skipped."]
+    lines = [f"{len(ran)} programs ran, {len(ran) - len(other)} are the same, {len(found) - len(ran)} skipped."]
     lines += [
         f"`{one.program.name}` differs in {', '.join(one.differs)}: {one.program.differs or 'not explained'}."
         for one in other

@@ -27,8 +27,8 @@ from harness.scenarios.select import select
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
-RESUMED = {"old", "as_json", "where", "dialect"}
-NOT_PLANNED = ("history", "old")
+RESUMED = {"old", "as_json", "on", "dialect"}
+NOT_PLANNED = ("history", "old", "bisect", "on")
 
 
 @click.command(
@@ -46,9 +46,7 @@ NOT_PLANNED = ("history", "old")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
-@click.option(
-    "--on", "where", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT."
-)
+@click.option("--on", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT.")
 @schedule_option
 @limit_options
 @containment_option
@@ -62,7 +60,7 @@ def experiment(
     scenario: tuple[str, ...],
     history: Path | None,
     old: Path | None,
-    where: str | None,
+    on: str | None,
     is_plan: bool,
     as_json: bool,
     **given: Any,
@@ -89,7 +87,7 @@ def experiment(
         if old:
             check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
         is_brief = bool(given["listed"] or given["each"])
-        code = tell_all(experiments, book, gunneries(where), as_json=as_json, is_brief=is_brief)
+        code = tell_all(experiments, book, gunneries(on), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 

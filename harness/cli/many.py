@@ -19,7 +19,7 @@ OPTIONS = (
     click.option(
         "--commands",
         "listed",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Try each line of this file, a command as a shell would split it; they are ranked in the end.",
     ),
     click.option(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from harness.cli.options import COUNT, options
+from harness.exceptions import InvalidInputError
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
 
-DEFAULT_TRIALS = 200
+DEFAULT_TRIALS, BETA = 200, 0.05
 PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
@@ -19,17 +19,20 @@ def stopping_of(given: dict[str, Any]) -> Stopping:
     """Make the rule of what was said; where nothing was, a number of trials. Raises InvalidInputError."""
     trials, width, time_s, power = (given[name] for name in ("trials", "width", "time_s", "power"))
     p0, p1 = given["sprt"] or (0, 0)
-    beta = given["beta"] if power is None else 1 - power
+    beta = _beta(given["beta"], power)
     test = SequentialTest(p0, p1, given["alpha"], beta) if given["sprt"] else None
     if test:
         test.check()
     return Stopping(trials if any((trials, width, test, time_s)) else DEFAULT_TRIALS, width, test, time_s)
 
 
-def _power(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and context.get_parameter_source("beta") is ParameterSource.COMMANDLINE:
-        raise click.BadParameter("it is 1 - beta, and --beta says it already", param=parameter)
-    return value
+def _beta(beta: float | None, power: float | None) -> float:
+    """Return how often the test may err where P1 holds. Raises InvalidInputError where it is said twice."""
+    if beta is not None and power is not None:
+        raise InvalidInputError("--power: it is 1 - beta, and --beta says it already")
+    if power is not None:
+        return 1 - power
+    return BETA if beta is None else beta
 
 
 def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -51,10 +54,8 @@ OPTIONS = (
     click.option(
         "--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds."
     ),
-    click.option(
-        "--beta", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P1 holds."
-    ),
-    click.option("--power", type=PROPER, callback=_power, help="1 - beta, in the place of --beta."),
+    click.option("--beta", type=PROPER, help=f"How often --sprt may err where P1 holds [{BETA}]."),
+    click.option("--power", type=PROPER, help="1 - beta, in the place of --beta."),
     click.option(
         "--expect-below",
         type=PROPER,

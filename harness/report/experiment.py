@@ -150,9 +150,11 @@ def kept_lines(told: Conclusion) -> Iterator[str]:
 
 
 def brief_lines(told: Conclusion) -> Iterator[str]:
-    """A line for each variant."""
+    """A line for each variant, with the verdict where one was asked for."""
     for one in told.findings:
-        yield f"{one.failures} of {one.trials} failed, {one.rate:.1%} ({_percent(one.interval)}): {one.variant}"
+        verdict = f"{told.verdict} " if told.verdict else ""
+        rate = f"{one.rate:.1%} ({_percent(one.interval)})"
+        yield f"{verdict}{one.failures} of {one.trials} failed, {rate}: {one.variant}"
 
 
 def finding_lines_of(finding: Finding) -> Iterator[str]:

@@ -8,6 +8,7 @@ import msgspec
 
 from harness.conformance.check import record as check_record
 from harness.experiments.conduct import ranked
+from harness.experiments.tally import GROUP
 from harness.report.sweep import record as sweep_shape
 from harness.scenarios.verdict import observed
 
@@ -112,7 +113,11 @@ def conclusion_shape(told: Conclusion) -> Shape:
         "verdict": told.verdict,
         "kept": told.kept,
         "lost": told.lost,
-        "shares": told.shares,
+        "shares": [
+            {"variant": variant, "worker": name, "trials": share.groups * GROUP, "failures": share.failures}
+            for variant, shares in told.shares.items()
+            for name, share in sorted(shares.items())
+        ],
     }
 
 
