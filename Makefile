@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test test-all lint check docs witness chaos bench differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
+.PHONY: run test test-all lint check docs witness chaos bench bench-pytest differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -66,6 +66,10 @@ chaos: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python tests/bench.py --rounds 5 --million --write docs/performance.md $(ARGS)
+
+# What the guard costs a test suite, beside other ways to isolate tests; ARGS may name folders of tests.
+bench-pytest: $(STAMP)
+	$(BIN)/python tests/bench_pytest.py --write docs/pytest-cost.md $(ARGS)
 
 # What intervals, comparisons, drift and advice are worth when attempts resemble each other, by simulation.
 statistics: $(STAMP)

@@ -379,11 +379,18 @@ def test_b(): pass
 def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guarded: Run) -> None:
     """Exit status 3, and no error a test."""
     pytester.makeconftest(
-        "def pytest_configure(config):\n    getattr(config, 'workerinput', {'of_a_controller': 1})['of_a_controller']"
+        """
+        def pytest_configure(config):
+            if "crash_guard" in getattr(config, "workerinput", {}):
+                config.workerinput["of_a_controller"]
+        """
     )
     done = guarded("def test_a(): pass\ndef test_b(): pass")
     assert done.ret == 3
     done.stdout.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
+    under_xdist = guarded("def test_a(): pass", "-n1")
+    assert under_xdist.ret == 3
+    under_xdist.stderr.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
 
 
 def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,9 @@ def lived(command: str, builds: str, limits: Limits = Limits()) -> Evidence:  # 
     program = Program(command, "a program of a report", run=tuple(command.split()), build=tuple(builds.split()))
     if reason := missing(program):
         pytest.skip(reason)
-    return supervise(program.words(), limits, 60, env=environment() | {"BOOM": str(BUILD / "libboom.so")})
+    env = environment() | {"BOOM": str(BUILD / "libboom.so")}
+    with tempfile.TemporaryDirectory() as folder:  # a runtime may leave its report where it works
+        return supervise(program.words(), limits, 60, env=env, directory=folder)
 
 
 class Report(NamedTuple):

@@ -1,5 +1,6 @@
 """Witnesses that need no library: what perf events and a tracer see of commands, of faults of ours, and of handlers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,29 @@ def test_perf_tells_nothing_of_a_program_that_ends_well(crasher: str) -> None:
     assert seen("perf", crasher, "fill:40", "child", "null:0", "exit:3").faults == ()
 
 
+WITH_TRACEPOINTS = """
+mount -t tracefs none /sys/kernel/tracing && test -r /sys/kernel/tracing/events/signal/signal_deliver/id || exit 77
+exec "$0" -m harness exec --json --observe perf -- "$@"
+"""
+
+
+@needs_perf
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "code", "address"),
+    [("null:0x18", "SEGV_MAPERR", 0x18), ("kill:11", "SI_USER", None), ("abort", "SI_TKILL", None)],
+)
+def test_with_rights_perf_knows_the_code(static: str, step: str, code: str, address: int | None) -> None:
+    """From the delivery of the signal, a tracepoint, which is mounted in a namespace of the test's own."""
+    command = ["unshare", "-m", "sh", "-c", WITH_TRACEPOINTS, sys.executable, static, step]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not done.stdout:
+        pytest.skip("takes root, unshare and tracepoints")
+    (attempt,) = json.loads(done.stdout)["attempts"]
+    (fault,) = attempt["evidence"]["faults"]
+    assert (fault["code"], fault.get("address"), fault["source"]) == (code, address, "perf")
+
+
 @needs_tracer
 @pytest.mark.parametrize(
     ("steps", "code", "address"),
@@ -96,6 +120,7 @@ def test_who_looks_is_chosen_in_python_too() -> None:
         run(["true"], witnesses="libary")  # type: ignore[arg-type]  # that is the mistake
 
 
+@pytest.mark.slow
 def test_an_experiment_of_a_command_has_the_option() -> None:
     """And one of a scenario has not: its faults carry their record themselves."""
     ours = [sys.executable, "-m", "harness", "experiment", "--observe", "off", "--trials", "1"]

@@ -26,6 +26,7 @@ PREFIX: Final = "ch-engines-"
 LONGEST_BASE: Final = 20  # bytes; the path of an engine's folder has 60 at most
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 TAG_LETTERS: Final = 5
+PLACE: Final = "cgroups"  # the file that says where they are
 GROUP: Final = "crash-harness-engine-"
 ROOTS: Final = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup")
 REMOVALS, REMOVAL_REST_S = 50, 0.02
@@ -65,6 +66,7 @@ def _made(base: Path, stack: ExitStack) -> Path:
         if lock is not None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if made.is_dir():
+            (made / PLACE).write_text(memory_cgroup().parent)
             return made
 
 
@@ -96,13 +98,17 @@ def _remove_abandoned(base: Path) -> None:
 
 def _remove(made: Path) -> None:
     """The cgroups first: without the folder nobody knows their tag."""
-    remove_groups(tag_of(made))
+    place = made / PLACE
+    remove_groups(tag_of(made), place.read_text() if place.is_file() else "")
     shutil.rmtree(made, ignore_errors=True)
 
 
-def remove_groups(tag: str) -> None:
-    """Remove cgroups that a conductor, or an engine that was killed, could not remove: ours, and those at the roots."""
-    parents = {memory_cgroup().parent, *ROOTS}
+def remove_groups(tag: str, place: str = "") -> None:
+    """Remove cgroups that a conductor, or an engine that was killed, could not remove: ours, and those at the roots.
+
+    `place` is where the check had its own, which may have run elsewhere than we do.
+    """
+    parents = {memory_cgroup().parent, place, *ROOTS}
     left = [path for parent in parents if parent for path in Path(parent).glob(f"{GROUP}{tag}*")]
     for _ in range(REMOVALS):
         left = [path for path in left if not _is_removed(path)]

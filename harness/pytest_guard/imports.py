@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
     from harness.pytest_guard.child import Death
     from harness.pytest_guard.processes import Processes
+
+
+MOST_SAID: Final = 4000
 
 
 class Imports:
@@ -37,7 +42,7 @@ class Imports:
                     refuse(death, where)
                 self._processes.poisoned[where] = "\n".join(dead.lines(death, "import"))
         except InfraError as error:
-            pytest.exit(f"crash-guard: {error}", 3)
+            give_up(str(error))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(
@@ -71,4 +76,12 @@ def refuse(death: Death, where: str | None) -> NoReturn:
     """End the session, once, where no guarded process comes up."""
     said = death.evidence.stderr.strip() or death.evidence.stdout.strip()
     at = f" while it collected {where}" if where else ""
-    pytest.exit(f"crash-guard: no guarded process comes up: {dead.headline(death)}{at}\n{said[-4000:]}", 3)
+    give_up(f"no guarded process comes up: {dead.headline(death)}{at}\n{said[-MOST_SAID:]}")
+
+
+def give_up(why: str) -> NoReturn:
+    """End the session with exit status 3. A worker of xdist's has no other way to say why than its standard error."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        sys.stderr.write(f"crash-guard: {why}\n")
+        sys.stderr.flush()
+    pytest.exit(f"crash-guard: {why}", 3)

@@ -11,7 +11,7 @@ import pytest
 from harness.dialects.custom import opened
 from harness.exceptions import HarnessError, InvalidInputError
 from harness.pytest_guard import reports, shrinking
-from harness.pytest_guard.imports import Imports
+from harness.pytest_guard.imports import Imports, give_up
 from harness.pytest_guard.processes import Processes
 from harness.pytest_guard.retries import tried
 from harness.pytest_guard.settings import EXCEPTIONS, MARK, Wish, policy_of, wish_of
@@ -75,7 +75,7 @@ class Guard:
                 item.ihook.pytest_runtest_logreport(report=report)
             self._processes.settle(item, nextitem)
         except HarnessError as error:
-            pytest.exit(f"crash-guard: {error}", 3)
+            give_up(str(error))
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
