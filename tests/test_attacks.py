@@ -438,7 +438,12 @@ def test_a_stopped_guard_is_let_go_on_when_nobody_listens_any_more(monkeypatch: 
     """Whoever leaves does not wait for a guard that can't move, and does not have to kill it."""
     sent: list[int] = []
     send = Guard._signal
-    monkeypatch.setattr(Guard, "_signal", lambda guard, number: (sent.append(number), send(guard, number)))
+
+    def sends(guard: Guard, number: int) -> None:
+        sent.append(number)
+        send(guard, number)
+
+    monkeypatch.setattr(Guard, "_signal", sends)
     with Guard(["sleep", "60"], [], os.environ) as guard:
         guard.ask()
         assert isinstance(guard.receive(), Note)
