@@ -27,7 +27,14 @@ class Classification(msgspec.Struct, frozen=True):
 class Dialect(Protocol):
     """Classification and decision. Handed in once to whatever lives attempts: an engine, a campaign, a gate.
 
-    Its methods raise JudgeError where a judge of the user's has no answer that could be one.
+    Its methods raise JudgeError where a judge of the user's has no answer that could be one. One of your own says only
+    what it says otherwise than another:
+
+        class Patient(Derived):  # from harness.dialects.protocol
+            def decide(self, request):
+                return self.parent.decide(with_more_attempts(request))
+
+        harness.run(job, policy, dialect=Patient("patient", harness.dialects.find("strict")))
     """
 
     @property

@@ -101,8 +101,8 @@ def supervise(
     is in the foreground.
 
     Raises InfraError when the process could not be started or watched: that is never a crash of the victim;
-    InvalidInputError for a time or size that is none; and KeyboardInterrupt when Ctrl-C has ended a victim that had
-    the terminal.
+    InvalidInputError for a time or size that means nothing; and KeyboardInterrupt when Ctrl-C has ended a victim that
+    had the terminal.
     """
     victim, argv = _victim(command)
     enforcement, held = enforce(limits), contain(containment)
@@ -204,7 +204,7 @@ def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
 
 
 def milliseconds(name: str, seconds: float) -> int:
-    """Convert a time. Raises InvalidInputError for one that is none."""
+    """Convert a time. Raises InvalidInputError for one that means nothing."""
     if not 0 <= seconds <= LONGEST_S:  # false for NaN as well
         raise InvalidInputError(f"{name}: expected 0 to {LONGEST_S} seconds, not {seconds}")
     return round(seconds * 1000)

@@ -188,7 +188,7 @@ class Zygote:
 
         Raises InfraError when the zygote dies: for trials that were not answered there is no verdict. The next
         call begins with a new one. The same where a shot was refused. Raises InvalidInputError for a mode or time
-        that is none.
+        that means nothing.
         """
         if shot.mode not in MODES:
             raise InvalidInputError(f"mode: {shot.mode!r} is not one of {', '.join(MODES)}")
