@@ -6,13 +6,13 @@ import os
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.api import live
 from harness.cli.kept import open_kept, taken_up
-from harness.cli.limits import limit_options
+from harness.cli.limits import limit_options, limits_of
 from harness.cli.options import common, schedule_option
 from harness.cli.output import emit
 from harness.cli.policy import policy_of, policy_options
@@ -26,16 +26,12 @@ from harness.engine.wallclock import WallClock
 from harness.exceptions import InvalidInputError
 from harness.report.shapes import attempts_shape
 from harness.report.words import attempt_lines, ending, interrupted_line
-from harness.supervisor import Command, Limits, supervise
+from harness.supervisor import Command, supervise
 from harness.supervisor.schedule import why_not
 
 if TYPE_CHECKING:
     from harness.engine.executor import Executor
     from harness.engine.loop import Attempt
-    from harness.supervisor.ladder import Wanted
-    from harness.supervisor.limits import MemoryBy
-    from harness.supervisor.observe import Observe
-    from harness.supervisor.process import Stdin
 
 
 @click.command(
@@ -61,41 +57,31 @@ if TYPE_CHECKING:
 @click.pass_context
 def exec_command(
     context: click.Context,
+    /,
     command: tuple[str, ...],
-    timeout: float | None,
-    memory: int | None,
-    memory_by: MemoryBy,
-    processes: int | None,
-    max_attempts: object,
-    retry_config: object,
-    machine: str,
-    witnesses: Observe,
     history: Path | None,
-    backtrace: bool,
-    schedule: int | None,
-    containment: Wanted,
-    stdin: Stdin,
-    wait: bool,
     as_json: bool,
     dialect: str,
     seed: int | None,
+    **given: Any,
 ) -> None:
     """Run COMMAND under supervision, classify how it ends, and retry it as the policy says.
 
     COMMAND has what it has without us: descriptors, ignored signals, the terminal; docs/transparency.md names the
     exceptions. Exit status 0 when it succeeded in the end, 1 when not, 130 when Ctrl-C has ended it.
     """
-    policy, relay = policy_of(max_attempts, retry_config, machine), Relay(as_json=as_json)
+    policy = policy_of(given["max_attempts"], given["retry_config"], given["machine"])
+    relay, stdin = Relay(as_json=as_json), given["stdin"]
     watched = partial(
         supervise,
         relay=relay,
-        observe=witnesses,
-        backtrace=backtrace,
-        containment=containment,
+        observe=given["witnesses"],
+        backtrace=given["backtrace"],
+        containment=given["containment"],
         stdin=stdin,
         in_terminal=True,
     )
-    bounds = Bounds(Limits(memory, memory_by, processes=processes), timeout, policy.machine, watched)
+    bounds = Bounds(limits_of(given), given["timeout"], policy.machine, watched)
     with ExitStack() as stack:
         kept = stack.enter_context(open_kept(history, context.params, policy, bounds)) if history else None
         attempts = taken_up(kept, relay) if kept else []
@@ -105,8 +91,8 @@ def exec_command(
             relay.say("\n".join(attempt_lines(attempt)))
 
         chosen = stack.enter_context(opened(dialect))
-        shown = under_way(_executor(command, schedule), relay, is_quiet=stdin == "inherit")
-        clock, executor = WallClock(waits=wait), stack.enter_context(shown)
+        shown = under_way(_executor(command, given["schedule"]), relay, is_quiet=stdin == "inherit")
+        clock, executor = WallClock(waits=given["wait"]), stack.enter_context(shown)
         try:
             finished = live(executor, policy, bounds, chosen, seed or 0, clock=clock, observe=observe, kept=kept)
         except KeyboardInterrupt:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from harness.cli.options import options
 from harness.cli.word import Word
 from harness.exceptions import InvalidInputError
-from harness.supervisor import check_timeout, parse_bytes
+from harness.supervisor import Limits, check_timeout, parse_bytes
 from harness.supervisor.limits import MemoryBy
+
+
+def limits_of(given: dict[str, Any]) -> Limits:
+    """Make the limits of what was said."""
+    return Limits(given["memory"], given["memory_by"], processes=given["processes"])
 
 
 def _size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:

@@ -8,13 +8,13 @@ import click
 import msgspec
 from msgspec import UNSET
 
+from harness.cli.limits import limits_of
 from harness.cli.options import options
 from harness.cli.policy import policy_of
 from harness.cli.stopping import PROPER
 from harness.experiments.advice import TARGET
 from harness.experiments.variant import Place, VariantOptions
 from harness.scenarios.schema import PolicySpec
-from harness.supervisor import Limits
 from harness.wire.policy import DEFAULT_PRESET
 
 OPTIONS = (
@@ -55,7 +55,7 @@ def variants_of(given: dict[str, Any]) -> VariantOptions:
         seed=given["seed"],
         host=given["host"],
         start=None if given["start"] == "auto" else given["start"],
-        limits=Limits(given["memory"], given["memory_by"], processes=given["processes"]),
+        limits=limits_of(given),
         timeout_s=given["timeout"],
         jobs=given["jobs"],
         target=given["target"],
