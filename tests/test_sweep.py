@@ -463,11 +463,14 @@ def test_nothing_is_left_behind(truth: Path, number: signal.Signals) -> None:
     """Ctrl-C tells what was seen so far; after it, and after SIGKILL, no process is there any more."""
     line = [sys.executable, "-m", "harness", "sweep", "--json", "--deadline", "600", "truth:hanging"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=truth) as running:
-        below = psutil.Process(running.pid)
-        wait_until(lambda: [one for one in below.children(recursive=True) if "swept.py" in str(one.cmdline())][1:])
-        started = below.children(recursive=True)
-        running.send_signal(number)
-        out, _ = running.communicate(timeout=60)
+        try:
+            below = psutil.Process(running.pid)
+            wait_until(lambda: [one for one in below.children(recursive=True) if is_swept(one)][1:])
+            started = below.children(recursive=True)
+            running.send_signal(number)
+            out, _ = running.communicate(timeout=60)
+        finally:
+            running.kill()  # or a test that fails waits for it
     assert psutil.wait_procs(started, timeout=30)[1] == []
     if number is signal.SIGINT:
         assert running.returncode == 130
