@@ -141,7 +141,7 @@ def of_words() -> Iterator[Mutant]:
     yield from _thinned(errors, "_STALL_CODES")
     yield from _thinned(errors, "_SIGNAL_CODES", UPSTREAM)
     yield from _thinned(errors, "_HEAP_TEXTS", UPSTREAM)
-    for name in ("FFMPEG_KILLED", "MANUAL_OOM", "_UNKNOWN_TYPE", "_DEADLOCK_NAME"):
+    for name in ("FFMPEG_KILLED", "MANUAL_OOM", "UNKNOWN_TYPE", "_DEADLOCK_NAME"):
         yield mutant(f"{name} altered", errors, name, "other")
     searched = list(errors._SIGNAL_CODES.items())
     for one, two in combinations(range(len(searched)), 2):

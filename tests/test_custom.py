@@ -225,7 +225,7 @@ def test_a_judge_can_not_end_the_run(name: str) -> None:
     """What would end its process is a FAIL of the case, and exit code 1: neither green nor our crash."""
     command = [sys.executable, "-m", "harness", "run", "abort[double-free]", "--classifier", f"judges:{name}"]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent)
-    assert (ran.returncode, "FAIL  abort[double-free]" in ran.stdout) == (1, True), ran.stdout + ran.stderr
+    assert (ran.returncode, "FAIL   abort[double-free]" in ran.stdout) == (1, True), ran.stdout + ran.stderr
 
 
 def test_a_talker_and_a_listener_do_not_wait_for_each_other() -> None:
