@@ -12,9 +12,9 @@ run: $(RUNS)
 	$(BIN)/crash-harness run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m 'not slow' tests scenarios
+	$(BIN)/python -m pytest -n 2 -m 'not long' tests scenarios
 
-# The tests too that take more than a quarter of a second each: real crashes by the thousand, simulations, mutants.
+# The long tests too: real crashes by the thousand, simulations, mutants, engines; a quarter of an hour or more.
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 tests scenarios
 

@@ -269,6 +269,7 @@ def test_a_victim_that_traces_its_guards_is_ended_in_time(rung: Wanted) -> None:
     assert time.monotonic() - started < 2 * moment_s() + 0.2 + 2 * SECOND_S
 
 
+@pytest.mark.long
 @on_each_rung
 def test_a_daemon_that_traces_the_guards_does_not_keep_the_truth_back(rung: Wanted) -> None:
     """Its parent does not answer any more, and is killed: whoever inherits the victim tells its end; or it is INFRA."""
@@ -293,6 +294,7 @@ def test_guards_that_somebody_stops_go_on(rung: Wanted) -> None:
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGTERM"), EndedBy.DEADLINE)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("impatient")
 @on_each_rung
 def test_guards_that_somebody_holds_are_given_up(rung: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,6 +355,7 @@ class Slow:
         time.sleep(self._delay_s)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay_s", [0.0, 2.5])
 def test_a_late_journal_is_no_cancel(delay_s: float) -> None:
     """An acknowledgement after the guard's patience is none any more, and takes nothing from the victim's grace."""
@@ -399,6 +402,7 @@ def test_whichever_guard_is_killed_nothing_is_left(rung: Wanted, which: int) -> 
     assert not [one for one in psutil.process_iter(["cmdline"]) if f"60{os.getpid()}" in (one.info["cmdline"] or [])]
 
 
+@pytest.mark.long
 @needs_namespace
 def test_a_stopped_init_dies_with_its_guard() -> None:
     """It can't see the end of its line then: the kernel kills it, and with it the namespace."""

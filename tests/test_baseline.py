@@ -263,6 +263,7 @@ rows = st.lists(flat, min_size=1, max_size=3)
 nested = st.dictionaries(names, st.one_of(scalars, flat, rows, st.dictionaries(names, rows, max_size=2)), max_size=4)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @given(nested, st.lists(nested, max_size=2))
 def test_tomllib_reads_what_was_written(table: dict[str, Any], sections: list[dict[str, Any]]) -> None:

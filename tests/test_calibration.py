@@ -68,6 +68,7 @@ def test_a_setting_is_left_as_soon_as_it_is_clear() -> None:
     assert variant("torn_publish", 5, "native", "warm").is_wild
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_real_race_has_a_setting() -> None:
     """It ends, below the largest, with a rate that is neither 0 nor 1."""

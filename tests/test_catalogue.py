@@ -39,6 +39,7 @@ def surroundings() -> dict[str, object]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_calling_the_roll_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CATALOGUE_ROUNDS times the whole catalogue, then everything is as it was; every answer is PASS or SKIP."""

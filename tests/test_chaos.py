@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_hundred_kills_leave_nothing_and_lose_nothing() -> None:
     """SIGKILL of the supervisor at random: 0 orphans, nothing left, 0 acknowledged results lost, 0 unjournalled."""
     counts = chaos.chaos(int(os.environ.get("CHAOS_KILLS", "100")), seed=7)
@@ -16,6 +17,7 @@ def test_a_hundred_kills_leave_nothing_and_lose_nothing() -> None:
     assert counts[2:] == (0, 0, 0, 0)
 
 
+@pytest.mark.long
 def test_a_hundred_signals_at_the_steps_of_a_life_leave_nothing() -> None:
     """SIGKILL, SIGSTOP and SIGCONT of supervisor, guard, parent and init: the true end or INFRA, and nothing left."""
     try:

@@ -39,6 +39,7 @@ def results(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["upstream-4.5", "strict"])
 def test_every_shipped_scenario_passes(dialect: str) -> None:
@@ -52,6 +53,7 @@ def test_every_shipped_scenario_passes(dialect: str) -> None:
         assert list(result["reasons"]) == ([skips[title]] if title in skips else [])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_version_before_the_fix_fails_what_the_fix_was_made_for() -> None:
     """upstream-4.4 fails those scenarios and no other: that is the harness proving its point."""
@@ -83,6 +85,7 @@ def test_the_table_of_all_cases_and_the_slowest_are_there_on_request() -> None:
     assert slowest[1] == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [("run", "controls", "no-policy", "-v"), ("faults",), ("dialects",), ("dialects", "upstream-4.4"), ("engines",)],
@@ -100,6 +103,7 @@ def test_a_row_is_a_row_at_80_columns(words: tuple[str, ...], monkeypatch: pytes
     assert len(rows) == len([row for row in wide.splitlines() if row.strip()])
 
 
+@pytest.mark.long
 def test_cases_are_chosen_by_a_part_of_their_title() -> None:
     """-k takes what holds the text, and refuses one that nothing holds."""
     done = crash_harness("run", "--list", "-k", "race[torn", "--json")
@@ -111,6 +115,7 @@ def test_cases_are_chosen_by_a_part_of_their_title() -> None:
     assert "-k: no title of a case, as --list prints them, holds 'no-such-title'" in done.stderr
 
 
+@pytest.mark.long
 def test_what_is_piped_in_and_not_handed_on_is_said() -> None:
     """A command gets nothing of what we are fed, and a line says so, unless it has it, or there is nothing."""
     note = "note: what was piped into exec did not reach COMMAND"
@@ -119,6 +124,7 @@ def test_what_is_piped_in_and_not_handed_on_is_said() -> None:
     assert note not in crash_harness("exec", "--", "cat").stderr
 
 
+@pytest.mark.long
 def test_the_cap_of_attempts_is_said_where_it_ends_a_run() -> None:
     """A policy may name more attempts than any run gets."""
     done = crash_harness("exec", "--max-attempts", "400", "--observe", "off", "--", "false")
@@ -211,6 +217,7 @@ def test_doctor_proves_it_with_a_real_crash() -> None:
     assert "memory_cgroup" in found
 
 
+@pytest.mark.long
 def test_faults_lists_and_describes() -> None:
     """The table, one row's page, and both as JSON."""
     assert "null_read" in crash_harness("faults").stdout
@@ -316,6 +323,7 @@ def test_classify_answers_line_by_line() -> None:
     assert found[5]["cause"] == "exit_139_as_a_shell_reports_SIGSEGV"
 
 
+@pytest.mark.long
 def test_what_exec_prints_classify_reads() -> None:
     """Evidence goes round, with and without what the black box saw."""
     for black_box, cause in (("on", "signal_was_sent"), ("off", "abort")):
@@ -430,6 +438,7 @@ def test_a_case_is_chosen_as_it_is_printed() -> None:
     assert "2 cases: 2 PASS" in done.stdout
 
 
+@pytest.mark.long
 def test_the_catalogue_is_listed_too() -> None:
     """--list names the shots of --catalogue; what has no part in them is refused."""
     assert "null_read forced: SIGSEGV" in crash_harness("run", "--catalogue", "--list").stdout

@@ -63,6 +63,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
         yield Here(tmp_path_factory.mktemp("cluster") / "scheduler.json", stack)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_cluster_fires_what_we_would(here: Here) -> None:
     """Every field but what is measured."""
@@ -73,6 +74,7 @@ def test_a_cluster_fires_what_we_would(here: Here) -> None:
     assert elsewhere.lost == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_worker_that_is_killed_changes_nothing(here: Here, seed: int) -> None:
@@ -90,6 +92,7 @@ def test_a_worker_that_is_killed_changes_nothing(here: Here, seed: int) -> None:
     assert cut.lost == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_where_nobody_can_be_used_it_is_said(here: Here) -> None:
     """A scheduler without workers is wrong use; where no scheduler answers, the harness could not do its part."""

@@ -36,6 +36,7 @@ def needs_machine(name: str) -> bool:
     return any("oom" in cell for cell in MUTANTS[name].cells) or MUTANTS[name].breaks == "P11"
 
 
+@pytest.mark.long
 def test_the_reference_engine_passes_every_property() -> None:
     """The reference engine passes all that it declares, and it declares all that this machine allows."""
     found = suite.check_all([Engine("reference", command(str(ENGINES / "reference.py")))])["reference"]
@@ -47,12 +48,14 @@ def test_the_reference_engine_passes_every_property() -> None:
     assert set(Cap) - set(found.declared.caps) <= {Cap.MACHINE}
 
 
+@pytest.mark.long
 def test_our_own_engine_passes_under_strict() -> None:
     """Our engine, through the same protocol, passes every property under the dialect of the evidence."""
     found = suite.check_all([enginefile.find("own-strict").engine()])["own-strict"]
     assert (found.verdict, found.fails) == ("PASS", ()), reasons(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["own-upstream-4.4", "own-upstream-4.5"])
 def test_under_upstream_exactly_the_known_failures_remain(name: str) -> None:
     """What upstream tells alike, and what it never retried, fails as its file says; nothing else does."""
@@ -63,6 +66,7 @@ def test_under_upstream_exactly_the_known_failures_remain(name: str) -> None:
     assert set(found.fails) == known, reasons(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "fails"), [("process-pool", {"P7", "P8"}), ("multiprocessing-pool", {"P5"}), ("gnu-parallel", set())]
 )
@@ -75,6 +79,7 @@ def test_engines_that_need_no_service(name: str, fails: set[str]) -> None:
     assert set(found.fails) == fails, reasons(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2]], ids=["one half", "the other"])
 def test_every_mutant_is_killed_by_the_property_named_beforehand(names: list[str]) -> None:
     """Each mutant fails the property that it was made to break, in that property's own cells."""
@@ -84,6 +89,7 @@ def test_every_mutant_is_killed_by_the_property_named_beforehand(names: list[str
     assert {name: one.fails for name, one in found.items() if MUTANTS[name].breaks not in one.fails} == {}
 
 
+@pytest.mark.long
 def test_an_adapter_that_does_wrong_ends_its_cell_with_what_is_wrong() -> None:
     """Garbage, silence, lies, errors and deaths of adapters get the verdict that the protocol names, and its reason."""
     engines = [Engine(name, command(PROGRAM, name), Asked(cells=("segv/none",))) for name in BAD]
@@ -174,6 +180,7 @@ def left(mark: str) -> list[Path]:
     return [path for place in places if place.is_dir() for path in place.glob(f"*{mark}*")]
 
 
+@pytest.mark.long
 def test_a_suite_that_was_killed_leaves_nothing_for_long(tmp_path: Path) -> None:
     """Shared memory ends with its cell; temporary files and cgroups are removed by the next check."""
     mark = f"m{os.getpid()}"
@@ -200,6 +207,7 @@ suite.check_all([Engine("reference", (sys.executable, "-S", %r))], observe=obser
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_outlives_the_suite(number: signal.Signals) -> None:
     """SIGKILL or Ctrl-C of the suite leaves no adapter, no engine and no payload."""

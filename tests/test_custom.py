@@ -285,6 +285,7 @@ def harness(*words: str) -> subprocess.CompletedProcess[str]:
 ABORT = [sys.executable, "-c", "import os; os.abort()"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_judge_is_asked_wherever_a_dialect_is(tmp_path: Path) -> None:
     """By exec, experiments, their replay and the API: an abort is no shortage of memory to a judge that is strict."""

@@ -82,6 +82,7 @@ def check(folder: Path, last: subprocess.CompletedProcess[str]) -> None:
     assert snapshots == list(range(2, len(steps) + 2))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_each_step_it_goes_on(tmp_path: Path, when: str) -> None:
@@ -98,6 +99,7 @@ def test_killed_at_each_step_it_goes_on(tmp_path: Path, when: str) -> None:
     assert fatal > 3 * MAX_ATTEMPTS
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_again_and_again_it_ends(tmp_path: Path, when: str) -> None:
@@ -148,6 +150,7 @@ def test_a_killed_exec_goes_on(tmp_path: Path) -> None:
     assert notes.read_text() == "\n\n\n"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_a_signal_ends_does_not_count(tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM in attempt 1, four times: each says so and how to go on, and then there are three attempts."""

@@ -48,6 +48,7 @@ def test_an_engine_that_is_not_installed_is_skipped(tmp_path: Path) -> None:
     assert "crash-harness engines install dagster" in told["reason"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_check_is_told_kept_and_reported(tmp_path: Path) -> None:
     """One JSON object, a history that `report` reads, and a page in each format."""
@@ -69,6 +70,7 @@ def test_a_check_is_told_kept_and_reported(tmp_path: Path) -> None:
     assert "reference.py: PASS" in read.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_failure_shows_the_ledger_the_claims_and_the_replay() -> None:
     """What was seen, what was claimed when, what was declared, and the command that lives the cell again."""
@@ -79,6 +81,7 @@ def test_a_failure_shows_the_ledger_the_claims_and_the_replay() -> None:
     assert "P2" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_fault_of_the_catalogue_by_name() -> None:
     """`--fault double_free` runs it under both policies, as an abort."""
@@ -161,6 +164,7 @@ def test_the_shipped_files_load_and_their_adapters_are_short() -> None:
             assert len(path.read_text().splitlines()) <= MOST_LINES, path.name
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_engine_file_is_a_file_of_tests(tmp_path: Path) -> None:
     """Properties are items, on several workers: what fails fails, what is known is skipped, what is stale says so."""

@@ -50,6 +50,7 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run([*PROGRAM, *arguments], capture_output=True, check=False, cwd=cwd, text=True, timeout=120)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_dose_is_in_its_interval_for_93_of_100_seeds() -> None:
     """The 95 % interval is one: an experiment on a dosed race finds the dose."""
@@ -200,6 +201,7 @@ def test_a_trial_is_journalled_once(tmp_path: Path) -> None:
         assert sum(len(one.trials) for one in groups(book)) == GROUP
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_experiment_goes_on(tmp_path: Path) -> None:
     """SIGKILL in the middle; --resume ends with every trial once, and the outcomes are the seed's."""

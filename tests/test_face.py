@@ -61,6 +61,7 @@ def test_help_and_version_cost_at_most_four_bare_interpreters() -> None:
     assert max(others) <= 4 * first
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_is_never_a_traceback_of_ours() -> None:
     """Wherever in its first moments a command is: exit 130 as soon as a line of ours runs."""

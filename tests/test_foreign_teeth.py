@@ -131,6 +131,7 @@ def test_a_defect_around_the_real_judge_is_found(wrong: Callable[[Any], bool], k
     assert is_caught(Defective(wrong, kind))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("salt", range(5))
 def test_one_wrong_answer_in_five_hundred_is_named(salt: int) -> None:
@@ -161,6 +162,7 @@ class Moody(Derived):
         return WRONG if self._asked % 101 == 0 else self.parent.classify(evidence)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_judge_that_flips_is_called_nondeterministic() -> None:
     """Asked again in another order, it answers otherwise."""
@@ -169,6 +171,7 @@ def test_a_judge_that_flips_is_called_nondeterministic() -> None:
     assert any(reason.startswith("nondeterministic: ") for reason in judged(Moody()).reasons)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_port_is_green_against_the_built_in_ones_baseline() -> None:
     """A program that answers the filters' lines as the dialect does, and of which nothing but its answers is known."""

@@ -109,6 +109,7 @@ def reasons(done: Result) -> str:
     return " ".join(done.output.split())
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_what_was_recorded_passes() -> None:
@@ -126,6 +127,7 @@ def test_what_was_recorded_passes() -> None:
     assert (entry.count, entry.seed, entry.provenance.n) == (6, 5, 6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_what_this_machine_can_neither_record_nor_run_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +140,7 @@ def test_what_this_machine_can_neither_record_nor_run_is_skipped(monkeypatch: py
     assert verdicts("race.toml") == {"tables": "PASS", "race[dosed]": "SKIP"}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_the_version_before_the_fix_fails() -> None:
@@ -149,6 +152,7 @@ def test_the_version_before_the_fix_fails() -> None:
     assert "the same seed reproduces it" in done.output
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_failing_run_is_recorded_only_with_a_reason(race: Path) -> None:
     """The reason is in the file, and stays there while the case fails in the same way."""
@@ -186,6 +190,7 @@ def test_acceptance_needs_a_case_and_a_reason(words: tuple[str, ...]) -> None:
     assert not Path("b.toml").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_missing_stale_and_changed_cases_fail(race: Path) -> None:
     """Whatever the baseline can't speak for is a FAIL, never skipped in silence."""
@@ -199,6 +204,7 @@ def test_missing_stale_and_changed_cases_fail(race: Path) -> None:
     assert "victim.dose: recorded with 0.5, now 0.4" in gate("check", "b.toml").output
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_recording_a_part_keeps_the_rest() -> None:
@@ -211,6 +217,7 @@ def test_recording_a_part_keeps_the_rest() -> None:
     assert set(verdicts().values()) == {"PASS"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_acceptance_is_reviewed(race: Path) -> None:
     """After its day it fails, and says whose it is; before it, it passes."""
@@ -223,6 +230,7 @@ def test_an_acceptance_is_reviewed(race: Path) -> None:
     assert record(*excuse, "--review", "soon").exit_code == 2
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_what_must_run_is_not_skipped_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +243,7 @@ def test_what_must_run_is_not_skipped_in_silence(monkeypatch: pytest.MonkeyPatch
     assert gate("check", "b.toml", "--must-run", "nothing").exit_code == 2
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_changed_answers_are_told_when_recorded() -> None:
@@ -245,6 +254,7 @@ def test_changed_answers_are_told_when_recorded() -> None:
     assert any(line.startswith("TASK_PROCESS_SIGSEGV: recorded retriable=True") for line in changed)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_a_part_can_be_checked() -> None:
@@ -271,6 +281,7 @@ def shortened(run: Run) -> Run:
     return msgspec.structs.replace(run, status="TIMED_OUT")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_what_does_not_reproduce_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +295,7 @@ def test_what_does_not_reproduce_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> N
     assert "nondeterministic: the same seed again" in reasons(done)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_a_seed_that_does_not_reproduce_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +307,7 @@ def test_a_seed_that_does_not_reproduce_is_not_recorded(monkeypatch: pytest.Monk
     assert "nondeterministic" in done.output
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_what_the_harness_could_not_do_is_infra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,6 +323,7 @@ def test_what_the_harness_could_not_do_is_infra(monkeypatch: pytest.MonkeyPatch)
     assert record().exit_code == 3
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["never", "null_read"])
@@ -329,6 +343,7 @@ def test_a_wrong_control_is_infra(monkeypatch: pytest.MonkeyPatch, fault: str) -
     assert "race[dosed]" not in done.output
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_leaves_the_old_file(race: Path) -> None:
     """130, and the file is the one that was there."""
@@ -439,6 +454,7 @@ def recorded(pairs: Any, runner: CaseRunner) -> Any:
     return made.baseline.case[0]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_night_passes_and_a_shift_is_found() -> None:
     """.30 is .30; .45 is confirmed to be more, with real crashes."""
@@ -448,6 +464,7 @@ def test_a_night_passes_and_a_shift_is_found() -> None:
     assert found.judgement.reasons[0].startswith("regressed")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_a_night_on_the_command_line() -> None:
@@ -520,6 +537,7 @@ class Mute(Derived):
         return "SIGSEGV"  # type: ignore[return-value]  # that is the point
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("race")
 @pytest.mark.slow
 def test_a_judge_that_breaks_on_a_run_fails_that_case() -> None:

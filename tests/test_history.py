@@ -235,6 +235,7 @@ def crash_harness(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """SIGKILL in the middle; --resume decides the rest, and lives nothing twice that was decided."""
@@ -254,6 +255,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert set(before) <= {line["title"] for line in lines if line["kind"] == "decided" and line["session"] == 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -15,6 +15,7 @@ from harness.supervisor import Shot, supervise
 from harness.supervisor.launch import runner_path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 def test_hosts_agree(fault: Row) -> None:

@@ -158,6 +158,7 @@ def hang() -> None:
     signal.pause()
 
 
+@pytest.mark.long
 def test_a_value_comes_back() -> None:
     """Arguments go out and the result comes back as JSON."""
     run = harness.run(harness.call(add, 2, right=3))
@@ -165,6 +166,7 @@ def test_a_value_comes_back() -> None:
     assert harness.run(chatter).value == 1
 
 
+@pytest.mark.long
 def test_a_crash_of_a_function_is_retried(tmp_path: Path) -> None:
     """Twice a real NULL dereference in a C library, then a value: flaky."""
     run = harness.run(harness.call(crash_until, str(tmp_path / "marks"), 2), THREE)
@@ -172,6 +174,7 @@ def test_a_crash_of_a_function_is_retried(tmp_path: Path) -> None:
     assert (run.value, run.is_flaky) == ("after 2", True)
 
 
+@pytest.mark.long
 def test_a_raised_exception_is_a_thrown_error() -> None:
     """It is retried with the worker's own settings, at once and not by look-up; its text and stack come along."""
     run = harness.run(harness.call(fail, "broken"), THREE)
@@ -187,6 +190,7 @@ def test_a_raised_exception_is_a_thrown_error() -> None:
     assert run.status == "COMPLETED_WITH_ERRORS"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("policy", "attempts"), [(Policy(), 1), (Policy(5, retry=None), 1), (Policy(2, {"maxAttempts": 5}), 2)]
 )

@@ -354,6 +354,7 @@ def ask_all_codes() -> None:
 # --- the properties hold, and each of them bites ---
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_engine_under_random_lives() -> None:
     """All properties hold in every state that a random life reaches."""
@@ -391,6 +392,7 @@ SEARCHES: list[tuple[str, Callable[[], None]]] = [
 MUTANTS = [*LIVED.values(), *SEEDED.values(), *TABLED.values()]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mutant", "search"),

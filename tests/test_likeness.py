@@ -157,6 +157,7 @@ def drifting(random: np.random.Generator, low: float, high: float, icc: float) -
     return sum(tallied(course).drift.p_value < 0.05 for course in courses) / 200
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("icc", [0.0, 0.45])
 def test_drift_is_named_and_likeness_is_not(random: np.random.Generator, icc: float) -> None:
@@ -183,6 +184,7 @@ def test_the_advice_rests_on_what_holds_now(random: np.random.Generator) -> None
     assert any("drifts" in note for note in found.notes)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("icc", [0.0, 0.05, 0.2, 0.45])
 def test_an_advice_promises_what_holds(random: np.random.Generator, icc: float) -> None:
@@ -195,6 +197,7 @@ def test_an_advice_promises_what_holds(random: np.random.Generator, icc: float) 
     assert len(broken) / len(found) <= 0.05 + slack
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_independent_crashes_are_not_punished(random: np.random.Generator) -> None:
     """A fair coin's advice stays a fair coin's, also where chance looks like likeness, and says that it suspects."""

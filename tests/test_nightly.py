@@ -56,6 +56,7 @@ def test_an_unchanged_case_is_not_red(dose: float) -> None:
     assert 60 < trials < 200
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("rate", "words"), [(0.45, "regressed"), (0.15, "dropped (is the injector broken?)")])
 def test_a_shift_is_found(rate: float, words: str) -> None:

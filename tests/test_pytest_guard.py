@@ -42,6 +42,7 @@ def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+@pytest.mark.long
 def test_a_crash_is_one_failure_and_the_rest_runs(guarded: Run) -> None:
     """Before and after it tests pass; the failure names signal, address, thread, Python line and what was printed."""
     done = guarded("""
@@ -67,6 +68,7 @@ def test_after(): pass
     done.stdout.no_fnmatch_line("*/_pytest/python.py*")
 
 
+@pytest.mark.long
 def test_each_way_to_die_is_blamed_on_its_test_and_phase(guarded: Run) -> None:
     """Signals, exits, threads; in setup, call and teardown. An exit with status 0 is no success."""
     done = guarded(
@@ -105,6 +107,7 @@ class TestClass:
     ])  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_module_that_kills_its_importer_is_a_collection_error(pytester: pytest.Pytester, guarded: Run) -> None:
     """Of that module; the others run."""
     pytester.makepyfile(test_poison=CRASH + "crash()\ndef test_never(): pass")
@@ -113,6 +116,7 @@ def test_a_module_that_kills_its_importer_is_a_collection_error(pytester: pytest
     done.stdout.fnmatch_lines(["*importing this module ended a process: SIGSEGV*", "ERROR test_poison.py"])
 
 
+@pytest.mark.long
 def test_a_crash_at_exit_is_an_error_of_its_own(guarded: Run) -> None:
     """After the last test; --crash-at-exit says what it is worth."""
     text = "import atexit\ndef test_fine(): atexit.register(crash)"
@@ -125,6 +129,7 @@ def test_a_crash_at_exit_is_an_error_of_its_own(guarded: Run) -> None:
     guarded(text, "--crash-at-exit=ignore").assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_an_expected_crash_passes(guarded: Run) -> None:
     """A mark xfail takes a crash as it takes an exception, `expect` demands one."""
     done = guarded("""
@@ -160,6 +165,7 @@ def test_always():
 """
 
 
+@pytest.mark.long
 def test_crashes_are_retried_and_stay_visible(pytester: pytest.Pytester, guarded: Run) -> None:
     """A test that passes at last is FLAKY in the terminal and in JUnit; exceptions are not retried."""
     done = guarded(FLAKY, "--crash-retries=2", "--junitxml=out.xml")
@@ -172,6 +178,7 @@ def test_crashes_are_retried_and_stay_visible(pytester: pytest.Pytester, guarded
     assert guarded(FLAKY, "--crash-retries=2", "--crash-flaky=fail").parseoutcomes()["failed"] == 3
 
 
+@pytest.mark.long
 def test_a_dialect_and_a_policy_decide(pytester: pytest.Pytester, guarded: Run) -> None:
     """The dialect from before upstream's fix never retries a SIGSEGV; a policy file says how often."""
     assert "rerun" not in guarded(FLAKY, "--crash-retries=2", "--crash-dialect=upstream-4.4").parseoutcomes()
@@ -179,6 +186,7 @@ def test_a_dialect_and_a_policy_decide(pytester: pytest.Pytester, guarded: Run) 
     assert guarded(FLAKY, "--crash-policy=policy.toml").parseoutcomes()["rerun"] == 2
 
 
+@pytest.mark.long
 def test_a_hang_is_ended_from_outside(guarded: Run) -> None:
     """However deep in C; the stack says where, and it is never retried."""
     done = guarded(
@@ -193,6 +201,7 @@ def test_fine(): pass
     done.stdout.fnmatch_lines(["*NativeCrash: took longer than 1 s", "*test_user.py:* in test_hangs"])
 
 
+@pytest.mark.long
 def test_a_memory_limit_grows_with_the_retry(guarded: Run) -> None:
     """What is out of memory is tried again with the next size, twice as much."""
     done = guarded(
@@ -208,6 +217,7 @@ def test_hungry():
     assert outcomes(done) == {"passed": 1, "rerun": 1}
 
 
+@pytest.mark.long
 def test_it_works_inside_xdist_workers(guarded: Run) -> None:
     """No worker dies, nothing is lost, and what is flaky is told where results are shown."""
     text = FLAKY + "".join(f"def test_{number}(): crash() if {number} % 3 == 0 else None\n" for number in range(9))
@@ -219,6 +229,7 @@ def test_it_works_inside_xdist_workers(guarded: Run) -> None:
         done.stdout.no_fnmatch_line("*worker*crashed*")
 
 
+@pytest.mark.long
 def test_a_mark_alone_guards_its_test(guarded: Run) -> None:
     """Without the flag; the others run in pytest's own process."""
     done = guarded(
@@ -235,6 +246,7 @@ def test_fine(): assert os.getppid() == PARENT
     assert outcomes(done) == {"passed": 1, "failed": 2, "rerun": 1}
 
 
+@pytest.mark.long
 def test_guard_false_runs_in_pytests_own_process(guarded: Run) -> None:
     """Its process is the one that imported the module."""
     done = guarded("""
@@ -259,6 +271,7 @@ def once(tmp_path_factory):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("scope", "processes"), [("session", 1), ("module", 2), ("test", 4)])
 def test_a_scope_is_where_a_fresh_process_begins(pytester: pytest.Pytester, scope: str, processes: int) -> None:
     """Session fixtures are set up once in each, and torn down."""
@@ -272,6 +285,7 @@ def test_a_scope_is_where_a_fresh_process_begins(pytester: pytest.Pytester, scop
     assert [log.count("down"), len(log)] == [processes, 2 * processes]
 
 
+@pytest.mark.long
 def test_after_a_crash_fixtures_are_set_up_again(pytester: pytest.Pytester, guarded: Run) -> None:
     """Once for the rest, and not once a test."""
     pytester.makeconftest(SCOPES)
@@ -285,6 +299,7 @@ def test_after_a_crash_fixtures_are_set_up_again(pytester: pytest.Pytester, guar
     assert [log.count("down"), len(log)] == [1, 3]
 
 
+@pytest.mark.long
 def test_a_test_may_have_its_process_replaced(guarded: Run) -> None:
     """By request.config.crash_guard.discard(); without the guard that does nothing."""
     text = """
@@ -298,6 +313,7 @@ def test_clean(): assert STATE == EXPECTED
     guarded("EXPECTED = [1]" + text, guard="").assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_options_that_choose_and_stop_work(guarded: Run) -> None:
     """-x, --maxfail, --lf, -k, node ids; a path after the bare flag is a path."""
     text = "def test_a(): crash()\ndef test_b(): pass\ndef test_c(): crash()\ndef test_d(): pass"
@@ -310,6 +326,7 @@ def test_options_that_choose_and_stop_work(guarded: Run) -> None:
     guarded(text, "test_user.py::test_d").assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_a_session_that_a_test_ends_has_ended(guarded: Run) -> None:
     """pytest.exit(), Ctrl-C in a test, session.shouldstop."""
     done = guarded("def test_a(): pytest.exit('enough', 7)\ndef test_b(): pass")
@@ -321,6 +338,7 @@ def test_a_session_that_a_test_ends_has_ended(guarded: Run) -> None:
     stopped.stdout.fnmatch_lines(["*Interrupted: so*"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["--pdb", "--trace", "--collect-only"])
 def test_what_needs_the_terminal_turns_it_off(guarded: Run, option: str) -> None:
     """With one line that says why."""
@@ -347,6 +365,7 @@ def test_a_wrong_option_is_one_line(guarded: Run, words: tuple[str, ...], told: 
     done.stderr.fnmatch_lines([told])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mark", "told"),
     [
@@ -363,6 +382,7 @@ def test_a_wrong_mark_names_its_test(guarded: Run, mark: str, told: str) -> None
     done.stderr.fnmatch_lines([f"*test_a*{told}"])
 
 
+@pytest.mark.long
 def test_ids_that_differ_between_processes_are_told(guarded: Run) -> None:
     """As an error of each such test, with what to do."""
     done = guarded(
@@ -376,6 +396,7 @@ def test_b(): pass
     done.stdout.fnmatch_lines(["*did not collect this test*ids=*"])
 
 
+@pytest.mark.long
 def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guarded: Run) -> None:
     """Exit status 3, and no error a test."""
     pytester.makeconftest(
@@ -393,18 +414,21 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
     under_xdist.stderr.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
 
 
+@pytest.mark.long
 def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:
     """A test that forks and lets the copy run on has one result."""
     done = guarded("def test_a():\n    if os.fork(): os.wait()\ndef test_b(): pass")
     done.assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_closing_all_descriptors_is_one_failure(guarded: Run) -> None:
     """The harness's own way out is among them."""
     done = guarded("def test_a(): os.closerange(3, 4096)\ndef test_b(): pass")
     done.assert_outcomes(failed=1, passed=1)
 
 
+@pytest.mark.long
 def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
     """Below --basetemp, also after a crash."""
     text = "def test_a(tmp_path): crash()\ndef test_b(tmp_path): assert str(tmp_path).endswith('/base/test_b0')"
@@ -412,6 +436,7 @@ def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, gu
     assert Path(pytester.path / "base" / "test_a0").is_dir()
 
 
+@pytest.mark.long
 def test_hypothesis_shrinks_a_native_crash(guarded: Run) -> None:
     """The crash is found again with each example in a fork, and the smallest is printed; the next test is as ever."""
     done = guarded("""
@@ -428,6 +453,7 @@ def test_after(): pass
     )
 
 
+@pytest.mark.long
 def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) -> None:
     """Of all sessions, under xdist too; `report` reads it."""
     for words in ((), ("-n1",)):

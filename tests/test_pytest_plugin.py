@@ -20,6 +20,7 @@ def scenario(pytester: pytest.Pytester, name: str) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_scenario_files_are_items(pytester: pytest.Pytester) -> None:
     """Cases are collected under readable ids, by file; other TOML files are left alone."""
@@ -32,6 +33,7 @@ def test_scenario_files_are_items(pytester: pytest.Pytester) -> None:
     done.assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_fail_shows_evidence_trail_and_replay(pytester: pytest.Pytester) -> None:
     """Under the dialect from before the fix the failure explains itself, and nothing of pytest's is in it."""
@@ -50,6 +52,7 @@ def test_a_fail_shows_evidence_trail_and_replay(pytester: pytest.Pytester) -> No
     done.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_it_works_under_xdist(pytester: pytest.Pytester) -> None:
     """Only grandchildren crash: no worker is lost."""
@@ -57,6 +60,7 @@ def test_it_works_under_xdist(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("scenarios", "-n", "2").assert_outcomes(passed=3)
 
 
+@pytest.mark.long
 def test_a_broken_file_is_one_line(pytester: pytest.Pytester) -> None:
     """A collection error names file and key."""
     scenario(pytester, "controls").write_text('claim = "x"\n')
@@ -65,6 +69,7 @@ def test_a_broken_file_is_one_line(pytester: pytest.Pytester) -> None:
     done.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.long
 def test_other_peoples_files_are_left_alone(pytester: pytest.Pytester) -> None:
     """A folder of that name is not ours by its name; one that the project calls ours is."""
     scenario(pytester, "controls").write_text('title = "checkout"\n[load]\nusers = 50\n')
@@ -92,6 +97,7 @@ def test_a_file_of_ours_is_known_by_its_text(tmp_path: Path, text: str, ours: bo
     assert looks_like_ours(tmp_path / "a.toml") is ours
 
 
+@pytest.mark.long
 def test_a_session_without_anything_of_ours_loads_at_most_three_modules(pytester: pytest.Pytester) -> None:
     """The plugin is installed for all projects of an environment; those that use nothing of it pay nothing."""
     test = pytester.makepyfile("""
@@ -111,6 +117,7 @@ def test_an_unknown_dialect_is_refused(pytester: pytest.Pytester) -> None:
     assert done.ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_fixtures_serve_a_users_own_test(pytester: pytest.Pytester) -> None:
     """A fault, a command and a scenario, each in one line."""

@@ -45,6 +45,7 @@ def module(pytester: pytest.Pytester, compile_program: Callable[..., str]) -> Ca
     return lambda known="": pytester.makepyfile(test_user=MODULE.format(path=library, known=known))
 
 
+@pytest.mark.long
 def test_each_finding_is_a_subtest_with_its_replay(pytester: pytest.Pytester, module: Callable[..., Path]) -> None:
     """Closures and fixtures work, no worker is lost, other tests are as ever."""
     module()
@@ -57,6 +58,7 @@ def test_each_finding_is_a_subtest_with_its_replay(pytester: pytest.Pytester, mo
     ])  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_replay_line_lives_one_refusal(pytester: pytest.Pytester, module: Callable[..., Path]) -> None:
     """The site alone."""
     module()
@@ -66,6 +68,7 @@ def test_a_replay_line_lives_one_refusal(pytester: pytest.Pytester, module: Call
     assert sum("refusal at 1 site" in line for line in again.outlines) == 1
 
 
+@pytest.mark.long
 def test_a_baseline_is_found_from_the_root(pytester: pytest.Pytester, module: Callable[..., Path]) -> None:
     """A file of known findings, by its path; a broken one is an error of the test's."""
     module(known=", baseline='known.toml'")

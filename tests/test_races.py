@@ -20,6 +20,7 @@ BURN = "while True: pass"
 by_race = pytest.mark.parametrize("race", RACES, ids=[fault.name for fault in RACES])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @by_race
 def test_a_forced_race_crashes_every_time(race: Row) -> None:
@@ -76,6 +77,7 @@ def dosed(race: Row, seed: int) -> list[list[str]]:
         ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @by_race
 def test_a_dosed_race_replays_bit_for_bit(race: Row) -> None:

@@ -85,6 +85,7 @@ class Balance(HTMLParser):
         self.text += data
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["runs", "trials", "evil"])
 def test_a_page_is_whole_and_needs_nothing(histories: dict[str, Path], name: str) -> None:
@@ -186,6 +187,7 @@ def _failed(told: HistoryReport) -> object:
     return made | {"judgement": {"verdict": "FAIL", "reasons": ["it broke"]}}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_writes_files_and_json(histories: dict[str, Path], tmp_path: Path) -> None:
     """All formats at once; a file that can't be written is wrong use, and the old one stays."""

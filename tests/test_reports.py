@@ -74,6 +74,7 @@ REPORTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS.keys())
 def test_a_report_is_seen_for_what_it_is(report: Report) -> None:
@@ -164,6 +165,7 @@ def test_a_set_uid_program_keeps_its_rights_for_an_ordinary_user() -> None:
     assert "is a privileged executable" in seen.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_worker_of_a_test_runner_that_crashes_is_no_crash_of_its_own(tmp_path: Path) -> None:
     """The controller of pytest-xdist survives it, and leaves with 1."""

@@ -145,6 +145,7 @@ def by_exec(ending: Ending, said: Said, dialect: str) -> Story:
     return answer["status"], lived
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("ending", "policy", "dialect"), CALLS, ids=["-".join(call) for call in CALLS])
 def test_the_same_words_give_the_same_run(

@@ -62,6 +62,7 @@ def test_a_window_between_two_locks_is_struck() -> None:
     assert "SIGSEGV" in ends
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_experiment_says_whether_it_helps(tmp_path: Path) -> None:
     """Side by side, with and without: the rate rises, and the words say so."""

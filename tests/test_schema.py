@@ -169,6 +169,7 @@ def test_what_v8_refuses_is_refused(line: bytes) -> None:
 TEXTS = st.text(st.characters(exclude_categories=()))
 
 
+@pytest.mark.long
 @given(st.recursive(st.none() | st.booleans() | TEXTS, lambda one: st.lists(one) | st.dictionaries(TEXTS, one)))
 def test_what_is_written_is_read_back(value: object) -> None:
     """Any text, halves of pairs included; two of them that meet are a pair."""

@@ -82,6 +82,7 @@ def test_a_full_dev_shm_costs_no_verdict(mounted: Callable[..., Done]) -> None:
     assert attempt["evidence"]["black_box"] == "armed"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not pids_cgroup().version, reason=pids_cgroup().reason or "there is one")
 def test_without_processes_to_be_had_it_is_infra_or_the_truth() -> None:
     """A pids cgroup that allows one more process, two more, and so on: no hang, nothing left, and at last the crash."""
@@ -117,6 +118,7 @@ def short(compile_program: Callable[..., str]) -> Callable[..., Done]:
     return in_short
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)
 def test_a_disk_that_fails_from_the_nth_write_on_is_infra(
     error: int, short: Callable[..., Done], tmp_path: Path

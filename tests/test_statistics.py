@@ -127,6 +127,7 @@ def test_where_nothing_can_be_told_nothing_is(groups: list[tuple[int, int]]) -> 
     assert overdispersion(sums_of(groups)) == (0.0, 0.5, 0.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("test", "fixed", "figures"),
     [

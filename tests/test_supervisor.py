@@ -48,6 +48,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_exit_status_belongs_to_the_victim() -> None:
     """All 256 exit statuses come out as themselves, never as a signal."""

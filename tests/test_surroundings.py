@@ -92,6 +92,7 @@ def many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("many_descriptors")
 def test_five_hundred_sleepers_keep_their_deadlines() -> None:

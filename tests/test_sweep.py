@@ -135,6 +135,7 @@ def told(*words: str, cwd: Path | None = None) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_is_right(name: str) -> None:
     """What each function of the library does with a refusal is what is said of it, and nothing is missed."""
@@ -158,6 +159,7 @@ def test_a_call_of_what_is_no_code_has_the_stack_of_its_caller() -> None:
     assert found.first.crash[0] == "libtruth.so!jumping"
 
 
+@pytest.mark.long
 def test_a_hang_says_where() -> None:
     """The stack of a call that waits for ever names the function that keeps the lock."""
     (found,) = sweep("keeping", Plan(deadline_s=1.5)).findings
@@ -207,6 +209,7 @@ def test_what_counts_as_handled_can_be_said() -> None:
     assert sweep("disguised", call=Call("", ok="isinstance(error, KeyError)")).tally == {"handled": 2}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -299,6 +302,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", COMMANDS)
 def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
     """Fresh processes: exit status, signal, output, deadline; with a mark the window is what it marks."""
@@ -348,6 +352,7 @@ def test_the_object_has_its_members(truth: Path) -> None:
     assert all(set(one) == {"code", "decision"} for one in found["dialects"].values())
 
 
+@pytest.mark.long
 def test_gdb_sees_the_same(truth: Path) -> None:
     """In a process of its own: the function that crashed is its innermost frame too."""
     if shutil.which("gdb") is None:
@@ -358,6 +363,7 @@ def test_gdb_sees_the_same(truth: Path) -> None:
     assert re.search(r"^#1 .* in jumping ", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_what_is_known_does_not_fail(truth: Path, tmp_path: Path) -> None:
     """Accepted with a reason it passes; a new one fails; one that is gone is told."""
     file = tmp_path / "known.toml"
@@ -431,6 +437,7 @@ def test_a_window_marks_what_a_program_does(tmp_path: Path, truth: Path) -> None
     assert (code, seen["tally"], seen["sites"], seen["reasons"]) == (0, {"absorbed": 2}, 1, [])
 
 
+@pytest.mark.long
 def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> None:
     """What was refused is not refused again, and the whole is as if it had never been ended."""
     file = tmp_path / "sweep.sqlite"
@@ -458,6 +465,7 @@ def test_reports_go_to_files(truth: Path, tmp_path: Path) -> None:
         assert "malloc does fail" in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_behind(truth: Path, number: signal.Signals) -> None:
     """Ctrl-C tells what was seen so far; after it, and after SIGKILL, no process is there any more."""

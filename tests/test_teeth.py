@@ -110,6 +110,7 @@ def unseen_bits(dialect: str) -> set[str]:
     return never
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", list(BUILT_IN))
 def test_every_mutant_is_killed(dialect: str) -> None:
@@ -121,6 +122,7 @@ def test_every_mutant_is_killed(dialect: str) -> None:
     assert set(survivors) == {one.name for one in tried if one.name in argued}, "argued away, and yet killed"
 
 
+@pytest.mark.long
 def test_the_unchanged_program_passes() -> None:
     """The gate does not kill what is no mutant."""
     for dialect in BUILT_IN:
@@ -203,6 +205,7 @@ def stack(draw: random.Random) -> TaskError:
     return internal(Code.TASK_RUN_CRASHED, None, "\n".join(lines))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", list(BUILT_IN))
 def test_equivalent_mutants_can_not_be_told(dialect: str) -> None:

@@ -9,6 +9,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 ANYTHING = "…"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
     """A reader who types what the tutorial says sees what it says, from the first command to the last."""
@@ -18,6 +19,7 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
         assert follow(step, tmp_path) == ""
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_files_for_ci_work(tmp_path: Path) -> None:
     """Every shell line on the page about CI does its job, in the order of the page."""

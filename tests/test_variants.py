@@ -76,6 +76,7 @@ def test_forks_of_one_process_are_given_out_block_by_block() -> None:
     assert [(piece[0][1], piece[-1][2]) for piece in found] == [(81, 100), (101, 200), (201, 250)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_layout_is_one_processs_and_one_blocks(jobs: int) -> None:
     """However many fire at a time, and wherever a history had ended: it is called by its first trial."""
@@ -132,6 +133,7 @@ def test_a_policy_is_told_what_it_leaves() -> None:
 # --- several experiments in one run ---
 
 
+@pytest.mark.long
 def test_comparisons_of_one_run_are_corrected_for_each_other() -> None:
     """Nothing is decided before all are known; then each p-value is Holm's."""
     pairs = [(dosed(seed, 0.3, f"a{seed}"), dosed(seed + 1, dose, f"b{seed}")) for seed, dose in ((1, 0.3), (3, 0.9))]
@@ -193,6 +195,7 @@ def test_junit_of_an_experiment_has_its_failures(tmp_path: Path) -> None:
     assert "stderr: broken" in (failure.text or "")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_commits_are_compared_where_they_lie(tmp_path: Path) -> None:
     """The same words in two folders, with a member of the environment; each has its name in the answer."""
@@ -226,6 +229,7 @@ def test_the_lines_of_a_file_are_tried_and_ranked(tmp_path: Path) -> None:
     assert "FAIL 20 of 20 failed" in ran.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_a_command_lists_fills_the_other(tmp_path: Path) -> None:
     """Only lines with "::" do; a listing that fails, or lists nothing, is wrong use."""
@@ -240,6 +244,7 @@ def test_what_a_command_lists_fills_the_other(tmp_path: Path) -> None:
         assert (refused.returncode, "expected success and lines with ::" in refused.stderr) == (2, True)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_plan_tries_ten_trials_and_says_how_long_it_takes(tmp_path: Path) -> None:
     """A run of its own warms up; nothing is journalled, and options of an experiment that is conducted are refused."""

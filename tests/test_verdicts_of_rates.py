@@ -141,6 +141,7 @@ def test_the_exit_code_is_the_verdict(words: tuple[str, ...], code: int) -> None
     assert command("experiment", *words).returncode == code
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_git_bisect_finds_the_commit(tmp_path: Path) -> None:
     """On a repository in which a program is flaky from its fourth commit on."""

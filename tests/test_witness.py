@@ -18,6 +18,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("tool", "name"), KINDS.items(), ids=KINDS.keys())
 def test_a_witness_agrees_with_a_true_row(tool: str, name: str) -> None:

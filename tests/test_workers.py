@@ -52,6 +52,7 @@ def test_workers_fire_what_we_would() -> None:
     assert "dosed, fired by 2 workers" in list(conclusion_lines(told))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_worker_that_is_killed_changes_nothing(seed: int) -> None:

@@ -33,6 +33,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
