@@ -6,15 +6,18 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test test-all lint check docs witness chaos bench bench-pytest differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
+.PHONY: run test test-most test-all lint check docs witness chaos bench bench-pytest differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
 
 test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not long' tests scenarios
+
+# All but the long ones; and the long ones too: real crashes by the thousand, simulations, mutants, engines.
+test-most: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m 'not long' tests scenarios
 
-# The long tests too: real crashes by the thousand, simulations, mutants, engines; a quarter of an hour or more.
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 tests scenarios
 
