@@ -14,8 +14,8 @@ from elsewhere import conducted, dosed
 from harness.exceptions import InfraError, InvalidInputError
 from harness.experiments.conduct import recount
 from harness.experiments.kept import experiment_job, returned
-from harness.experiments.scheduler import Introduction, introduce
-from harness.experiments.where import Keys, read_where
+from harness.experiments.scheduler import Introduction, introduce, usable
+from harness.experiments.where import Keys, Where, read_where
 from harness.experiments.workers import gunneries
 from harness.journal import History, read
 from harness.supervisor import Stop
@@ -106,6 +106,25 @@ def test_a_scheduler_behind_tls_is_reached_with_its_keys(tmp_path: Path) -> None
         for wrong in (Keys(), Keys(certificate, key, key), Keys(str(tmp_path / "none"))):
             with Stop() as stop, pytest.raises(InvalidInputError, match="--tls-ca-file, --tls-cert, --tls-key"):
                 gunneries(read_where(secured.where, wrong))(dosed(10), stop, {})
+
+
+class Answering:
+    """A client whose workers answer this."""
+
+    def __init__(self, told: dict[str, object]) -> None:
+        self.told = told
+
+    def run(self, *_: object, **__: object) -> dict[str, object]:
+        """What each answers."""
+        return self.told
+
+
+def test_a_worker_that_can_not_be_asked_keeps_nobody_from_the_others() -> None:
+    """It has ended meanwhile, or harness is not installed there; where all are so, it is said why."""
+    gone = ModuleNotFoundError("No module named 'harness'")
+    assert usable(Answering({"a": gone, "b": introduce(())}), Where(address="x"), ()) == {"b": ""}
+    with pytest.raises(InvalidInputError, match=r"x: no worker can be used: a: .*ModuleNotFoundError: No module named"):
+        usable(Answering({"a": gone}), Where(address="x"), ())
 
 
 def test_a_worker_of_another_build_is_refused() -> None:

@@ -52,7 +52,7 @@ class Cluster:
         try:
             self._workers = list(usable(self._client, where, tuple(needs)))
             threads = self._client.nthreads()
-            self.seats = sum(threads[name] for name in self._workers)
+            self.seats = sum(threads.get(name, 0) for name in self._workers) or 1  # some may be gone since
             self._client.subscribe_topic("all", self._hear)
         except BaseException:
             self._client.close()

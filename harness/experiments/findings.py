@@ -120,12 +120,13 @@ def _waits(tally: Tally) -> list[Wait]:
 def verdict_of(tally: Tally, test: SequentialTest | None, below: float | None) -> Verdict | None:
     """Judge a failure rate for an exit code; None where nothing was asked that could be judged.
 
-    A sequential test that decides for p0 is PASS and for p1 FAIL. `below` is PASS where the upper one-sided 95 % bound,
-    by groups, is below it, and FAIL where the lower one is above. All else is UNKNOWN.
+    A sequential test that decides for the lower of its rates is PASS, for the higher FAIL. `below` is PASS where the
+    upper one-sided 95 % bound, by groups, is below it, and FAIL where the lower one is above. All else is UNKNOWN.
     """
     if test is not None:
         answer = test.decide(tally.failures, tally.trials)
-        return {"p0": Verdict.PASS, "p1": Verdict.FAIL}.get(answer or "", Verdict.UNKNOWN)
+        lower, higher = ("p0", "p1") if test.p0 < test.p1 else ("p1", "p0")
+        return {lower: Verdict.PASS, higher: Verdict.FAIL}.get(answer or "", Verdict.UNKNOWN)
     if below is None:
         return None
     low, high = grouped_interval(tally.units, 2 * CONFIDENCE - 1)

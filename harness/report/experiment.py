@@ -116,8 +116,8 @@ def difference_lines(found: Difference) -> Iterator[str]:
     yield f"{found.first} and {found.second}, side by side"
     yield f"  {found.text}"
     if found.trials < SURE_TRIALS and found.method in {Method.GROUPS, Method.BLOCKS}:
-        often = f"equal ones differ in up to {found.level:.0%} of cases (5% is nominal)"
-        yield f"  with {found.trials} trials each, {often}"
+        often = f"with {found.trials} trials each, equal variants differ in up to {found.level:.0%} of cases"
+        yield f"  {often}, where outcomes follow each other beyond a group; in up to 6% otherwise"
 
 
 def corrected_lines(told: Sequence[Conclusion]) -> Iterator[str]:
