@@ -32,13 +32,14 @@ def report(item: pytest.Item, when: str, outcome: str, longrepr: object = None, 
     return TestReport(item.nodeid, item.location, keywords, outcome, longrepr, when, **more)  # type: ignore[arg-type]
 
 
-def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport]) -> TestReport:
+def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport], confirmed: str = "") -> TestReport:
     """Make the report of a phase in which the process died: a failure, with what the test had printed until then."""
     earlier = before[-1].sections if before else []
     fresh = [(f"Captured {name} {when}", text) for name, text in death.output]
     path, line, _ = item.reportinfo()
     where = dead.place(death, (str(path), (line or 0) + 1))
     text = dead.lines(death, when)
+    text[1:1] = [f"    {confirmed}"] if confirmed else []
     made = report(
         item, when, "failed", shown(text, where), sections=[*earlier, *fresh], duration=death.evidence.duration_s or 0
     )
@@ -137,7 +138,9 @@ def reports_of(item: pytest.Item, outcome: Outcome) -> list[TestReport]:
     """Return all reports of one attempt."""
     if outcome.death is None:
         return list(outcome.reports)
-    return completed(item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports)])
+    return completed(
+        item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports, outcome.confirmed)]
+    )
 
 
 def rerun(item: pytest.Item, outcome: Outcome) -> TestReport:
