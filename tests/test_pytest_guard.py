@@ -596,6 +596,25 @@ def test_closing_all_descriptors_is_one_failure(guarded: Run) -> None:
 
 
 @pytest.mark.long
+def test_failed_subtests_are_told_as_ever(guarded: Run) -> None:
+    """Of the fixture, where they fail their test, and of unittest, where they don't; each counts for --maxfail."""
+    text = """
+import unittest
+class TestOld(unittest.TestCase):
+    def test_old(self):
+        for number in range(3):
+            with self.subTest(number=number): self.assertNotEqual(number, 1)
+def test_new(subtests):
+    for number in range(3):
+        with subtests.test(number=number): assert number != 1
+def test_after(): pass
+"""
+    for words in ((), ("--maxfail=2",)):
+        plain, under = guarded(text, *words, guard=""), guarded(text, *words)
+        assert outcomes(under) == outcomes(plain)
+
+
+@pytest.mark.long
 def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
     """Below --basetemp, also after a crash."""
     text = "def test_a(tmp_path): crash()\ndef test_b(tmp_path): assert str(tmp_path).endswith('/base/test_b0')"

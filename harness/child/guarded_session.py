@@ -199,12 +199,7 @@ class Session:
         self._channel.send("phase", name="teardown")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Send a report by pytest's own hook, for it may be of any plugin's kind.
-
-        pytest has failed subtests fail their test when it asks how to show it, which nobody does here.
-        """
-        if report.when == "call" and report.passed:
-            self._config.hook.pytest_report_teststatus(report=report, config=self._config)
+        """Send a report by pytest's own hook, for it may be of any plugin's kind."""
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self._channel.send("report", data=data)
 

@@ -134,6 +134,8 @@ class Attempt:
         if report.when == "teardown" and before is not None and before.when == "teardown" and before.passed:
             self._reports.pop()  # of a fork; what it shares with others could not be torn down
         report.nodeid = self._item.nodeid  # under --dist=loadgroup it has the group in it, here alone
+        if report.failed:
+            reports.count_subtest(self._item, report)
         self._reports.append(report)
 
     def _take_over(self, more: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback
 from _pytest.reports import TestReport
 from _pytest.skipping import evaluate_xfail_marks
+from _pytest.unittest import TestCaseFunction
 
 from harness.exceptions import NativeCrash
 from harness.pytest_guard import death as dead
@@ -83,6 +84,16 @@ def _takes_crashes(raises: Any) -> bool:
     if isinstance(raises, type | tuple):
         return issubclass(NativeCrash, raises)
     return bool(raises.matches(NativeCrash(NAME)))  # pytest.RaisesExc
+
+
+def count_subtest(item: pytest.Item, report: TestReport) -> None:
+    """Note a failed subtest where pytest does, which has it fail its test when that is shown."""
+    subtests = sys.modules.get("_pytest.subtests")
+    if subtests is None or not isinstance(report, subtests.SubtestReport) or isinstance(item, TestCaseFunction):
+        return
+    counts = item.config.stash.get(subtests.failed_subtests_key, None)
+    if counts is not None:
+        counts[getattr(report, "id", report.nodeid)] += 1
 
 
 def warning(told: dict[str, Any]) -> warnings.WarningMessage:
