@@ -89,8 +89,6 @@ class Child:
 
     def send(self, word: str, **more: object) -> None:
         """Tell it something. Raises ChannelClosed."""
-        if word == "run" and not self._has_begun:
-            self._has_begun, self.began_s = True, time.monotonic()
         self._channel.send(word, **more)
 
     def receive(self, until_s: float | None = None) -> tuple[str, dict[str, Any]]:
@@ -102,6 +100,8 @@ class Child:
                 self._part()
                 raise
             self._channel.hand_over()
+            if word == "start" and not self._has_begun:
+                self._has_begun, self.began_s = True, time.monotonic()
             if word == "files":
                 self._files |= dict(zip(more["names"], fds, strict=True))
                 self._main_thread = more["thread"]
