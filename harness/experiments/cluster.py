@@ -42,7 +42,7 @@ class Introduction(msgspec.Struct, frozen=True):
     missing: str
 
     def why_not(self, ours: Introduction) -> str:
-        """Why it is not used, or the empty string."""
+        """Return why this worker can't be used, or the empty string."""
         if self.version != ours.version:
             return f"it has version {self.version}, not {ours.version}"
         if self.extension != ours.extension:

@@ -82,7 +82,7 @@ class Gunner:
 
 
 def main() -> None:
-    """Answer until there are no more questions. Whoever asked ends us; Ctrl-C is theirs."""
+    """Answer until there are no more questions. The process that asks also ends this one, so Ctrl-C is ignored here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(STDOUT), "wb") as out:
         os.dup2(STDERR, STDOUT)  # what a judge prints is no answer
