@@ -37,7 +37,7 @@ class Subject(msgspec.Struct, frozen=True):
     def host(self, plan: Plan) -> Callable[[], Host]:
         """Start a host for trials; may be called many times."""
         if self.call is None:
-            return lambda: Command(self.words)
+            return lambda: Command(self.words, plan.library)
         call = msgspec.structs.replace(self.call, leak=plan.leak)
         return lambda: Server(call, plan.deadline_s, self.server)
 
