@@ -84,7 +84,7 @@ def _in_new_process(fd: int, asked: tuple[Any, ...], limits: Limits, deadline_s:
 
 
 def _result(fd: int, evidence: Evidence) -> Any:
-    """Return or raise what the function has, unless its process is the news."""
+    """Return or raise what the function did; raise NativeCrash where its process died instead."""
     data = os.pread(fd, os.fstat(fd).st_size, 0)
     if evidence.termination == Exited(LOST) and not data:
         raise InfraError("the fork could not be made a victim")
@@ -97,7 +97,7 @@ def _result(fd: int, evidence: Evidence) -> Any:
 
 
 def crash_of(evidence: Evidence) -> NativeCrash:
-    """Make the exception for an end that was no return, of a class of its own for each place of a crash."""
+    """Make the NativeCrash for a process that died; each place of a crash has a class of its own."""
     record = evidence.fault
     place = ""
     if evidence.ended_by is EndedBy.SELF and record is not None and record.module and not record.is_sent:
