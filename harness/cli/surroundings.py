@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from harness.cli.word import Word
-from harness.supervisor.ladder import Wanted
+from harness.supervisor.confinement import Wanted
 from harness.supervisor.observe import FORMERLY, Observe
 from harness.supervisor.process import Stdin
 
@@ -27,7 +27,7 @@ def containment_option(command: Function) -> Function:
     """Add --containment."""
     return click.option(
         "--containment",
-        type=click.Choice(get_args(Wanted)),
+        type=Word(get_args(Wanted), "containment"),
         default="auto",
         show_default=True,
         help="PID and mount namespaces of its own: where we may (auto), or else INFRA (namespace), or never (bare).",
@@ -38,7 +38,7 @@ def stdin_option(command: Function) -> Function:
     """Add --stdin."""
     return click.option(
         "--stdin",
-        type=click.Choice(get_args(Stdin)),
+        type=Word(get_args(Stdin), "stdin"),
         default="null",
         show_default=True,
         help="COMMAND's standard input: empty, or ours.",
@@ -46,7 +46,7 @@ def stdin_option(command: Function) -> Function:
 
 
 def is_fed() -> bool:
-    """Whether something was piped into us, or redirected, that nobody has read."""
+    """Whether our standard input is a pipe or a file with data that nobody has read."""
     with suppress(OSError, ValueError):
         found = os.fstat(0)
         if stat.S_ISFIFO(found.st_mode):
@@ -59,7 +59,7 @@ def witnesses(command: Function) -> Function:
     """Add --observe, and --black-box, which is what it was called before; the command gets `witnesses`."""
     command = click.option(
         "--black-box",
-        type=click.Choice(list(FORMERLY)),
+        type=Word(list(FORMERLY), "black-box"),
         hidden=True,
         is_eager=True,
         expose_value=False,

@@ -114,5 +114,5 @@ def drained(losses: deque[Loss]) -> list[Loss]:
 
 
 def here(experiment: Experiment, stop: Stop, dialects: Mapping[str, Dialect]) -> Gunnery:
-    """In this process, on as many threads as the experiment has jobs."""
+    """Fire in this process, on as many threads as the experiment has jobs."""
     return Gunnery(experiment.jobs, lambda: GroupRunner(stop, dialects), stop)

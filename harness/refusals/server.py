@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
 SWEEP_S = 30.0  # beyond its deadline, for what ends a child
 QUIET = Order("call", ())
+RENEW_EVERY = 10_000  # trials: what a trial does outside of its memory, as to its files, may add up
 GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
 
@@ -71,6 +72,7 @@ class Server:
 
     def __init__(self, call: Call, call_s: float | None = None, process: Process | None = None) -> None:
         self.notes: list[str] = []
+        self.most_lives = float(RENEW_EVERY)
         self._call = call
         self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
         script = (sys.executable, "-P", swept.__file__, library_path())
@@ -88,7 +90,7 @@ class Server:
         return Line(self._call.call, words, options, self.page.fd, self._process.environment)
 
     def _greet(self, line: Line) -> Said:
-        """Hear that it is ready, and what the call gives."""
+        """Wait until the server is ready; hear what the call gives without a refusal."""
         words = [line.hear(IMPORT_S, "importing").word]
         if words[0] == swept.IMPORTED:
             words.append(line.hear(self._calls_s, "calling").word)
@@ -122,7 +124,7 @@ class Server:
         return Trial(end, hung, self.page.answer(), reply.text, duration_s=time.monotonic() - began)
 
     def debug(self, order: Order, deadline_s: float) -> str:
-        """Live the same in another process, under gdb, and return what that says."""
+        """Live the same trial in another process, under gdb, and return what gdb prints."""
         self.page.give(QUIET)
         with closing(self._start(gdb_words(self._process.words, "sweep_serve"), [])) as line:
             self._greet(line)
