@@ -40,6 +40,13 @@ OUTPUTS: list[tuple[str, Callable[[Path], object], str]] = [
 ]
 
 
+@pytest.mark.parametrize("listing", ["", " ", "'", "echo 'x"])
+def test_a_listing_command_that_is_none_is_wrong_use(listing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--each wants a command; an empty one, or one with an open quote, is refused and runs nothing."""
+    assert run(["experiment", "--trials", "1", "--each", listing, "--", "true"]) == 2
+    assert capsys.readouterr().err.startswith("crash-harness: --each: ")
+
+
 @pytest.mark.parametrize("place", OUTPUTS, ids=[name[:10] for name, _, _ in OUTPUTS])
 @pytest.mark.parametrize(
     "words", [["run", "--html"], ["run", "--junit"], ["gate", "record", "-o"], ["gate", "check", "b.toml", "--junit"]]

@@ -39,11 +39,13 @@ def commands_of(listed: Path | None, each: str | None, command: tuple[str, ...])
 
     Raises InvalidInputError for what is not a command, InfraError if none can be listed.
     """
-    if listed and (each or command):
+    if listed and (each is not None or command):
         raise InvalidInputError("--commands: the commands are those of the file; leave --each and the one after -- out")
     if listed:
         return _of_file(listed)
-    return _filled(_lines(each), command) if each else [command] if command else []
+    if each is not None:
+        return _filled(_lines(each), command)
+    return [command] if command else []
 
 
 def _of_file(path: Path) -> list[tuple[str, ...]]:
@@ -62,7 +64,7 @@ def _of_file(path: Path) -> list[tuple[str, ...]]:
 
 def _lines(listing: str) -> list[str]:
     """Run the listing command, and return what it lists."""
-    words, heard = shlex.split(listing), list[bytes]()
+    words, heard = _words(listing), list[bytes]()
 
     def relay(stream: int, chunk: bytes) -> None:
         if stream == STDOUT:
@@ -76,6 +78,16 @@ def _lines(listing: str) -> list[str]:
         how = f"{evidence.termination}, {len(found)} lines with {MARK}"
         raise InvalidInputError(f"--each: {listing}: expected success and lines with {MARK}, not {how}: {last}")
     return found
+
+
+def _words(listing: str) -> list[str]:
+    try:
+        words = shlex.split(listing)
+    except ValueError as error:
+        raise InvalidInputError(f"--each: {listing}: {error}") from error
+    if not words:
+        raise InvalidInputError("--each: expected a command that lists, and it is empty")
+    return words
 
 
 def _filled(lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]:
