@@ -242,7 +242,7 @@ def varied(first: Variant, change: str) -> Variant:
 
 
 def _another_command(first: Variant, change: str) -> Variant:
-    if schedule := re.fullmatch(r"schedule=(\d{1,20})", change):
+    if schedule := re.fullmatch(r"schedule=(\d{1,18})", change):
         return _reached(msgspec.structs.replace(first, schedule=int(schedule[1])))
     words = tuple(shlex.split(change))
     if not words:
