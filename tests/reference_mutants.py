@@ -755,6 +755,9 @@ BAD: dict[str, Misdeed] = {
         "FAIL", "the adapter died or fell silent: claim: end of its stdout, exit 7", _verb("claim", _exit)
     ),
     "jobs in the client": Misdeed("FAIL", "a job ran in the adapter's own process", _in_client),
+    "half a character in an error": Misdeed(
+        "INFRA", "start: cut in the middle: ?", _verb("start", lambda *_: {"error": "cut in the middle: \ud83d"})
+    ),
     "an error for alive": Misdeed("INFRA", "alive: no idea", _verb("alive", lambda *_: {"error": "no idea"})),
 }
 """Adapters that do wrong where it is not the engine's fault, or where it is."""
