@@ -35,8 +35,12 @@ class Channel:
 
     @property
     def is_mine(self) -> bool:
-        """Whether this is the process that was started, and no fork of it that a test has lost track of."""
+        """Whether this is the process that was started, and not a fork that a test has left behind."""
         return os.getpid() == self._process
+
+    def become_fork(self) -> None:
+        """From here on this process speaks, which the one that was started has forked."""
+        self._process = os.getpid()
 
     def send(self, word: str, **more: object) -> None:
         """Send a message. A fork that a test has left must not speak for it."""
@@ -65,7 +69,7 @@ class Channel:
 
 
 def plain(value: "Any") -> "Any":
-    """Make what another process can read without knowing a class: what has no such shape becomes text."""
+    """Reduce a value to plain ones, which another process can read without our classes; anything else becomes text."""
     kind = type(value)
     if value is None or kind in {bool, int, float, str, bytes}:
         return value

@@ -40,7 +40,7 @@ def _blamed(view: View, name: str, role: str) -> Found:
 
 
 def _unstarved(view: View) -> Found:
-    """Beside a hang the innocents start before it is killed, unless another one was at work till then.
+    """Say which innocents did not start before a hang was killed, unless another one was at work until then.
 
     One that begins between the last look that saw the hang alive and the first that saw it dead proves neither.
     """
