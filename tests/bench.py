@@ -233,7 +233,7 @@ def told_of_parts() -> list[str]:
         "",
         "    .venv/bin/python tests/watching.py",
         "",
-        "CPU of a tiny crash and all that stands by it, without our interpreter: a bare spawn of the same program and",
+        "CPU of a tiny crash and all that stands by it, without our interpreter: a bare spawn of the same program,",
         f"what the part adds to it, as a multiple of the bare spawn; the median of {watching.ROUNDS} rounds.",
         "",
         *watching.table(watching.multiples()),
