@@ -1,5 +1,6 @@
 """What a command has under supervision as it has alone: programs that need a compiler, Python and a shell."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,14 @@ from two_ways import (
 )
 from two_ways import bare as alone
 
-from harness.supervisor import supervise
+from harness.supervisor import Limits, supervise
 
+UNLIMITED = Limits()
 QUICK = [one for one in programs() if one.quick]
 DIFFERENT = [one for one in QUICK if one.differs]
 
 
-def supervised(program: Program, folder: Path, _: Path) -> Outcome:
+def supervised(program: Program, folder: Path, _: Path, limits: Limits = UNLIMITED) -> Outcome:
     """The way without the command line: the same supervisor and guard."""
     said: dict[int, bytes] = {1: b"", 2: b""}
 
@@ -35,7 +37,7 @@ def supervised(program: Program, folder: Path, _: Path) -> Outcome:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        evidence = supervise(program.words(), deadline_s=60, env=environment(), relay=relay)
+        evidence = supervise(program.words(), limits, deadline_s=60, env=environment(), relay=relay)
     return outcome(program, folder, str(evidence.termination), said[1], said[2])
 
 
@@ -45,6 +47,16 @@ def test_a_program_does_what_it_does_alone(program: Program) -> None:
     if reason := missing(program):
         pytest.skip(reason)
     assert not unlike(live(program, alone), live(program, supervised))
+
+
+@pytest.mark.parametrize("name", ["raw-sigaction", "look", "states", "coroutine"])
+def test_a_memory_limit_changes_nothing_either(name: str) -> None:
+    """Where allocations are counted, the rest is as alone: errno at the start, for one."""
+    (program,) = (one for one in QUICK if one.name == name)
+    if reason := missing(program):
+        pytest.skip(reason)
+    limited = partial(supervised, limits=Limits(memory_bytes=1 << 30))
+    assert not unlike(live(program, alone), live(program, limited))
 
 
 AROUND = "bash-read nohup signals-blocked descriptors-given folder-gone no-environment no-stdout memory-locked-within"
