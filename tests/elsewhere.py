@@ -8,6 +8,7 @@ from harness.experiments.conduct import Progress, conduct
 from harness.experiments.stopping import Stopping
 from harness.experiments.tally import Tally, Trial
 from harness.experiments.variant import Experiment, Variant
+from harness.experiments.where import Keys, read_where
 from harness.experiments.workers import gunneries
 from harness.scenarios.schema import load, shipped
 
@@ -41,8 +42,13 @@ class Noting(Progress):
         return [{**trial, "layout": None} for trial in self.trials]
 
 
-def conducted(experiment: Experiment, where: str | None, strike: Callable[[int], object] = int) -> Noting:
+def conducted(
+    experiment: Experiment,
+    where: str | None,
+    strike: Callable[[int], object] = int,
+    keys: Keys = Keys(),  # noqa: B008 -- frozen
+) -> Noting:
     """Conduct it there."""
     progress = Noting({variant.name: Tally() for variant in experiment.variants}, strike=strike)
-    conduct(experiment, progress, gunnery=gunneries(where))
+    conduct(experiment, progress, gunnery=gunneries(read_where(where, keys) if where else None))
     return progress

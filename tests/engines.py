@@ -1,9 +1,10 @@
 """Every installed engine, judged on this machine: the table of docs/engines.md.
 
     make engines                                  # python tests/engines.py --write docs/engines.md
-    python tests/engines.py --only rq --only arq  # these again; the others from their last check
+    make engines ARGS='--only rq --only arq'      # these again; what the page says of the others stays
 
-Checks are kept under build/engines, an engine each; an engine that is not installed keeps its line, with the reason.
+The page is the record: each check is written into it at once, so that what ends a run early costs one engine. What the
+page says of an engine that is not installed stays.
 With --rounds N the reference engine is checked N times beside a load of two busy processes a processor: all must pass.
 """
 
@@ -14,15 +15,16 @@ import contextlib
 import datetime as dt
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from harness.conformance import check, enginefile, suite
+from harness.conformance import enginefile, suite
 from harness.conformance.check import Asked, Check
 from harness.conformance.properties import BY_NAME, ORDER
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from harness.conformance.enginefile import EngineFile
 
-KEPT = Path(__file__).parent.parent / "build" / "engines"
+COLUMNS = len(ORDER) + 5
 SIGNS = {"PASS": "✓", "FAIL": "✗", "INFRA": "?", "SKIP": "·"}
 BUSY = "while True: pass"
 SHOWN = 110
@@ -43,38 +45,46 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-class Kept(msgspec.Struct):
-    """A check, and when it was made."""
+class Said(NamedTuple):
+    """What the page says of an engine: its row of the table, and what failed there."""
 
-    date: str
-    seconds: float
-    check: Check
+    row: str
+    failures: tuple[str, ...]
 
 
-def checked(file: EngineFile, cells: tuple[str, ...] = ()) -> Kept:
-    """Check an engine, or say what is missing; keep the answer."""
+def checked(file: EngineFile, cells: tuple[str, ...] = ()) -> Said | None:
+    """Check an engine; None for one that is not installed."""
     began = time.monotonic()
     if missing := file.missing():
-        told = check.skipped(file.name, missing)
-    else:
-        known = file.expected(dt.datetime.now(tz=dt.UTC).date())
-        engine = msgspec.structs.replace(file.engine(), asked=Asked(cells=cells))
-        told = suite.check_all([engine], known=known)[file.name]
-    made = Kept(f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}", time.monotonic() - began, told)
-    KEPT.mkdir(parents=True, exist_ok=True)
-    (KEPT / f"{file.name}.json").write_bytes(msgspec.json.encode(made))
-    say(f"{file.name}: {told.verdict} {' '.join(told.fails)} ({made.seconds:.0f} s)")
-    return made
+        say(f"{file.name}: {missing}")
+        return None
+    known = file.expected(dt.datetime.now(tz=dt.UTC).date())
+    engine = msgspec.structs.replace(file.engine(), asked=Asked(cells=cells))
+    told = suite.check_all([engine], known=known)[file.name]
+    seconds = time.monotonic() - began
+    say(f"{file.name}: {told.verdict} {' '.join(told.fails)} ({seconds:.0f} s)")
+    for name, one in told.properties.items():
+        if one.verdict in ("FAIL", "INFRA"):
+            say(f"  {name} {one.verdict}: {one.reason}")
+    return Said(_row(file, told), tuple(_failures(file, told, seconds)))
 
 
-def kept(file: EngineFile) -> Kept | None:
-    """The last check of an engine."""
-    place = KEPT / f"{file.name}.json"
-    return msgspec.json.decode(place.read_bytes(), type=Kept) if place.exists() else None
+# --- the page ---
 
 
-def page(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
+def read(page: str) -> dict[str, Said]:
+    """What it says of each engine."""
+    _, _, table = page.partition("\n## Table\n")
+    table, _, failed = table.partition("\n## What failed, and where\n")
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines() if line.count("|") > COLUMNS}
+    parts = [part.strip().splitlines() for part in re.split(r"^(?=\*\*)", failed, flags=re.MULTILINE) if part.strip()]
+    failures = {lines[0].removeprefix("**").partition("**")[0]: tuple(lines) for lines in parts}
+    return {name: Said(row, failures.get(name, ())) for name, row in rows.items()}
+
+
+def page(found: dict[str, Said]) -> Iterator[str]:
     """The whole page."""
+    files = list(enginefile.shipped())
     yield "# What retry engines do with native crashes"
     yield ""
     yield (
@@ -89,10 +99,20 @@ def page(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
         " decide nothing: a limit of time is in counted seconds, and a miss must be seen twice."
     )
     yield from ("", "## In words", "")
-    for file, _ in found:
+    for file in files:
         yield from _words(file)
-    yield from _table(found)
-    yield from _failures(found)
+    yield from ("## Table", "", "✓ PASS, ✗ FAIL, ? INFRA (nothing proved), · SKIP (not declared)", "")
+    yield f"| engine | version | {' | '.join(ORDER)} | cells | notices within | date |"
+    yield "|---|---|" + "---|" * (len(ORDER) + 3)
+    yield from (found[file.name].row for file in files if file.name in found)
+    yield ""
+    yield from (f"- {name}: {BY_NAME[name].claim}" for name in ORDER)
+    yield from ("", "## What failed, and where", "")
+    for file in files:
+        if file.name not in found:
+            yield from (f"**{file.name}**: not measured", "")
+        elif found[file.name].failures:
+            yield from (*found[file.name].failures, "")
 
 
 def _words(file: EngineFile) -> Iterator[str]:
@@ -104,40 +124,30 @@ def _words(file: EngineFile) -> Iterator[str]:
         yield f"- Documentation: {table.docs}"
     if table.better:
         yield f"- Better: {table.better}"
-    yield ""
-
-
-def _table(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
-    yield from ("## Table", "", "✓ PASS, ✗ FAIL, ? INFRA (nothing proved), · SKIP (not declared)", "")
-    yield f"| engine | version | {' | '.join(ORDER)} | cells | notices within | date |"
-    yield "|---|---|" + "---|" * (len(ORDER) + 3)
-    for file, made in found:
-        told = made.check
-        signs = " | ".join(SIGNS[told.properties[name].verdict] for name in ORDER)
-        version, detect = (told.declared.version, f"{told.declared.detect_s:g} s") if told.declared else ("", "")
-        version = file.table.declare.get("version", version)
-        yield f"| {file.name} | {version} | {signs} | {len(told.settled)} | {detect} | {made.date} |"
-    yield ""
-    yield from (f"- {name}: {BY_NAME[name].claim}" for name in ORDER)
-
-
-def _failures(found: list[tuple[EngineFile, Kept]]) -> Iterator[str]:
-    yield from ("", "## What failed, and where", "")
-    for file, made in found:
-        told = made.check
-        if told.infra or told.missing:
-            yield from (f"**{file.name}**: {_clean(told.infra or told.missing)}", "")
-            continue
-        rows = [(name, one) for name, one in told.properties.items() if one.verdict in ("FAIL", "INFRA")]
-        if not rows:
-            continue
-        yield f"**{file.name}** ({len(told.settled)} cells, {made.seconds:.0f} s)"
+    if table.docs or table.better:
         yield ""
-        known = {one.property: one.reason for one in file.known}
-        for name, one in rows:
-            why = f" Known: {known[name]}." if name in known else ""
-            yield f"- {name} {one.verdict}: {_clean(one.reason)}{why}"
-        yield ""
+
+
+def _row(file: EngineFile, told: Check) -> str:
+    signs = " | ".join(SIGNS[told.properties[name].verdict] for name in ORDER)
+    version, detect = (told.declared.version, f"{told.declared.detect_s:g} s") if told.declared else ("", "")
+    version = file.table.declare.get("version", version)
+    date = f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}"
+    return f"| {file.name} | {version} | {signs} | {len(told.settled)} | {detect} | {date} |"
+
+
+def _failures(file: EngineFile, told: Check, seconds: float) -> Iterator[str]:
+    if told.infra:
+        yield f"**{file.name}**: {_clean(told.infra)}"
+        return
+    rows = [(name, one) for name, one in told.properties.items() if one.verdict in ("FAIL", "INFRA")]
+    if not rows:
+        return
+    yield from (f"**{file.name}** ({len(told.settled)} cells, {seconds:.0f} s)", "")
+    known = {one.property: one.reason for one in file.known}
+    for name, one in rows:
+        why = f" Known: {known[name]}." if name in known else ""
+        yield f"- {name} {one.verdict}: {_clean(one.reason)}{why}"
 
 
 def _clean(reason: str) -> str:
@@ -161,6 +171,12 @@ def rounds(count: int) -> int:
     return failed
 
 
+def write(place: Path | None, found: dict[str, Said]) -> None:
+    """Write the page, if it is asked for."""
+    if place:
+        place.write_text("\n".join(page(found)) + "\n")
+
+
 def main() -> int:
     """Check what is asked for, and write the page."""
     parser = argparse.ArgumentParser()
@@ -169,16 +185,16 @@ def main() -> int:
     parser.add_argument(
         "--cell", action="append", default=[], help="only this cell; the table says how many there were"
     )
+    parser.add_argument("--words", action="store_true", help="check nothing: write again what is said in words")
     parser.add_argument("--rounds", type=int, default=0)
     asked = parser.parse_args()
-    found = []
+    found = read(asked.write.read_text()) if asked.write and asked.write.exists() else {}
     for file in enginefile.shipped():
-        again = file.name in asked.only or (not asked.only and not asked.rounds)
-        made = checked(file, tuple(asked.cell)) if again else kept(file)
-        if made:
-            found.append((file, made))
-    if asked.write:
-        asked.write.write_text("\n".join(page(found)) + "\n")
+        again = file.name in asked.only or not (asked.only or asked.rounds or asked.words)
+        if again and (said := checked(file, tuple(asked.cell))):
+            found[file.name] = said
+            write(asked.write, found)
+    write(asked.write, found)
     return rounds(asked.rounds)
 
 

@@ -2,6 +2,7 @@
 
     make sweep                                       # python tests/sweep_table.py --write docs/sweep.md
     python tests/sweep_table.py --only orjson_loads  # this again; the others from their last measurement
+    make sweep ARGS=--speed                          # the last column alone: a refusal's time beside a process's for it
 
 Packages are pinned, and installed into a folder of the cache. A row is kept under build/sweep. Each call is swept at
 each site and then densely; each crash finding is looked at by gdb, in a process of its own without our handlers.
@@ -14,6 +15,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import inspect
+import itertools
 import os
 import platform
 import re
@@ -28,19 +30,20 @@ import msgspec
 
 from harness.exceptions import InfraError
 from harness.refusals import conduct, subject
+from harness.refusals.aim import Marksman
 from harness.refusals.conduct import Tell
 from harness.refusals.outcome import Report, command_line, report
+from harness.refusals.preparation import prepare
 from harness.refusals.server import Call
 from harness.refusals.stacks import telling
-from harness.refusals.targets import Plan
+from harness.refusals.targets import Plan, choose
 from harness.refusals.verdicts import UNPROVED, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from harness.refusals.conduct import MakeHost
     from harness.refusals.findings import Finding
-    from harness.refusals.preparation import Ready
-    from harness.refusals.refusal import Refusal
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "sweep"
@@ -52,7 +55,7 @@ PACKAGES = (
 DEADLY = frozenset({Verdict.CRASH, Verdict.AFTERSHOCK})
 LATER = frozenset({Verdict.AFTERSHOCK, Verdict.DAMAGED, Verdict.HANG_AFTER})
 SHOWN = ("handled", "absorbed", "disguised", "crash", "abort", "exit127", "hang", "wrong", "hang-after")
-FRESH_RUNS = 3
+TURNS = 15  # refusals in each of the two ways
 LISTED = 3  # findings of a call that are spelled out
 BETWEEN = "<!-- measured by `make sweep` -->", "<!-- until here -->"
 
@@ -72,8 +75,7 @@ class Row(msgspec.Struct):
     by_gdb: int = 0
     proved: int = 0
     tally: dict[str, int] = {}
-    a_second: float = 0.0
-    fresh_s: float = 0.0
+    gain: float = 0.0
     says: tuple[str, ...] = ()
     why: str = ""
 
@@ -106,44 +108,56 @@ def names() -> list[str]:
 # --- measuring ---
 
 
-class Watch(Tell):
-    """Knows how long the refusals took: not the start of the server, the recording, or what is lived again."""
-
-    def __init__(self) -> None:
-        self._began = self._ended = 0.0
-        self._refusals = 0
-
-    @property
-    def a_second(self) -> float:
-        """Refusals."""
-        return self._refusals / max(self._ended - self._began, 1e-9)
-
-    def begins(self, ready: Ready) -> None:  # noqa: ARG002 -- the moment alone
-        """The recording is there."""
-        self._began = time.monotonic()
-
-    def refused(self, refusal: Refusal, done: int, total: int) -> None:  # noqa: ARG002 -- the moment alone
-        """One more."""
-        self._ended = time.monotonic()
-        self._refusals += 1
-
-
-def swept(name: str, plan: Plan, watch: Tell | None = None) -> Report:
+def swept(name: str, plan: Plan) -> Report:
     """One sweep. Raises InfraError where there is nothing to sweep."""
     one = subject.function(f"sweep_calls:{name}", Call(""))
-    return report(one.name, conduct.sweep(one.host(plan), plan, watch or Tell()), command_line([one.name]))
+    return report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([one.name]))
 
 
-def fresh_s(name: str) -> float:
-    """What one trial would take in a process of its own: start, import, warm up, call."""
-    program = f"import sys; sys.path[:0] = {sys.path!r}; import sweep_calls\nfor _ in range(4): sweep_calls.{name}()"
-    env = {**os.environ, "PYTHONMALLOC": "malloc"}
-    times = []
-    for _ in range(FRESH_RUNS):
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-P", "-c", program], check=True, env=env, stdout=subprocess.DEVNULL)
-        times.append(time.monotonic() - began)
-    return statistics.median(times)
+PROGRAM = """
+import sys
+sys.path[:] = {path!r}
+import os, sweep_calls
+for _ in range(4): sweep_calls.{name}()
+os.access("/crash-harness/begin", os.F_OK)
+try: sweep_calls.{name}()
+finally: os.access("/crash-harness/end", os.F_OK)
+sweep_calls.{name}()
+"""
+
+
+def gain(name: str) -> float:
+    """How many times as long a refusal takes in a process of its own, as `sweep -- python …` makes it.
+
+    Both do the same: the warm-up, the call with the refusal, the next call. They take turns, so that a load meets both.
+    """
+    plan = Plan(modes=("once",))
+    program = PROGRAM.format(path=sys.path, name=name)
+    server = subject.function(f"sweep_calls:{name}", Call("")).host(plan)
+    fresh = subject.command((sys.executable, "-P", "-c", program), plan).host(plan)
+    with contextlib.ExitStack() as stack:
+        shots = [stack.enter_context(_shooting(host, plan)) for host in (server, fresh)]
+        times = [[shoot() for shoot in shots] for _ in range(TURNS)]
+    ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
+    found = float(theirs / ours)
+    say(f"{name}: {ours * 1000:.1f} ms a refusal, {theirs * 1000:.0f} ms in a process of its own: {found:.0f} x")
+    return found
+
+
+@contextlib.contextmanager
+def _shooting(make_host: MakeHost, plan: Plan) -> Iterator[Callable[[], float]]:
+    """What makes the next refusal of a recording, and returns the seconds it took; after the last the first again."""
+    with contextlib.closing(make_host()) as host:
+        ready = prepare(host, plan)
+        targets = itertools.cycle(choose(ready.targets(plan), plan))
+        with contextlib.closing(Marksman(make_host, plan, ready, ready)) as marksman:
+
+            def shoot() -> float:
+                began = time.monotonic()
+                list(marksman.hit(next(targets)))
+                return time.monotonic() - began
+
+            yield shoot
 
 
 def is_seen_by_gdb(name: str, finding: Finding) -> bool:
@@ -185,14 +199,7 @@ def measure(name: str, time_s: float) -> Row:
     row.tally = sites.tally
     row.says = tuple(_says(one) for one in sites.findings if one.fails)
     row.why = "" if dense.is_finished else f"dense was cut after {dense.trials} refusals"
-    return measure_speed(row)
-
-
-def measure_speed(row: Row) -> Row:
-    """The same row with its times: what a refusal takes in the mode `once`, and a process for itself."""
-    watch = Watch()
-    swept(row.name, Plan(modes=("once",)), watch)
-    row.a_second, row.fresh_s = watch.a_second, fresh_s(row.name)
+    row.gain = gain(name)
     return row
 
 
@@ -224,7 +231,7 @@ def page(rows: list[Row]) -> Iterator[str]:
         gdb = f"{row.by_gdb} of {row.deadly}" if row.deadly else ""
         yield (
             f"| `{row.name}` | {row.calls} | {row.sites} | {row.trials} | {counts} | {len(row.keys)} | {found} | {gdb}"
-            f" | {row.a_second * row.fresh_s:.0f} |"
+            f" | {row.gain:.0f} |"
         )
     yield ""
     yield from (f"- `{row.name}`: {row.why}" for row in rows if row.why)
@@ -244,15 +251,20 @@ def _sums(rows: list[Row]) -> Iterator[str]:
     wanted = sum(len(row.dense_keys) for row in whole)
     deadly, by_gdb = sum(row.deadly for row in rows), sum(row.by_gdb for row in rows)
     proved, all_trials = sum(row.proved for row in rows), sum(row.trials for row in rows)
-    gains = sorted(row.a_second * row.fresh_s for row in rows)
     yield f"- {len(rows)} calls, {all_trials:,} refusals, {sum(len(row.keys) for row in rows)} findings."
     share = f"{trials:,} of its {dense:,} refusals ({trials / dense:.0%})"
     yield f"- Sites find {found} of the {wanted} findings of `--dense` with {share}."
     yield f"- gdb, in a process of its own, sees {by_gdb} of {deadly} crashes and aftershocks."
     yield f"- {proved / all_trials:.1%} of the refusals were those that were meant; any other is told as not proved."
-    middle = statistics.median(gains)
-    gain = f"{gains[0]:.0f} to {gains[-1]:.0f} times as fast as a process for each refusal"
-    yield f"- {gain} (median {middle:.0f}), as busy as the machine was."
+    yield _gains([row.gain for row in rows])
+
+
+GAINS = "times as fast as a process for each refusal"
+
+
+def _gains(found: list[float]) -> str:
+    middle = statistics.median(found)
+    return f"- {min(found):.0f} to {max(found):.0f} {GAINS} (median {middle:.0f}), as busy as the machine was."
 
 
 def write(path: Path, rows: list[Row]) -> None:
@@ -262,26 +274,45 @@ def write(path: Path, rows: list[Row]) -> None:
     path.write_text("\n".join([before + BETWEEN[0], "", *page(rows), "", BETWEEN[1]]) + after)
 
 
+def time_again(asked: argparse.Namespace) -> None:
+    """Measure the last column alone."""
+    gains = {name: gain(name) for name in names() if name in asked.only or not asked.only}
+    say(_gains(list(gains.values())))
+    if asked.write:
+        write_gains(asked.write, gains)
+
+
+def write_gains(path: Path, gains: dict[str, float]) -> None:
+    """Put them into the table that is there."""
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        name = line.removeprefix("| `").partition("`")[0]
+        if name in gains and line.startswith("| `"):
+            lines[number] = f"{line.removesuffix(' |').rpartition('|')[0]}| {gains[name]:.0f} |"
+        elif GAINS in line:
+            lines[number] = _gains(list(gains.values()))
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
     """Measure what is asked for, and write the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--kept", action="store_true", help="measure nothing: write what was measured last")
-    parser.add_argument("--speed", action="store_true", help="time what was measured last again, and nothing else")
+    parser.add_argument("--speed", action="store_true", help="the last column alone, of each call or of --only")
     parser.add_argument("--dense-s", type=float, default=180.0, help="seconds that a dense sweep may take")
     asked = parser.parse_args()
     sys.path[:0] = [str(HERE), str(install())]
     KEPT.mkdir(parents=True, exist_ok=True)
+    if asked.speed:
+        time_again(asked)
+        return
     rows = []
     for name in names():
         place = KEPT / f"{name}.json"
         is_asked = name in asked.only or not asked.only
-        if asked.speed and is_asked and place.exists():
-            row = measure_speed(msgspec.json.decode(place.read_bytes(), type=Row))
-            place.write_bytes(msgspec.json.encode(row))
-            say(f"{name}: {row.a_second:.0f} refusals a second, {row.fresh_s:.2f} s for a process")
-        elif is_asked and not (asked.kept or asked.speed):
+        if is_asked and not asked.kept:
             row = measure(name, asked.dense_s)
             place.write_bytes(msgspec.json.encode(row))
             say(f"{name}: {row.trials} of {row.dense}, {row.tally}, gdb {row.by_gdb}/{row.deadly} {row.why}")

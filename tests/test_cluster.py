@@ -1,9 +1,8 @@
 """A cluster: a real scheduler and real workers on this machine, one of which dies."""
 
-import json
 import random
+import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,54 +12,20 @@ import pytest
 from elsewhere import conducted, dosed
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.cluster import Introduction, introduce
+from harness.experiments.scheduler import Introduction, introduce
+from harness.experiments.where import Keys, read_where
 from harness.experiments.workers import gunneries
 from harness.supervisor import Stop
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed: the extra `cluster`")
-DASK = [sys.executable, "-m", "dask"]
-ONE = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
-
-
-class Here:
-    """A scheduler of this machine, and its workers."""
-
-    def __init__(self, file: Path, stack: ExitStack) -> None:
-        self._file, self._stack = file, stack
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        while not file.exists() or not file.read_text().endswith("}"):
-            pass
-        self.address: str = json.loads(file.read_text())["address"]
-
-    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [*DASK, kind, "--scheduler-file", str(self._file), *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
-
-    def have_workers(self, count: int) -> None:
-        """Start workers until so many live, and wait for them."""
-        self.workers = [one for one in self.workers if one.poll() is None]
-        self.workers += [self._start("worker", *ONE) for _ in range(count - len(self.workers))]
-        with distributed.Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(count, timeout=60)
-
-    @property
-    def where(self) -> str:
-        """As --on has it."""
-        return self.address.replace("tcp:", "dask:")
+from clusters import Here  # noqa: E402 -- it needs distributed
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """A scheduler without workers."""
     with ExitStack() as stack:
-        yield Here(tmp_path_factory.mktemp("cluster") / "scheduler.json", stack)
+        yield Here(tmp_path_factory.mktemp("cluster"), stack)
 
 
 @pytest.mark.long
@@ -103,9 +68,32 @@ def test_where_nobody_can_be_used_it_is_said(here: Here) -> None:
         while client.scheduler_info()["workers"]:
             pass
     with Stop() as stop, pytest.raises(InvalidInputError, match="no worker can be used: there is none"):
-        gunneries(here.where)(dosed(10), stop, {})
+        gunneries(read_where(here.where))(dosed(10), stop, {})
     with Stop() as stop, pytest.raises(InfraError, match="no scheduler answers"):
-        gunneries("dask://127.0.0.1:1")(dosed(10), stop, {})
+        gunneries(read_where("dask://127.0.0.1:1"))(dosed(10), stop, {})
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: there is no key to test with")
+def test_a_scheduler_behind_tls_is_reached_with_its_keys(tmp_path: Path) -> None:
+    """And with nothing else: without keys, or with files that are none, it is said what is missing."""
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    for_itself = ["-x509", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    made = ["-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    subprocess.run(["openssl", "req", *for_itself, *made], check=True, capture_output=True)
+    keys = Keys(certificate, certificate, key)
+    with ExitStack() as stack:
+        secured = Here(tmp_path, stack, keys)
+        secured.have_workers(1)
+        assert secured.where.startswith("dask+tls://")
+        progress = conducted(dosed(10), secured.where, keys=keys)
+        assert progress.tallies == conducted(dosed(10), None).tallies
+        with pytest.raises(InvalidInputError, match=r"expected --on dask\+tls:"):
+            read_where(secured.where.replace("dask+tls", "dask"), keys)
+        for wrong in (Keys(), Keys(certificate, key, key), Keys(str(tmp_path / "none"))):
+            with Stop() as stop, pytest.raises(InvalidInputError, match="--tls-ca-file, --tls-cert, --tls-key"):
+                gunneries(read_where(secured.where, wrong))(dosed(10), stop, {})
 
 
 def test_a_worker_of_another_build_is_refused() -> None:

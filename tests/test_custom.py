@@ -305,5 +305,6 @@ def test_a_judge_is_asked_wherever_a_dialect_is(tmp_path: Path) -> None:
 def test_a_name_that_means_nothing_is_one_line(words: list[str]) -> None:
     """Two judges, or none."""
     refused = harness("exec", *words, "--", "true")
-    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
-    assert "'--dialect'" in refused.stderr
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("crash-harness: --dialect: ")

@@ -24,10 +24,12 @@ from harness.journal import Kind, read
 from harness.refusals import conduct, subject
 from harness.refusals.conduct import Tell
 from harness.refusals.kept import Kept
+from harness.refusals.line import Line
 from harness.refusals.outcome import Report, command_line, report
-from harness.refusals.server import Call
+from harness.refusals.server import Call, Server
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
+from harness.refusals.trial import Said
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +111,7 @@ def truth(compile_program: Callable[..., str], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def refuser(compile_program: Callable[..., str]) -> str:
     """The program."""
-    return compile_program("refuser.c", "refuser")
+    return compile_program("refuser.c", "refuser", "-Wl,-rpath,$ORIGIN")
 
 
 def sweep(name: str, plan: Plan = Plan(), call: Call = Call("")) -> Report:  # noqa: B008 -- frozen
@@ -197,6 +199,25 @@ def test_jobs_change_nothing() -> None:
     assert [(r.target, r.verdict, r.crash) for r in one.refusals] == [
         (r.target, r.verdict, r.crash) for r in two.refusals
     ]
+
+
+def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one goes on where the old one was, and finds the same."""
+    plan, started = Plan(modes=("once",), dense=True), list[str]()
+    whole = sweep("crashing", plan)
+    monkeypatch.setattr("harness.refusals.server.RENEW_EVERY", 9)
+    greet = Server._greet
+
+    def counted(server: Server, line: Line) -> Said:
+        started.append("a server")
+        return greet(server, line)
+
+    monkeypatch.setattr(Server, "_greet", counted)
+    again = sweep("crashing", plan)
+    assert [(one.target, one.verdict) for one in again.refusals] == [
+        (one.target, one.verdict) for one in whole.refusals
+    ]
+    assert len(started) == 3
 
 
 def test_another_thread_may_make_the_next_call() -> None:
@@ -320,10 +341,26 @@ def test_what_is_executed_in_place_of_a_command_is_swept(refuser: str) -> None:
     assert seen["findings"][0]["refused"][0] == "refuser!main"
 
 
+@pytest.mark.usefixtures("truth")
+def test_a_library_that_is_opened_opens_the_window(refuser: str) -> None:
+    """Nothing from before it is refused, the loader finds it as ever, and what it asks for crashes where it should."""
+    words = ("--window", "dlopen:libtruth", "--in", "libtruth", "--mode", "once")
+    code, seen = told(*words, "--", refuser, "opens", "libtruth.so")
+    assert (code, seen["tally"], seen["sites"]) == (1, {"crash": 1}, 1)
+    assert seen["findings"][0]["refused"][:2] == ["libtruth.so!jumping", "refuser!open_library"]
+
+
+def test_a_shell_in_front_does_not_hide_a_crash(refuser: str) -> None:
+    """What the command makes of the death of the swept process is not what became of the refusal."""
+    code, seen = told("--mode", "once", "--", "sh", "-c", f"{refuser} mark; true")
+    assert (code, seen["tally"]) == (1, {"crash": 1})
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
         (("false",), "fails without a refusal: exited 1"),
+        (("--window", "dlopen:libtruht", "--", "true"), "nobody opened a library called like libtruht"),
         (("--window", "mark", "--", "true"), "the mark never came"),
     ],
 )

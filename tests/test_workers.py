@@ -18,6 +18,7 @@ from harness.experiments.gunnery import here
 from harness.experiments.shares import Share, by_host, chance
 from harness.experiments.stopping import Stopping
 from harness.experiments.variant import Experiment, Variant
+from harness.experiments.where import read_where
 from harness.experiments.worker import Ask, Fired, Gunner, trials_of
 from harness.experiments.workers import gunneries
 from harness.report.experiment import conclusion_lines
@@ -109,7 +110,7 @@ def test_a_worker_answers_a_line_with_a_line() -> None:
 def test_what_is_nowhere_is_said(where: str) -> None:
     """With what was expected."""
     with pytest.raises(InvalidInputError, match="--on: expected local:N"):
-        gunneries(where)
+        read_where(where)
     assert gunneries(None) is here
     assert "upstream-4.8" in BUILT_IN
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.mistake import worded
 from harness.cli.output import write
 from harness.exceptions import HarnessError, InfraError, InvalidInputError
 
@@ -47,7 +48,7 @@ def _for_bisect(context: click.Context) -> Iterator[None]:
     except (click.UsageError, HarnessError) as error:
         if not context.meta[BISECT]:
             raise
-        said = error.format_message() if isinstance(error, click.UsageError) else error
+        said = worded(error) if isinstance(error, click.UsageError) else error
         write(f"crash-harness: {said}", err=True)
         wrong = isinstance(error, click.UsageError | InvalidInputError)
         context.exit(BISECT_STOPS if wrong else BISECT_SKIPS)

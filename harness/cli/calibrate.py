@@ -8,6 +8,7 @@ import click
 
 from harness.cli.options import host_option, json_option
 from harness.cli.output import emit_pretty, write
+from harness.cli.word import Word
 from harness.evidence import Host, Start
 from harness.experiments.calibration import DIAL, Calibration, Tried, calibrate, check
 from harness.faults.catalogue import find
@@ -20,7 +21,7 @@ from harness.scenarios.verdict import Verdict, exit_code
 @click.option("--target", type=float, default=0.3, show_default=True, help="Share of trials that it should strike.")
 @click.option(
     "--start",
-    type=click.Choice(get_args(Start)),
+    type=Word(get_args(Start), "start"),
     default="warm",
     show_default=True,
     help="Each victim a new process image, or a fork of one.",

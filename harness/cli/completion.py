@@ -7,12 +7,13 @@ from click.shell_completion import get_completion_class
 
 from harness.cli.output import write
 from harness.cli.program import COMPLETE, NAME, program
+from harness.cli.word import Word
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(epilog='Example: eval "$(crash-harness completion bash)"')
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=Word(SHELLS, "shell"))
 def completion(shell: str) -> None:
     """Print the lines that make SHELL complete crash-harness; put them into the file that SHELL reads at its start."""
     kind = get_completion_class(shell)

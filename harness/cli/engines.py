@@ -13,6 +13,7 @@ from harness.cli.engines_asked import asked_of, engine_of
 from harness.cli.options import json_option
 from harness.cli.output import emit_pretty, write
 from harness.cli.report import of_formats, write_files
+from harness.cli.word import Word
 from harness.conformance import check, enginefile, kept, suite
 from harness.conformance.install import install
 from harness.machine import environment
@@ -48,7 +49,7 @@ def install_engines(names: tuple[str, ...]) -> None:
 @click.argument("words_", nargs=-1, required=True, metavar="NAME | FILE.toml | -- PROGRAM...")
 @click.option("--property", "properties", multiple=True, metavar="P4", help="Only the cells that decide it.")
 @click.option("--fault", "faults", multiple=True, help="Only this fault: one of the payload's, or of the catalogue.")
-@click.option("--policy", type=click.Choice(POLICIES), help="Only the cells under this policy.")
+@click.option("--policy", type=Word(POLICIES, "policy"), help="Only the cells under this policy.")
 @click.option("--cell", "cells", multiple=True, help="Only this cell.")
 @click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Jobs at once.")
 @click.option(

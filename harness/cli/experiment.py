@@ -9,6 +9,7 @@ import click
 
 from harness.cli.answers import tell_all
 from harness.cli.behind import COMMAND, WithCommand
+from harness.cli.elsewhere import on_options, where_of
 from harness.cli.limits import limit_options
 from harness.cli.many import commands_of, many_options
 from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
@@ -27,7 +28,7 @@ from harness.scenarios.select import select
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
-RESUMED = {"old", "as_json", "on", "dialect"}
+RESUMED = {"old", "as_json", "on", "tls_ca_file", "tls_cert", "tls_key", "dialect"}
 NOT_PLANNED = ("history", "old", "bisect", "on")
 
 
@@ -46,7 +47,7 @@ NOT_PLANNED = ("history", "old", "bisect", "on")
     "--resume", "old", type=click.Path(path_type=Path), help="Go on where the experiment of this history was ended."
 )
 @click.option("--jobs", type=JOBS, help="Groups at a time; 1 where the machine's load matters.")
-@click.option("--on", metavar="WHERE", help="Fire them elsewhere: local:N worker processes, or dask://HOST:PORT.")
+@on_options("Fire them elsewhere")
 @schedule_option
 @limit_options
 @containment_option
@@ -60,7 +61,6 @@ def experiment(
     scenario: tuple[str, ...],
     history: Path | None,
     old: Path | None,
-    on: str | None,
     is_plan: bool,
     as_json: bool,
     **given: Any,
@@ -87,7 +87,7 @@ def experiment(
         if old:
             check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
         is_brief = bool(given["listed"] or given["each"])
-        code = tell_all(experiments, book, gunneries(on), as_json=as_json, is_brief=is_brief)
+        code = tell_all(experiments, book, gunneries(where_of(given)), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 

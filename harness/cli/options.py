@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
+from harness.cli.word import Word
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
@@ -104,7 +105,7 @@ def host_option(command: Function) -> Function:
     """Add --host."""
     return click.option(
         "--host",
-        type=click.Choice(get_args(Host)),
+        type=Word(get_args(Host), "host"),
         default="python",
         show_default=True,
         help="What the victim is: an interpreter that loads the faults, or a program in C alone.",

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +18,7 @@ from click.exceptions import Exit
 from click.shell_completion import shell_complete
 
 from harness.cli.commands import COMMANDS, help_text
+from harness.cli.mistake import worded
 from harness.cli.output import write
 from harness.cli.version import version_text
 from harness.exceptions import HarnessError, InvalidInputError
@@ -103,7 +104,7 @@ def run(words: list[str]) -> int:
     except Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        _show(error)
+        write(f"{NAME}: {worded(error)}", err=True)
         return error.exit_code
     except HarnessError as error:
         write(f"{NAME}: {error}".replace("\n", "\\n"), err=True)
@@ -114,10 +115,3 @@ def run(words: list[str]) -> int:
         write(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"), err=True)
         return InvalidInputError.exit_code
     return code if isinstance(code, int) else 0
-
-
-def _show(error: click.ClickException) -> None:
-    """Show usage and mistake, as click does; what the user wrote must not command the terminal."""
-    text = StringIO()
-    error.show(text)
-    write(text.getvalue(), end=False, err=True)

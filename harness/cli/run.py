@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from harness.cli.cases import run_cases, tell_titles
+from harness.cli.elsewhere import on_options, where_of
 from harness.cli.options import JOBS, OF_HISTORY, common, refuse_beside
 from harness.cli.report import of_formats
 from harness.cli.resuming import check_named_again
 from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import opened
+from harness.experiments.hosts import hosts_on
 from harness.scenarios.campaign import Campaign, processors
 from harness.scenarios.order import Order, open_history
 from harness.scenarios.select import select
@@ -31,6 +33,7 @@ OF_THE_CATALOGUE = {"whole", "only_list", "jobs", "as_json", "verbose"}
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on where the run of this history was ended.")
 @click.option("--jobs", type=JOBS, help="Cases at a time; the number of processors if not given.")
 @click.option("--fail-fast", is_flag=True, help="Begin no case after the first that is a FAIL or INFRA.")
+@on_options("Have the scenarios' hosts be real")
 @click.option("-v", "--verbose", is_flag=True, help="A table of all cases, not only of those that are no PASS.")
 @click.option("--slowest", type=click.IntRange(1), metavar="N", help="Name the N cases that lived longest.")
 @of_formats
@@ -55,6 +58,7 @@ def run(context: click.Context, /, scenario: tuple[str, ...], case: str | None, 
     with open_history(given["history"], given["resume"], order) as (book, asked):
         if given["resume"]:
             check_named_again(context, given["resume"], [asked.dialect])
-        with opened(asked.dialect) as chosen:
-            code = run_cases(asked, Campaign(chosen, asked.seed, history=book), jobs, given)
+        where = where_of(given)
+        with opened(asked.dialect) as chosen, hosts_on(where, asked.select() if where else []) as elsewhere:
+            code = run_cases(asked, Campaign(chosen, asked.seed, history=book, elsewhere=elsewhere), jobs, given)
     context.exit(code)

@@ -27,7 +27,7 @@ def containment_option(command: Function) -> Function:
     """Add --containment."""
     return click.option(
         "--containment",
-        type=click.Choice(get_args(Wanted)),
+        type=Word(get_args(Wanted), "containment"),
         default="auto",
         show_default=True,
         help="PID and mount namespaces of its own: where we may (auto), or else INFRA (namespace), or never (bare).",
@@ -38,7 +38,7 @@ def stdin_option(command: Function) -> Function:
     """Add --stdin."""
     return click.option(
         "--stdin",
-        type=click.Choice(get_args(Stdin)),
+        type=Word(get_args(Stdin), "stdin"),
         default="null",
         show_default=True,
         help="COMMAND's standard input: empty, or ours.",
@@ -59,7 +59,7 @@ def witnesses(command: Function) -> Function:
     """Add --observe, and --black-box, which is what it was called before; the command gets `witnesses`."""
     command = click.option(
         "--black-box",
-        type=click.Choice(list(FORMERLY)),
+        type=Word(list(FORMERLY), "black-box"),
         hidden=True,
         is_eager=True,
         expose_value=False,

@@ -44,7 +44,9 @@ def asked_of(words: tuple[str, ...], command: tuple[str, ...] | None, given: dic
     if command and not words:
         one = subject.command(command, plan)
         return Asked(one.words, None, plan, (*again(given), "--", *command))
-    if len(words) != 1 or command is not None or plan.window:
+    if plan.window and command is None:
+        raise InvalidInputError("--window: it is for commands; the window of a function is its call")
+    if len(words) != 1 or command is not None:
         said = " ".join((*words, *(command or ()))) or "nothing"
         raise InvalidInputError(f"expected one module:function, or '--' and a command, not {said}")
     one = subject.function(words[0], call_of(given, plan))

@@ -48,8 +48,9 @@ WHAT = (
 WHERE = (
     click.option(
         "--window",
-        type=Word(asking.WINDOWS, "window"),
-        help="Of a command: from where on.  [default: its mark, if it makes one, else main]",
+        metavar="|".join((*asking.WINDOWS, asking.LIBRARY)),
+        help="Of a command: from where on; LIB is a part of a file name that dlopen is given.  [default: its mark, if "
+        "it makes one, else main]",
     ),
     click.option("--dense", is_flag=True, help="Refuse every call, not one for each site."),
     click.option(

@@ -12,6 +12,7 @@ from harness.cli.limits import limits_of
 from harness.cli.options import options
 from harness.cli.policy import policy_of
 from harness.cli.stopping import PROPER
+from harness.cli.word import Word
 from harness.experiments.advice import TARGET
 from harness.experiments.variant import Place, VariantOptions
 from harness.scenarios.schema import PolicySpec
@@ -38,7 +39,7 @@ OPTIONS = (
     click.option("--vs-env", multiple=True, metavar="NAME=VALUE", help="Compare with the command in this environment."),
     click.option(
         "--start",
-        type=click.Choice(["auto", "fresh", "warm"]),
+        type=Word(["auto", "fresh", "warm"], "start"),
         default="auto",
         show_default=True,
         help="Each victim a new process image, or a fork of one; auto is warm where the scenario allows it.",

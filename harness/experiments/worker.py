@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +19,9 @@ from harness.experiments.firing import GroupRunner
 from harness.experiments.tally import Trial  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.experiments.variant import Variant  # noqa: TC001 -- as above
 from harness.journal import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STDOUT, STDERR = 1, 2
 
@@ -81,18 +85,23 @@ class Gunner:
         self._stack.close()
 
 
-def main() -> None:
-    """Answer until there are no more questions. Whoever asked ends us; Ctrl-C is theirs."""
+def serve(answer: Callable[[bytes], bytes]) -> None:
+    """Answer lines until there are no more. Whoever asked ends us; Ctrl-C is theirs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(STDOUT), "wb") as out:
         os.dup2(STDERR, STDOUT)  # what a judge prints is no answer
-        gunner = Gunner()
-        try:
-            for line in sys.stdin.buffer:
-                out.write(gunner.answer(line) + b"\n")
-                out.flush()
-        finally:
-            gunner.close()
+        for line in sys.stdin.buffer:
+            out.write(answer(line) + b"\n")
+            out.flush()
+
+
+def main() -> None:
+    """Fire groups until there are no more questions."""
+    gunner = Gunner()
+    try:
+        serve(gunner.answer)
+    finally:
+        gunner.close()
 
 
 if __name__ == "__main__":

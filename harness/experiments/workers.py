@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InfraError
 from harness.experiments.cluster import Cluster
 from harness.experiments.gunnery import Gunnery, here
 from harness.experiments.worker import Ask, trials_of
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
     from harness.experiments.gunnery import Gunneries
     from harness.experiments.tally import Trial
     from harness.experiments.variant import Variant
+    from harness.experiments.where import Where
 
 COMMAND: Final = (sys.executable, "-m", "harness.experiments.worker")
 PATIENCE_S: Final = 1e6  # a trial takes as long as it takes; a worker that is gone is noticed at once
 MOST_LOST: Final = 3  # workers that one group may cost
-MOST_SEATS: Final = 1000
 
 
 class Worker:
@@ -62,14 +61,10 @@ class Worker:
         self._process.close()
 
 
-def gunneries(where: str | None) -> Gunneries:
-    """Read --on: "local:N" is N worker processes here, "dask://HOST:PORT" a cluster. Raises InvalidInputError."""
+def gunneries(where: Where | None) -> Gunneries:
+    """Return who fires groups there; None is threads of this process."""
     if where is None:
         return here
-    kind, _, rest = where.partition(":")
-    if kind == "dask" and re.fullmatch(r"//[^/]+:\d+", rest):
-        return lambda experiment, stop, _: Cluster(f"tcp:{rest}", experiment, stop)
-    if kind != "local" or not rest.isdecimal() or not 1 <= int(rest) <= MOST_SEATS:
-        expected = f"local:N, with 1 to {MOST_SEATS} worker processes, or dask://HOST:PORT"
-        raise InvalidInputError(f"--on: expected {expected}, not {where!r}")
-    return lambda _, stop, __: Gunnery(int(rest), Worker, stop)
+    if where.address:
+        return lambda experiment, stop, _: Cluster(where, experiment, stop)
+    return lambda _, stop, __: Gunnery(where.seats, Worker, stop)

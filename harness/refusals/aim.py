@@ -32,10 +32,11 @@ class Marksman:
     def __init__(self, make_host: Callable[[], Host], plan: Plan, ready: Ready, first: Ready) -> None:
         self._make_host, self._plan, self._first = make_host, plan, first
         self._own: Host | None = None  # one that we have made
+        self._lives = 0  # of the host
         self._take(ready)
 
     def _take(self, ready: Ready) -> None:
-        self._ready = ready
+        self._ready, self._lives = ready, 0
         self._raw: dict[Stack, RawStack] = dict(zip(ready.recording.stacks, ready.recording.raw, strict=True))
         self._counts = ready.is_exact and ready.recording.like(self._first.recording)
 
@@ -46,6 +47,8 @@ class Marksman:
 
     def hit(self, target: Target) -> Iterator[Refusal]:
         """Refuse one call. What was refused instead is told too, and then it is tried again, by the stack."""
+        if self._lives >= self._ready.host.most_lives:
+            self._replace()
         try:
             yield from self._aim(target)
         except InfraError:
@@ -69,6 +72,7 @@ class Marksman:
         for aim in range(1, AIMS + 1):
             by_stack = aim > 1 or not self._counts
             trial = self._ready.host.live(self._order(target, wanted if by_stack else None), self._ready.deadline_s)
+            self._lives += 1
             modules = self._ready.host.page.modules()
             if trial.answer.refused_at == wanted and trial.answer.operation == target.operation:
                 yield tell(target, trial, self._ready.reference, modules)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.exceptions import InvalidInputError, expected, near, unknown
 from harness.refusals.stacks import Rules
-from harness.refusals.targets import ERRNOS, FAMILIES, MODES, Plan
+from harness.refusals.targets import DLOPEN, ERRNOS, FAMILIES, MODES, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 BOTH: Final = "both"
 WINDOWS: Final = ("start", "main", "mark")
+LIBRARY: Final = f"{DLOPEN}:LIB"
 MOST_DEPTH: Final = 32
 SITE: Final = re.compile(r"[0-9a-f]+(:[1-9][0-9]*)?")
 EXITS: Final = re.compile(r"exit\s+(\d+(?:\s*,\s*\d+)*)")
@@ -58,7 +59,7 @@ def plan(
         depth=whole("depth", depth, 1, MOST_DEPTH),
         at=None if at is None else whole("at", at, 1),
         site=site,
-        window=None if window is None else _words("window", (window,), WINDOWS)[0],
+        window=None if window is None else _window(window),
         deadline_s=_seconds("deadline", deadline_s),
         time_s=_seconds("time", time_s),
         jobs=whole("jobs", jobs, 1),
@@ -76,6 +77,13 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         if name not in KNOWN:
             raise InvalidInputError(f"sweep: there is no {name!r}{near(name, KNOWN)}")
     return plan(**given)
+
+
+def _window(given: object) -> str:
+    """Check where a window opens."""
+    if isinstance(given, str) and (given in WINDOWS or given.removeprefix(f"{DLOPEN}:") not in ("", given)):
+        return given
+    raise unknown("window", given, (*WINDOWS, LIBRARY))
 
 
 def probe(then: str) -> str:

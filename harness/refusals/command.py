@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shlex
 from contextlib import closing
@@ -25,17 +26,22 @@ DATA_BYTES: Final = 8 << 30  # private memory; a program that asks without end i
 
 
 class Command:
-    """A command that is started anew for each trial. Raises InfraError where it can't carry the library."""
+    """A command that is started anew for each trial. Raises InfraError where it can't carry the library.
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    `library` is a part of the file name of the one whose opening opens the window, if that is what does.
+    """
+
+    def __init__(self, argv: Sequence[str], library: str = "") -> None:
         self.notes: list[str] = []
         self.reference: Said | None = None
         self.is_steady = True
+        self.most_lives = math.inf
         self._victim, self._environment = Victim(tuple(argv)), settled(os.environ)
         reason = preload.why_not(argv[0], self._environment)
         if reason:
             raise InfraError(f"{shlex.join(argv)}: can't be swept: {reason}")
         self.page = Page()
+        self.page.give_text(os.fsencode(library))
 
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Start it once, and see it end."""

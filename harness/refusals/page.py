@@ -51,7 +51,7 @@ PAGE_BYTES = EVENTS_AT + EVENTS * EVENT.size
 ORDER_TEXT_BYTES = ORDER_BYTES - ORDER_TEXT_AT
 TEXT_BYTES = TABLES_AT - TEXT_AT
 
-WINDOWS = ("call", "start", "main", "mark", "any-mark")
+WINDOWS = ("call", "start", "main", "mark", "any-mark", "dlopen")
 KINDS = ("unjudged", "plumbing", "interpreter", "owner", "foreign")
 STAGES = ("window", "after", "next")
 OPERATIONS = {
@@ -155,7 +155,7 @@ class Page:
         self.close()
 
     def give_text(self, text: bytes) -> None:
-        """Write what the script of the server is to read."""
+        """Write what the script of the server is to read, or the name of a library."""
         if len(text) > ORDER_TEXT_BYTES:
             raise InfraError(f"the order of a sweep has {len(text)} bytes; {ORDER_TEXT_BYTES} fit")
         self._map[ORDER_TEXT_AT : ORDER_TEXT_AT + len(text)] = text

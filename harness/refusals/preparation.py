@@ -12,7 +12,7 @@ from harness.exceptions import InfraError
 from harness.refusals.ownership import Ownership, askers, read
 from harness.refusals.page import Order
 from harness.refusals.stacks import file_name
-from harness.refusals.targets import Plan, Target, eligible
+from harness.refusals.targets import DLOPEN, Plan, Target, eligible
 from harness.refusals.verdicts import Reference, last_line, signal_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ALONE_S: Final = 30.0
 RECORDING_S: Final = 300.0  # each call is unwound
 SLACK, SLACK_S = 10, 2.0
 MARK: Final = "/crash-harness/begin"
+MARKED: Final = ("mark", DLOPEN)  # in whichever process of the command it comes
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -101,13 +102,13 @@ def _scouted(host: Host, plan: Plan) -> Order:
     order = Order("call", plan.operations, record=True, least_bytes=plan.least_bytes)
     if host.reference:
         return order
-    window = plan.window or "any-mark"
+    window = DLOPEN if plan.library else plan.window or "any-mark"
     trial = _unrefused(
         host, msgspec.structs.replace(order, window=window, record=False), plan, plan.deadline_s or ALONE_S
     )
     if window == "any-mark":
         window = "mark" if trial.answer.marks else "main"
-    return msgspec.structs.replace(order, window=window, image=0 if window == "mark" else trial.answer.images)
+    return msgspec.structs.replace(order, window=window, image=0 if window in MARKED else trial.answer.images)
 
 
 def _record(host: Host, order: Order, plan: Plan) -> tuple[Trial, Recording]:
@@ -120,16 +121,16 @@ def _unrefused(host: Host, order: Order, plan: Plan, limit_s: float) -> Trial:
     if trial.hung:
         raise InfraError(f"it did not end within {limit_s:g} s without a refusal; --deadline gives it longer")
     if not trial.answer.pid:
-        raise InfraError(_unarmed(trial, order))
-    if order.window == "mark" and not trial.answer.marks:
-        raise InfraError(f"the mark never came: nobody asked for the file {MARK}")
+        raise InfraError(_unarmed(trial, order, plan))
     _refuse_failure(trial, host, plan)
     return trial
 
 
-def _unarmed(trial: Trial, order: Order) -> str:
+def _unarmed(trial: Trial, order: Order, plan: Plan) -> str:
     if order.window == "mark":
         return f"the mark never came: nobody asked for the file {MARK}"
+    if order.window == DLOPEN:
+        return f"nobody opened a library called like {plan.library} by dlopen; --window main opens with the program"
     return f"the library was not loaded: {last_line(trial.stderr) or 'a static program, or one that drops LD_PRELOAD'}"
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
 SWEEP_S = 30.0  # beyond its deadline, for what ends a child
 QUIET = Order("call", ())
+RENEW_EVERY = 10_000  # trials: what a trial does outside of its memory, as to its files, may add up
 GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
 
@@ -71,6 +72,7 @@ class Server:
 
     def __init__(self, call: Call, call_s: float | None = None, process: Process | None = None) -> None:
         self.notes: list[str] = []
+        self.most_lives = float(RENEW_EVERY)
         self._call = call
         self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
         script = (sys.executable, "-P", swept.__file__, library_path())

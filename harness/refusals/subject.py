@@ -37,7 +37,7 @@ class Subject(msgspec.Struct, frozen=True):
     def host(self, plan: Plan) -> Callable[[], Host]:
         """Make one, as often as one is asked for."""
         if self.call is None:
-            return lambda: Command(self.words)
+            return lambda: Command(self.words, plan.library)
         call = msgspec.structs.replace(self.call, leak=plan.leak)
         return lambda: Server(call, plan.deadline_s, self.server)
 

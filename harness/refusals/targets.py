@@ -26,6 +26,7 @@ FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "fork": ("fork",),
     "files": ("open", "read", "write", "sync", "close"),
 }
+DLOPEN: Final = "dlopen"
 SHORT: Final = "short"
 ERRNOS: Final = {"ENOSPC": ENOSPC, "EIO": EIO, "EINTR": EINTR, SHORT: 0}
 ERRORS: Final[dict[str, tuple[str, ...]]] = {
@@ -44,8 +45,9 @@ class Plan(msgspec.Struct, frozen=True):
     """What is to be refused. `modes` are tried for each site; `errors` limits those of file operations.
 
     `depth` frames make a site; `dense` takes every call instead. `at` is one call by its number, `site` one by
-    "HASH" or "HASH:k", its kth call. `window` is for a command, and `ok_exits` are the exit statuses by which it may
-    say that something was refused. `leak` repetitions look for blocks that are left behind. Times are in seconds.
+    "HASH" or "HASH:k", its kth call. `window` is for a command: "start", "main", "mark" or "dlopen:LIB". `ok_exits` are
+    the exit statuses by which it may say that something was refused. `leak` repetitions look for blocks that are left
+    behind. Times are in seconds.
     """
 
     families: tuple[str, ...] = ("memory",)
@@ -70,6 +72,12 @@ class Plan(msgspec.Struct, frozen=True):
         """What the library is to count."""
         names = [name for family in self.families for name in FAMILIES[family]]
         return (*names, "shrink") if self.shrinks and "memory" in self.families else tuple(names)
+
+    @property
+    def library(self) -> str:
+        """A part of the file name of the library that opens the window; else empty."""
+        kind, _, name = (self.window or "").partition(":")
+        return name if kind == DLOPEN else ""
 
 
 class Target(msgspec.Struct, frozen=True):

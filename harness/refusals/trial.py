@@ -73,6 +73,7 @@ class Host(Protocol):
     notes: list[str]
     reference: Said | None  # of a function
     is_steady: bool
+    most_lives: float  # after as many it is replaced by a new one
 
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Live one. Raises InfraError where that could not be done."""

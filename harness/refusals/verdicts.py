@@ -83,10 +83,13 @@ def judge(trial: Trial, reference: Reference, operation: str, *, by_design: bool
 
 
 def signal_of(trial: Trial) -> str:
-    """The signal that ended it, or the empty string. The record outranks the status: its handler may have crashed."""
-    if not isinstance(trial.termination, Signaled):
-        return ""
-    return trial.answer.crash.signal if trial.answer.crash else trial.termination.signal
+    """The signal that ended it, or the empty string.
+
+    The record outranks the status: a handler may have crashed, and a shell that started the swept process goes on.
+    """
+    if trial.answer.crash:
+        return trial.answer.crash.signal
+    return trial.termination.signal if isinstance(trial.termination, Signaled) else ""
 
 
 def _crash(trial: Trial, signal: str, *, by_design: bool) -> Verdict:

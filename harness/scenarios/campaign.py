@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from harness.journal import History, Reading
+    from harness.scenarios.live import Elsewhere
 
 T = TypeVar("T")
 LOOK_UP_S = 0.5
@@ -61,12 +62,16 @@ def is_exact(case: Case, seed: int) -> bool:
 
 
 class Campaign(msgspec.Struct, frozen=True):
-    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`."""
+    """How cases are lived: under which dialect and seed, until `stop` is set, journalled in `history`.
+
+    `elsewhere` has attempts lived by the workers that are the cases' hosts.
+    """
 
     dialect: Dialect
     seed: int | None = None
     stop: Stop | None = None
     history: History | None = None
+    elsewhere: Elsewhere | None = None
 
     def live(self, scenario: Scenario, case: Case) -> Result:
         """Run and judge one case. Never raises for what the harness could not do: that is a verdict, INFRA."""
@@ -87,7 +92,7 @@ class Campaign(msgspec.Struct, frozen=True):
     def _run(self, case: Case, seed: int, title: str) -> Run:
         book = self.history
         if book is None:
-            return run_case(case, self.dialect, seed, stop=self.stop)
+            return run_case(case, self.dialect, seed, stop=self.stop, elsewhere=self.elsewhere)
         return run_case(
             case,
             self.dialect,
@@ -95,6 +100,7 @@ class Campaign(msgspec.Struct, frozen=True):
             stop=self.stop,
             observe=lambda attempt: book.write(Kind.FINISHED, title, attempt.number, attempt),
             journal=partial(book.attempt, title),
+            elsewhere=self.elsewhere,
         )
 
     def _decide(self, result: Result) -> Result:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.dialects.protocol import Dialect
+    from harness.engine.executor import Executor
     from harness.engine.loop import Attempt, Run
     from harness.supervisor import Journal, Stop
+
+    Elsewhere = Callable[[Case, Stop | None, Callable[[int], Journal] | None], Executor]
 
 
 def host_of(case: Case, number: int) -> str | None:
@@ -73,13 +76,16 @@ def run_case(
     stop: Stop | None = None,
     observe: Callable[[Attempt], object] | None = None,
     journal: Callable[[int], Journal] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Run:
     """Live the case once. Raises InfraError when the harness could not do its part.
 
     `observe` sees each attempt as it ends; `journal(number)` is told before each starts and before it is killed.
+    `elsewhere` makes the executor of a case whose hosts are real.
     """
     chosen, policy = seed_of(case, seed), case.policy.checked()
     held = partial(supervise, stop=stop, containment=case.limits.containment, observe=case.limits.observe)
     bounds = Bounds(limits_of(case), case.limits.timeout_s, policy.machine, held)
-    executor = OfCase(case, chosen)
+    executor = elsewhere(case, stop, journal) if elsewhere else OfCase(case, chosen)
+    journal = None if elsewhere else journal  # a host elsewhere journals nothing here
     return live(executor, policy, bounds, dialect, chosen, observe=observe, journal=journal)

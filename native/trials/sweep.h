@@ -37,6 +37,7 @@ enum window {
     AT_MAIN,
     AT_MARK,      /* where the program asks for the file MARK_BEGIN */
     AT_ANY_MARK,  /* at main, and again at a mark if one is met: for a recording */
+    AT_DLOPEN     /* where a program opens a library by dlopen; the order's text is a part of its file name */
 };
 
 enum aim { BY_INDEX, BY_SITE };
@@ -88,7 +89,7 @@ struct order {
     uint64_t least_bytes;
     uint64_t low[RANGES], high[RANGES]; /* the interpreter's code that runs bytecode, as offsets */
     struct stack wanted;
-    char text[ORDER_BYTES - ORDER_HEAD]; /* for the script of the server */
+    char text[ORDER_BYTES - ORDER_HEAD]; /* for the script of the server, or the name of a library */
 };
 
 /* Written by the swept process. */
@@ -143,6 +144,9 @@ int is_in_window(void);
 
 /* Opens or closes the window where a program asks for the file of a mark. */
 void hear_path(const char *path);
+
+/* Opens the window where a program opens the library that the order names. */
+void hear_library(const char *path);
 
 /* --- sweep_stack.c --- */
 

@@ -71,3 +71,16 @@ INTERPOSED int __xstat64(int version, const char *path, struct stat64 *found) {
     hear_path(path);
     return BEHIND(__xstat64)(version, path, found);
 }
+
+/* --- a library that is opened. Who asks decides where the loader looks: so each is called in the place of ours, from
+ * where it was asked, which the compiler does for a call that is the last of a function. --- */
+
+INTERPOSED void *dlopen(const char *path, int mode) {
+    if (!(mode & RTLD_NOLOAD)) hear_library(path);
+    return BEHIND(dlopen)(path, mode);
+}
+
+INTERPOSED void *dlmopen(Lmid_t list, const char *path, int mode) {
+    if (!(mode & RTLD_NOLOAD)) hear_library(path);
+    return BEHIND(dlmopen)(list, path, mode);
+}

@@ -131,12 +131,16 @@ static int is_next_image(void) {
     return !sweep->order.image || sweep->order.image == image;
 }
 
-static int waits_for_main, waits_for_mark;
+static int waits_for_main, waits_for_mark, waits_for_library;
+
+/* Whether any process of the command may open the window, not only its first. */
+static int is_marked(uint32_t window) { return window == AT_MARK || window == AT_ANY_MARK || window == AT_DLOPEN; }
 
 static void take_part(int is_victim) {
     uint32_t window = sweep->order.window;
     waits_for_mark = window == AT_MARK || window == AT_ANY_MARK;
-    int is_mine = is_victim && window != AT_CALL && window != AT_MARK && is_next_image();
+    waits_for_library = window == AT_DLOPEN;
+    int is_mine = is_victim && window != AT_CALL && window != AT_MARK && window != AT_DLOPEN && is_next_image();
     waits_for_main = is_mine && window != AT_START;
     if (!is_mine || waits_for_main) return;
     watch_crashes();
@@ -151,7 +155,7 @@ __attribute__((constructor)) static void begin(void) {
     int fd = (int)strtol(fd_text, NULL, 10), is_victim = is_named(named);
     struct sweep *mapped = map(fd);
     uint32_t window = mapped ? mapped->order.window : AT_CALL;
-    if (!mapped || window == AT_CALL || (!is_victim && window != AT_MARK && window != AT_ANY_MARK)) {
+    if (!mapped || window == AT_CALL || (!is_victim && !is_marked(window))) {
         leave_environment();
         close(fd);
     }
@@ -188,7 +192,7 @@ INTERPOSED int __libc_start_main(main_function *entered, int count, char **words
 #define MARK_END "/crash-harness/end"
 
 static void begin_mark(void) {
-    if (sweep->answer.marks++ || (sweep->order.window != AT_MARK && sweep->order.window != AT_ANY_MARK)) return;
+    if (sweep->answer.marks++ || !is_marked(sweep->order.window)) return;
     leave_environment();
     watch_crashes();
     open_window();
@@ -200,6 +204,21 @@ void hear_path(const char *path) {
     busy = 1;
     if (strcmp(path, MARK_BEGIN) == 0) begin_mark();
     if (strcmp(path, MARK_END) == 0 && sweep->answer.marks && is_in_window()) close_window();
+    busy = 0;
+    errno = error;
+}
+
+/* The folders above it may be called like it, too: the name alone counts. */
+static int is_wanted_library(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return strstr(slash ? slash + 1 : path, sweep->order.text) != NULL;
+}
+
+void hear_library(const char *path) {
+    if (!sweep || !waits_for_library || busy || !path || !is_wanted_library(path)) return;
+    int error = errno;
+    busy = 1;
+    begin_mark();
     busy = 0;
     errno = error;
 }
