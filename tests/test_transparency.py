@@ -49,10 +49,12 @@ def test_a_program_does_what_it_does_alone(program: Program) -> None:
     assert not unlike(live(program, alone), live(program, supervised))
 
 
-@pytest.mark.parametrize("name", ["raw-sigaction", "look", "states", "coroutine"])
+@pytest.mark.parametrize(
+    "name", ["raw-sigaction", "look", "states", "coroutine", pytest.param("asan-null", marks=pytest.mark.slow)]
+)
 def test_a_memory_limit_changes_nothing_either(name: str) -> None:
     """Where allocations are counted, the rest is as alone: errno at the start, for one."""
-    (program,) = (one for one in QUICK if one.name == name)
+    (program,) = (one for one in programs() if one.name == name)
     if reason := missing(program):
         pytest.skip(reason)
     limited = partial(supervised, limits=Limits(memory_bytes=1 << 30))
