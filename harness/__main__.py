@@ -35,7 +35,7 @@ def leave_at_once_with(code: int) -> None:
 
 
 def guarded(words: list[str]) -> int:
-    """Answer, and flush the answer. An error that nobody foresaw is the harness's: it must not read as a FAIL."""
+    """Run a command and flush its output. An unforeseen error exits as INFRA, so that nobody reads it as a FAIL."""
     import sys  # noqa: PLC0415 -- see above
 
     try:
@@ -58,7 +58,7 @@ def guarded(words: list[str]) -> int:
 
 
 def answer(words: list[str]) -> int:
-    """Help and version cost nothing; all else loads the command that is named."""
+    """Print the help or the version, for which nothing is loaded; or load the command that is named, and run it."""
     import sys  # noqa: PLC0415 -- see above
 
     from harness.cli.commands import quick_answer  # noqa: PLC0415 -- see above
@@ -74,7 +74,10 @@ def answer(words: list[str]) -> int:
 
 
 def _say(text: str) -> None:
-    """Write to stderr; where there is no room for that either, the exit code alone tells."""
+    """Write to stderr.
+
+    Where that fails too (a full disk, a closed descriptor), the exit code alone tells what happened.
+    """
     import sys  # noqa: PLC0415 -- see above
 
     if sys.stderr:
@@ -86,7 +89,7 @@ def _say(text: str) -> None:
 
 
 def _silence(fd: int = 1) -> None:
-    """Let the last flush go nowhere: whoever read our output is gone, or there is no room for it."""
+    """Send what is still buffered to /dev/null: the reader of our output is gone, or the disk is full."""
     import os  # noqa: PLC0415 -- see above
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), fd)

@@ -140,7 +140,7 @@ def live(
     kept: Durable | None = None,
     journal: Callable[[int], Journal] | None = None,
 ) -> Run:
-    """Live a run: run(), `exec`, scenarios, fixtures and the gate all come here, each with an executor of its own.
+    """Run the attempts of one job; run(), `exec`, scenarios, fixtures and the gate call this, each with its executor.
 
     The bounds are scaled to the machine of each attempt. `kept` is what a history has of the run, and keeps what
     follows; without one, `journal(number)` is told before attempt `number` starts and before it is killed.
@@ -159,7 +159,10 @@ def live(
 
 
 def executor_of(job: Job, limits: Limits) -> tuple[str, Executor]:
-    """Return what a job is called in a history, and what lives it. Raises InvalidInputError for what is no job."""
+    """Return the title of a job in a history, and the executor that runs it.
+
+    Raises InvalidInputError if it is not a job.
+    """
     if isinstance(job, Fault):
         check_limits(job.fault, limits)
         return " ".join(job.words()), OfVictim(job)

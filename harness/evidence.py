@@ -20,6 +20,8 @@ Host = Literal["python", "native"]
 Start = Literal["fresh", "warm"]
 Source = Literal["library", "perf", "trace"]
 
+CRASHES: Final = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGABRT", "SIGSYS"})
+
 MOST_FAULTS: Final = 8  # a chain holds no more
 
 
@@ -116,6 +118,12 @@ class FaultRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     left: bool = False
     source: Source | None = None
 
+    def __str__(self) -> str:
+        """Write "SEGV_MAPERR at 0x0 in libboom.so+0x116e"; without a code, the signal stands for it."""
+        where = "" if self.address is None else f" at {self.address:#x}"
+        place = "" if self.module is None or self.is_sent else f" in {self.module}+{self.offset or 0:#x}"
+        return f"{self.code or self.signal}{where}{place}"
+
     @property
     def is_sent(self) -> bool:
         """Whether a process sent the signal (raise() and abort() do); otherwise the kernel did, for an instruction."""
@@ -168,6 +176,29 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
             msgspec.structs.force_setattr(self, "faults", (self.former, *self.faults)[:MOST_FAULTS])
             msgspec.structs.force_setattr(self, "former", None)
 
+    def __str__(self) -> str:
+        """In one line: how the process ended, and what the crash record and the counters say about it."""
+        parts = [spelling(self)]
+        if self.fault:
+            parts.append(str(self.fault))
+        elif self.unseen is not None:
+            parts.append(f"no crash record ({self.unseen})")
+        if self.ended_by is not EndedBy.SELF:
+            parts.append(f"after {self.ended_by}")
+        if self.memory.oom_kills:
+            parts.append(f"oom_kills {self.memory.oom_kills}")
+        if self.memory.allocation_failures:
+            parts.append(f"allocation failures {self.memory.allocation_failures}")
+        return ", ".join(parts)
+
+    @property
+    def unseen(self) -> str | None:
+        """Why nobody saw the crash of a command that died of one; None where nobody was to see it, or somebody did."""
+        black_box = self.black_box or ""
+        if str(self.termination) not in CRASHES or self.faults or not black_box.startswith("unavailable: "):
+            return None
+        return black_box.removeprefix("unavailable: ")
+
     @property
     def succeeded(self) -> bool:
         """Whether the process left by itself with status 0; False for a crash, which has no status."""
@@ -197,7 +228,7 @@ def spelling(evidence: Evidence) -> str:
 
 
 def address_class(record: FaultRecord) -> str:
-    """Tell null, code (the instruction itself), stack and wild apart; "self" where a sender stands for an address."""
+    """Name the kind of an address: null, code (the instruction itself), stack, wild; "self" where there is none."""
     if record.address is None:
         return "self"
     if record.address < NULL_PAGES:

@@ -114,7 +114,7 @@ def _in_fork(answer: Callable[[], None], deadline_s: float | None) -> Evidence:
 
 
 def _live(page: int, answer: Callable[[], None]) -> None:
-    """Be the fork: arm the record in front of all, call, and end without what the caller has registered for its end."""
+    """Run in the fork: set up the crash record, call the function, exit without the caller's exit handlers."""
     status = LOST
     try:
         faulthandler.disable()  # it would take the signal first, and pass on another
@@ -135,7 +135,7 @@ def _flush() -> None:
 
 
 def _wait(pid: int, deadline_s: float | None) -> EndedBy:
-    """Wait for its end, or make one at the deadline."""
+    """Wait until the process ends; kill it at the deadline."""
     process = os.pidfd_open(pid)
     try:
         poller = select.poll()
@@ -153,7 +153,7 @@ def _wait(pid: int, deadline_s: float | None) -> EndedBy:
 
 
 def _result(fd: int, evidence: Evidence) -> Any:
-    """Return or raise what the function has, unless its process is the news."""
+    """Return or raise what the function did; raise NativeCrash where its process died instead."""
     data = os.pread(fd, os.fstat(fd).st_size, 0)
     if evidence.termination == Exited(LOST) and not data:
         raise InfraError("the fork could not be made a victim")
@@ -166,7 +166,7 @@ def _result(fd: int, evidence: Evidence) -> Any:
 
 
 def crash_of(evidence: Evidence) -> NativeCrash:
-    """Make the exception for an end that was no return, of a class of its own for each place of a crash."""
+    """Make the NativeCrash for a process that died; each place of a crash has a class of its own."""
     record = evidence.fault
     place = ""
     if evidence.ended_by is EndedBy.SELF and record is not None and record.module and not record.is_sent:

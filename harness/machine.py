@@ -55,7 +55,7 @@ def _cgroup() -> Capability:
 
 
 def _hugetlb() -> Capability:
-    """The pool must be there and hold nothing: a page in it would be given."""
+    """Whether this kernel's pool of huge pages is there and empty, so that a victim that asks for one is refused."""
     lines = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
     pages = lines.get("HugePages_Total", "").strip()
     if not pages:
@@ -145,7 +145,7 @@ def _tools() -> Capability:
 
 
 def witnesses() -> list[Capability]:
-    """Who can look at a command here, each asked to look at one; and what programs of other kinds need."""
+    """Capabilities to observe a command, each tried on a real one; and the tools that tests of other languages need."""
     return [*(_witness(source) for source in get_args(Source)), _tools()]
 
 
@@ -175,7 +175,7 @@ def capabilities() -> list[Capability]:
 
 
 def surroundings() -> list[Capability]:
-    """Facts that explain results without being needed."""
+    """Facts of this machine that explain results, though no scenario needs them."""
     hard_core = resource.getrlimit(resource.RLIMIT_CORE)[1]
     return [
         _containment(),
@@ -218,7 +218,7 @@ def environment() -> dict[str, str]:
 
 
 def _told(name: str) -> str:
-    """Return a variable with its value where that is a number, else its name alone: a file is no place for secrets."""
+    """Return an environment variable with its value if that is a number, else its name alone: values may be secret."""
     value = os.environ[name]
     return f"{name}={value}" if value.isdecimal() else name
 

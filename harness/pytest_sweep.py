@@ -76,7 +76,7 @@ def swept(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Callable
 
 
 def _serve(call: Callable[[], object], words: dict[str, Any]) -> Report:
-    """Become the server of the call. Returns in no process: the rest of the test is the other one's."""
+    """Become the server of the call. Never returns: the rest of the test runs in pytest's own process."""
     from harness.child import swept as child  # noqa: PLC0415 -- not for a run that only has the plugin
     from harness.refusals.surroundings import library_path  # noqa: PLC0415 -- as above
 
@@ -109,7 +109,7 @@ def _sweep(
 
 
 def _terms(request: pytest.FixtureRequest, words: dict[str, Any]) -> Terms:
-    """Take what is not the plan's out of the words."""
+    """Take out of the keywords those that say how a sweep is judged, and return them; what is left makes the plan."""
     from harness.gate.sweeping import Terms  # noqa: PLC0415 -- as above
 
     baseline = words.pop("baseline", None)
@@ -118,7 +118,7 @@ def _terms(request: pytest.FixtureRequest, words: dict[str, Any]) -> Terms:
 
 
 def _subject(request: pytest.FixtureRequest, words: dict[str, Any]) -> Subject:
-    """Functions stay in the swept process, which has them."""
+    """Return what is swept. Its functions are not named: the swept process has them already."""
     from harness.refusals import asking  # noqa: PLC0415 -- as above
     from harness.refusals.server import Call  # noqa: PLC0415 -- as above
     from harness.refusals.subject import Subject  # noqa: PLC0415 -- as above
@@ -135,7 +135,7 @@ def _subject(request: pytest.FixtureRequest, words: dict[str, Any]) -> Subject:
 
 
 def _process(request: pytest.FixtureRequest) -> Process:
-    """The same test in a pytest of its own, with the same settings."""
+    """Return the command that runs this same test in a pytest process of its own, with the same settings."""
     from harness.refusals.server import Process  # noqa: PLC0415 -- as above
 
     config, node = request.config, request.node
@@ -159,7 +159,7 @@ def _process(request: pytest.FixtureRequest) -> Process:
 
 
 def _options(config: pytest.Config) -> dict[str, object]:
-    """What a test or a conftest.py may ask for: as xdist hands it to its workers, as far as JSON goes."""
+    """Return the options that a test or a conftest.py may ask for, as xdist hands them to workers; JSON values only."""
     plain = (str, int, float, bool, type(None))
     return {
         name: value
@@ -173,7 +173,7 @@ def _is_texts(value: object) -> bool:
 
 
 def _chosen(config: pytest.Config) -> dict[str, Any]:
-    """One refusal, where the command line asks for it."""
+    """Return the one refusal that the command line asks for, if it does."""
     given = {name: config.getoption(f"--sweep-{name}") for name in ("site", "mode", "errors")}
     return {name: (value,) if name == "errors" else value for name, value in given.items() if value}
 

@@ -1,7 +1,7 @@
-"""Data that somebody wrote, read into a record: TOML files, JSON. A closed schema; an error is one line that says it.
+"""Reads TOML files and JSON that somebody wrote into records. Schemas are closed; an error is one line.
 
-It says where (file and key), what was expected, what was given instead, and which name was near. Whatever else the
-data is (nested without end, integers of a thousand digits, bytes that are no text) is such an error too.
+The line says where (file and key), what was expected, what was given instead, and which name was near. Data that can't
+be decoded at all (nested too deeply, integers of a thousand digits, bytes that are not UTF-8) is such an error too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Shape = TypeVar("Shape")
 
 MOST_LISTED = 12
+MOST_BYTES = 8 << 20
 AT = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 MISSING_KEY = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
@@ -49,21 +50,44 @@ WORDS = (
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
-def read_toml(path: Path, shape: type[Shape], more: Mapping[str, object] | None = None) -> Shape:
-    """Read a TOML file as a `shape`, with `more` members that are not the file's. Raises InvalidInputError."""
+def read_file(path: Path, *, pipes: bool = False) -> str:
+    """Read a text file that a user named; with `pipes` also a pipe, as a shell's <(…) gives one.
+
+    Raises InvalidInputError for what can't be read, is not UTF-8, or is too long, as a device without end is.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.is_fifo() and not pipes:  # to open one waits for whoever writes to it
+            raise InvalidInputError(f"{path}: it is a pipe, expected a file")
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InvalidInputError(f"{path}: {error.strerror}") from error
+    if len(text) > MOST_BYTES:
+        raise InvalidInputError(f"{path}: it has more than {MOST_BYTES >> 20} MiB")
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path}: it is not UTF-8") from error
+
+
+def read_toml(
+    path: Path, shape: type[Shape], more: Mapping[str, object] | None = None, *, strict: bool = True
+) -> Shape:
+    """Read a TOML file as a `shape`, with `more` members that are not the file's. Raises InvalidInputError.
+
+    Not `strict`, a date may stand where a text is expected.
+    """
+    try:
+        table = tomllib.loads(read_file(path))
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path}: {_no_document(error, 'TOML')}") from error
-    return read_table({**table, **(more or {})}, shape, f"{path}: ")
+    return read_table({**table, **(more or {})}, shape, f"{path}: ", strict=strict)
 
 
-def read_table(table: object, shape: type[Shape], where: str = "") -> Shape:
+def read_table(table: object, shape: type[Shape], where: str = "", *, strict: bool = True) -> Shape:
     """Read what was decoded already as a `shape`. Raises InvalidInputError, which begins with `where`."""
     try:
-        return msgspec.convert(table, shape)
+        return msgspec.convert(table, shape, strict=strict)
     except msgspec.ValidationError as error:
         raise InvalidInputError(f"{where}{explain(str(error), shape, table)}") from error
     except RecursionError as error:
@@ -84,7 +108,7 @@ def read_json(text: bytes | str, shape: type[Shape], where: str = "") -> Shape:
 
 
 def _decoded(text: bytes | str) -> object:
-    """Decode a document that is no record; where even that can't be done, an error about it shows no value."""
+    """Decode a document so that an error can quote it; UNSET, which is not quoted, where it can't be decoded."""
     try:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
@@ -92,7 +116,7 @@ def _decoded(text: bytes | str) -> object:
 
 
 def _no_document(error: Exception, language: str) -> str:
-    """Say why a text is no document at all."""
+    """Say why a text could not be decoded."""
     if isinstance(error, RecursionError):
         return f"no {language} that can be read: it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
@@ -174,7 +198,7 @@ def _plain(one: inspect.Type) -> inspect.Type:
 
 
 def _below(place: inspect.Type, key: str) -> Iterator[inspect.Type]:
-    """Types of a record's member called `key`; of the elements, where there is no key."""
+    """Return the types one step below a type: under `key` in a record, or of the elements where `key` is empty."""
     place = _plain(place)
     if isinstance(place, inspect.StructType):
         yield from (field.type for field in place.fields if field.encode_name == key)

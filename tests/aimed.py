@@ -31,7 +31,7 @@ from harness.supervisor.cgroups import remove
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.supervisor.ladder import Wanted
+    from harness.supervisor.confinement import Wanted
 
 LIFE: Final = "echo {number} >> {marks}; setsid sleep 600 & setsid sh -c 'setsid sleep 600 & sleep 600' & {end}"
 ENDS: Final = {"crash": ("kill -SEGV $$", 20.0), "hang": ("exec sleep 600", 0.15)}

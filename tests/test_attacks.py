@@ -25,8 +25,8 @@ from harness.evidence import EndedBy, Evidence, Exited, Signaled
 from harness.exceptions import InfraError
 from harness.supervisor import Limits, Stop, containment, memory_cgroup, supervise
 from harness.supervisor.attend import Audience, attend
+from harness.supervisor.confinement import Wanted
 from harness.supervisor.guard import REPORT, REPORT_MAGIC, Guard, Note, Report, guard_path
-from harness.supervisor.ladder import Wanted
 
 pytestmark = pytest.mark.slow
 

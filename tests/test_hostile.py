@@ -12,8 +12,8 @@ from likeness import moment_s
 from harness.evidence import EndedBy, Exited, Signaled, Termination
 from harness.exceptions import InfraError
 from harness.supervisor import Cgroup, Limits, box, containment, memory_cgroup, supervise
+from harness.supervisor.confinement import Wanted
 from harness.supervisor.guard import REPORT, Guard, Report, decode_report
-from harness.supervisor.ladder import Wanted
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +156,7 @@ def test_processes_are_bounded(rung: Wanted) -> None:
 
 def test_a_bound_that_can_not_be_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """RLIMIT_NPROC does not bind root: without a pids cgroup that is INFRA, not a bomb without a bound."""
-    monkeypatch.setattr("harness.supervisor.ladder.pids_cgroup", lambda: Cgroup(0, reason="none here"))
+    monkeypatch.setattr("harness.supervisor.confinement.pids_cgroup", lambda: Cgroup(0, reason="none here"))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     with pytest.raises(InfraError, match="processes: root can be bounded by a pids cgroup only: none here"):
         supervise(["true"], Limits(processes=32), 20)

@@ -13,8 +13,8 @@ import pytest
 from harness.evidence import Exited, Signaled
 from harness.supervisor import Limits, containment, memory_cgroup, supervise
 from harness.supervisor.attend import Audience, attend
+from harness.supervisor.confinement import Wanted
 from harness.supervisor.guard import Guard
-from harness.supervisor.ladder import Wanted
 
 RUNGS: list[Wanted] = ["namespace", "bare"] if containment().namespace else ["bare"]
 MIB = 1 << 20

@@ -22,7 +22,6 @@ from harness.report.counts import MOST_POINTS, Confusion, Curve
 from harness.report.formats import FORMATS, Format, render
 from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
-from harness.report.words import evidence_line
 from harness.scenarios.verdict import Verdict
 
 PROGRAM = [sys.executable, "-m", "harness"]
@@ -277,4 +276,4 @@ def test_a_browser_shows_it_without_complaint(histories: dict[str, Path], tmp_pa
 )
 def test_a_lost_record_is_told_with_its_reason(evidence: Evidence, expected: str) -> None:
     """A crash that nobody could see says why; what is no crash, or was not to be seen, says nothing of it."""
-    assert evidence_line(evidence) == expected
+    assert str(evidence) == expected

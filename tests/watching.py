@@ -22,7 +22,7 @@ from harness.supervisor import containment, supervise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.supervisor.ladder import Wanted
+    from harness.supervisor.confinement import Wanted
     from harness.supervisor.observe import Observe
 
 ROUNDS = 9

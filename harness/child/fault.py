@@ -1,4 +1,4 @@
-"""Runs inside the child, and is the only importer of the crashing code.
+"""Child-side script: fires a fault. No other Python code of ours imports the crashing extension.
 
     python -I -S fault.py EXTENSION FOLDER FAULT MODE [NAME=VALUE...]
 
@@ -21,7 +21,7 @@ EXTENSION = "harness._native"
 
 
 def load(path: str) -> Any:
-    """By the frozen importer: importlib would bring a dozen modules that a victim has no use for."""
+    """Load the extension by the frozen importer: importlib would load a dozen modules that a victim does not need."""
     from _frozen_importlib import ModuleSpec  # noqa: PLC0415 -- not for the supervisor
     from _frozen_importlib_external import ExtensionFileLoader  # noqa: PLC0415 -- as above
 
@@ -34,13 +34,13 @@ def load(path: str) -> Any:
 
 
 def obey(native: Any, words: Sequence[str]) -> int:
-    """Fire at what they say, FAULT MODE [NAME=VALUE...]; the answer of fire()."""
+    """Fire the fault that the words name, FAULT MODE [NAME=VALUE...]; return the answer of fire()."""
     kept = [native.ffi.new("char[]", word.encode()) for word in words]
     return int(native.lib.fire_words(len(kept), kept))
 
 
 def main(path: str, folder: str, *words: str) -> int:
-    """Catalogue as JSON, a server of trials, or arm and fire; a shot's answer is in the box, not in the status."""
+    """Print the catalogue as JSON, or serve trials, or fire one shot, whose outcome goes into the shared box."""
     sys.path.append(folder)
     native = load(path)
     if words == ("--catalogue",):

@@ -28,11 +28,11 @@ IMPORTING = "harness_is_importing"  # an attribute of sys: True while the job is
 
 
 class Mistake(Exception):  # noqa: N818 -- not an error of the function's
-    """The caller's: it can't be mended by another attempt."""
+    """A mistake of the caller's, which another attempt can't mend."""
 
 
 def pack(payload: bytes) -> bytes:
-    """Length and CRC-32, 4 bytes each, little-endian, then the payload."""
+    """Put length and CRC-32 (4 bytes each, little-endian) before the payload."""
     import zlib  # noqa: PLC0415 -- the same code runs in the child, which imports late
 
     return len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little") + payload
@@ -115,7 +115,7 @@ def _module(name: str) -> "ModuleType":
 
 
 def _script(file: str, package: "str | None") -> "ModuleType":
-    """As multiprocessing does: the guard of the script holds, and what it defines is in __main__ all the same."""
+    """Import a script as multiprocessing does: its `__main__` guard is false, and its names are in __main__ too."""
     from types import ModuleType  # noqa: PLC0415 -- as above
 
     module = ModuleType(MAIN)

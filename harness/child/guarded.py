@@ -35,7 +35,7 @@ class Channel:
 
     @property
     def is_mine(self) -> bool:
-        """Whether this is the process that was started, and no fork of it that a test has lost track of."""
+        """Whether this is the process that was started, and not a fork that a test has left behind."""
         return os.getpid() == self._process
 
     def send(self, word: str, **more: object) -> None:
@@ -65,7 +65,7 @@ class Channel:
 
 
 def plain(value: "Any") -> "Any":
-    """Make what another process can read without knowing a class: what has no such shape becomes text."""
+    """Reduce a value to plain ones, which another process can read without our classes; anything else becomes text."""
     kind = type(value)
     if value is None or kind in {bool, int, float, str, bytes}:
         return value

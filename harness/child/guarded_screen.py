@@ -19,15 +19,15 @@ class Screen:
         self._channel = channel
 
     def write(self, text: str) -> int:
-        """Send it."""
+        """Send the text to the parent."""
         self._channel.send("screen", text=text)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no text is buffered."""
 
     def isatty(self) -> bool:
-        """Whether it is one is the parent's to know."""
+        """Answer for the parent's terminal, where the text is shown."""
         return False
 
 
@@ -72,7 +72,7 @@ class Properties:
 
 
 class Attributes:
-    """What stands for JUnit's writer of one test."""
+    """Takes the place of JUnit's writer of one test, which the parent has."""
 
     def __init__(self, channel: "Channel", nodeid: str) -> None:
         self._channel, self._nodeid = channel, nodeid

@@ -136,7 +136,7 @@ class Session:
             faulthandler.dump_traceback_later(deadline_s * DUMP_SHARE, file=self._stacks)
 
     def _hand_over_capture(self) -> None:
-        """What a dying test has printed stays in the files of pytest's capture, which the parent can read."""
+        """Hand the files of pytest's capture to the parent, which reads there what a test had printed when it died."""
         manager = self._config.pluginmanager.getplugin("capturemanager")
         capture = getattr(manager, "_global_capturing", None)
         files = {}
@@ -195,10 +195,10 @@ def seed(item: pytest.Item, number: int) -> None:
 
 
 class Nothing(pytest.File):
-    """A file without tests."""
+    """A module without tests: it stands for one whose import has ended a process."""
 
     def collect(self) -> list[pytest.Item]:
-        """Nothing."""
+        """Collect nothing."""
         return []
 
 

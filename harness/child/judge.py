@@ -1,4 +1,4 @@
-"""Runs in a process of its own: a Python function of the user's as a judge. A JSON line in, a JSON line out.
+"""Child-side script: calls a judge that is a Python function of the user's. It reads and writes JSON lines.
 
     python -P judge.py PATH MODULE NAME
 

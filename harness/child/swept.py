@@ -41,7 +41,7 @@ class Library:
         self.serve: Callable[[], int] = self._shared.sweep_serve
 
     def order(self) -> dict[str, Any] | None:
-        """What is to be swept; None in a process that no supervisor has started for it."""
+        """Read what is to be swept; None in a process that no supervisor has started for a sweep."""
         length = ctypes.c_long()
         at = self._shared.sweep_order(ctypes.byref(length))
         found: dict[str, Any] | None = marshal.loads(ctypes.string_at(at, length.value)) if at else None  # noqa: S302 -- the supervisor wrote it
@@ -63,7 +63,7 @@ class Library:
 
 
 def find(name: Any) -> Any:
-    """Import `module:function`; what is a function already is it. Raises whatever the import raises."""
+    """Import `module:function`; a function is returned as it is. Raises whatever the import raises."""
     if not isinstance(name, str):
         return name
     import importlib  # noqa: PLC0415 -- not before the user's path is in place
@@ -79,7 +79,7 @@ def find(name: Any) -> Any:
 
 
 def digest(value: object) -> str:
-    """Equal for equal values: by content for buffers and containers of them, by repr without addresses for the rest."""
+    """Identify a value: by content for buffers and containers of them, else by its repr without addresses."""
     import hashlib  # noqa: PLC0415 -- as above
 
     state = hashlib.blake2b(digest_size=16)
@@ -122,7 +122,7 @@ def _without_addresses(text: str) -> str:
 
 
 class Judge:
-    """Says of one call what it gave, as words: kind, digest or exception, text, and whether it counts as handled."""
+    """Puts the outcome of a call into words: kind, digest or exception, text, and whether it counts as handled."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._ok = _predicate(order["ok"])
@@ -135,7 +135,7 @@ class Judge:
             self._reference = [value]
 
     def value(self, value: object) -> list[str]:
-        """Words of a result."""
+        """Put a result into words."""
         if self._equal is not None and self._reference:
             same = "equal" if self._equal(self._reference[0], value) else "differs"
         else:
@@ -143,7 +143,7 @@ class Judge:
         return ["value", same, _repr(value)[:TEXT_LETTERS], "", self._says_ok(value, None)]
 
     def error(self, error: BaseException) -> list[str]:
-        """Words of an exception: the names of its classes, its text, its errno."""
+        """Put an exception into words: the names of its classes, its text, its errno."""
         names = "/".join(one.__name__ for one in type(error).__mro__)
         number = getattr(error, "errno", None)
         text = _text(error)[:TEXT_LETTERS]
@@ -249,7 +249,7 @@ class Server:
         return ["checked", "good" if good else "bad", "", "", ""]
 
     def _slopes(self) -> list[int]:
-        """Blocks that each repetition leaves behind."""
+        """Count the blocks that each repetition leaves behind."""
         seen = []
         for _ in range(self._order["leak"] + 1):
             self.attempt(in_window=True)
@@ -267,7 +267,7 @@ def _threads() -> int:
 
 
 def _bound(library: Library, growth: int) -> None:
-    """Bound what a child may take beyond what is there."""
+    """Bound how much memory a child may take beyond what this process has."""
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 -- pathlib would be shared with the swept code
         pages = int(file.read().split()[5])
     library.bound(pages * os.sysconf("SC_PAGE_SIZE") + growth)

@@ -29,7 +29,7 @@ def tell_all(
     as_json: bool,
     is_brief: bool = False,
 ) -> int:
-    """Conduct them and return the exit code; an experiment of a history that had ended is only told again.
+    """Conduct the experiments and return the exit code; one that had ended in the history is only printed again.
 
     `is_brief`: a line each, since there are many.
     """

@@ -34,7 +34,7 @@ def tell_titles(scenarios: list[Scenario], *, as_json: bool) -> None:
 
 
 def run_cases(asked: Order, campaign: Campaign, jobs: int, given: dict[str, Any]) -> int:
-    """Run what was asked for and is not decided yet, tell all of it, and return the exit code."""
+    """Run the cases that were asked for and are not decided yet, print all results, and return the exit code."""
     scenarios, book = asked.select(), campaign.history
     titles = [title_of(one, case) for one in scenarios for case in one.case]
     out, results = console(stderr=given["as_json"]), decided(book) if book else []

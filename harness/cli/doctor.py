@@ -8,7 +8,7 @@ from harness.cli.options import json_option
 from harness.cli.output import emit_pretty, write
 from harness.exceptions import InfraError
 from harness.machine import Capability, capabilities, surroundings, why_not, witnesses
-from harness.report.words import counted, evidence_line
+from harness.report.words import counted
 from harness.scenarios.schema import load_all, shipped
 from harness.supervisor import Shot, supervise
 
@@ -21,7 +21,7 @@ def _proof() -> Capability:
         evidence = supervise(Shot("null_read"), deadline_s=PROOF_S)
     except InfraError as error:
         return Capability("a real crash", "none", str(error))
-    seen = evidence_line(evidence)
+    seen = str(evidence)
     sound = seen.startswith("SIGSEGV, SEGV_MAPERR at 0x0")
     return Capability("a real crash", seen, "" if sound else "expected SIGSEGV, SEGV_MAPERR at 0x0")
 

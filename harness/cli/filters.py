@@ -26,24 +26,44 @@ if TYPE_CHECKING:
     from harness.wire.schema import Schema
 
 
-def _source(_: click.Context, __: click.Parameter, value: str) -> IO[bytes]:
+MOST_BYTES = 64 << 20
+"""Bytes of a line that is answered; a longer one is refused, and the next one is answered again."""
+
+ENDLESS_BYTES = 1 << 28
+"""Bytes after which a line is taken for one without end, as /dev/zero is."""
+
+
+def _source(context: click.Context, _: click.Parameter, value: str) -> IO[bytes]:
     """Open FILE, or take stdin for "-"."""
     if value == "-":
         if sys.stdin is None:
             raise InvalidInputError("stdin is closed")
         return sys.stdin.buffer
     try:
-        return Path(value).open("rb")
+        return context.with_resource(Path(value).open("rb"))
     except OSError as error:
         raise InvalidInputError(f"{value}: {error.strerror}") from error
 
 
 def _lines(source: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines as they come. Raises InvalidInputError for what can be opened and can't be read."""
+    """Yield lines as they come; of one that is too long, its beginning. Raises InvalidInputError for a read error."""
     try:
-        yield from source
+        while line := source.readline(MOST_BYTES + 1):
+            yield line
+            rest, skipped = line, 0
+            while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
+                rest, skipped = source.readline(MOST_BYTES + 1), skipped + MOST_BYTES
+                if skipped > ENDLESS_BYTES:
+                    raise InvalidInputError(f"{source.name}: a line of more than {ENDLESS_BYTES >> 20} MiB")
     except OSError as error:
         raise InvalidInputError(f"{source.name}: {error.strerror}") from error
+
+
+def _bounded(line: bytes) -> bytes:
+    """Return the line. Raises InvalidInputError if it is too long."""
+    if len(line) > MOST_BYTES:
+        raise InvalidInputError(f"a line of more than {MOST_BYTES >> 20} MiB")
+    return line
 
 
 def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
@@ -51,7 +71,7 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     code = 0
     for number, line in enumerate(_lines(source), 1):
         try:
-            emit(answer(number, line))
+            emit(answer(number, _bounded(line)))
         except (ValueError, InvalidInputError) as error:
             reason = str(error) if line.strip() else "an empty line, expected a JSON object"
             emit({"invalid": f"line {number}: {reason}"})

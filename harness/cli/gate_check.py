@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.files import Output
 from harness.cli.gate_told import runs_shown, tell
 from harness.cli.options import JOBS, common, dialect_or
 from harness.cli.output import write
@@ -32,7 +33,7 @@ from harness.scenarios.verdict import exit_code
 )
 @click.option("--no-skip", is_flag=True, help="A case that this machine can't run is a FAIL.")
 @click.option("--must-run", multiple=True, metavar="ID", help="The same for this case alone.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML.")
+@click.option("--junit", type=Output(), metavar="FILE", help="Write JUnit XML.")
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context

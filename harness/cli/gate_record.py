@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.files import Output
 from harness.cli.gate_told import runs_shown, tell
 from harness.cli.options import COUNT, JOBS, common
 from harness.cli.output import write
@@ -19,6 +20,9 @@ from harness.gate.record import record as record_baseline
 from harness.scenarios.campaign import processors
 from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHOWN_CHANGES = 12
 
@@ -37,7 +41,7 @@ def _day(_: click.Context, parameter: click.Parameter, value: str | None) -> str
     " --accept 'jit-gc[wild]' --because 'a new compiler; see the ticket'"
 )
 @click.argument("scenario", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file.")
+@click.option("-o", "--output", type=Output(), metavar="FILE", required=True, help="The file.")
 @click.option("--seeds", type=COUNT, default=SEEDS, show_default=True, help="Runs of each dosed case.")
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")

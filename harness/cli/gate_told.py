@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def runs_shown(what: str) -> Iterator[GateShown]:
-    """Show what is lived; say so where it is cut off."""
+    """Show the runs under way on a progress bar; print a line where Ctrl-C or SIGTERM ends them."""
     with progress(console(stderr=True)) as bar:
         seen = GateShown(bar, what)
         try:

@@ -10,6 +10,7 @@ import click
 
 from harness.cli.options import options
 from harness.exceptions import InvalidInputError
+from harness.reading import read_file
 from harness.supervisor import Command, supervise
 
 MARK, HOLE = "::", "{}"
@@ -34,7 +35,10 @@ many_options = options(OPTIONS)
 
 
 def commands_of(listed: Path | None, each: str | None, command: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the commands to be tried. Raises InvalidInputError for what is none, and InfraError."""
+    """Return the commands to be tried.
+
+    Raises InvalidInputError for what is not a command, InfraError if none can be listed.
+    """
     if listed and (each or command):
         raise InvalidInputError("--commands: the commands are those of the file; leave --each and the one after -- out")
     if listed:
@@ -43,13 +47,9 @@ def commands_of(listed: Path | None, each: str | None, command: tuple[str, ...])
 
 
 def _of_file(path: Path) -> list[tuple[str, ...]]:
-    """A line a command; empty lines and those that begin with # are none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path}: it is no text: {error.reason}") from error
+    """Read one command a line; skip empty lines and those that begin with #."""
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_file(path, pipes=True).splitlines(), 1):
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:

@@ -10,6 +10,16 @@ import msgspec
 from harness.report.words import lines_of
 from harness.wire import javascript
 
+MOST_SHOWN = 600
+"""Characters of an error that are shown, half of them from its beginning: what a user wrote may be megabytes."""
+
+
+def write_error(text: str, *, end: bool = True) -> None:
+    """Write an error to stderr, with the middle of overlong lines left out."""
+    half = MOST_SHOWN // 2
+    lines = [line if len(line) <= MOST_SHOWN else f"{line[:half]} … {line[-half:]}" for line in text.split("\n")]
+    write("\n".join(lines), err=True, end=end)
+
 
 def write(text: str, *, err: bool = False, end: bool = True) -> None:
     """Write lines for a person to stdout or stderr; control characters in them are shown and not obeyed."""

@@ -19,7 +19,7 @@ from click.shell_completion import shell_complete
 
 from harness.cli.commands import COMMANDS, help_text
 from harness.cli.mistake import worded
-from harness.cli.output import write
+from harness.cli.output import write, write_error
 from harness.cli.version import version_text
 from harness.exceptions import HarnessError, InvalidInputError
 from harness.supervisor.interrupt import terminable
@@ -104,14 +104,14 @@ def run(words: list[str]) -> int:
     except Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        write(f"{NAME}: {worded(error)}", err=True)
+        write_error(f"{NAME}: {worded(error)}")
         return error.exit_code
     except HarnessError as error:
-        write(f"{NAME}: {error}".replace("\n", "\\n"), err=True)
+        write_error(f"{NAME}: {error}".replace("\n", "\\n"))
         return error.exit_code
     except OSError as error:
         if error.errno not in MISTAKES:
             raise
-        write(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"), err=True)
+        write_error(f"{NAME}: {error.filename}: {error.strerror}".replace("\n", "\\n"))
         return InvalidInputError.exit_code
     return code if isinstance(code, int) else 0

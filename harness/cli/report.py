@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.cli.files import Output
 from harness.cli.options import json_option
 from harness.cli.output import write
 from harness.journal import read, replace_file
@@ -25,7 +26,7 @@ def of_formats(command: Function) -> Function:
     """Add an option for each format that goes to a file."""
     for name, one in reversed(FORMATS.items()):
         if one.about:
-            command = click.option(f"--{name}", type=click.Path(path_type=Path), help=one.about)(command)
+            command = click.option(f"--{name}", type=Output(), metavar="FILE", help=one.about)(command)
     return command
 
 

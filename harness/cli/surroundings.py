@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from harness.cli.word import Word
-from harness.supervisor.ladder import Wanted
+from harness.supervisor.confinement import Wanted
 from harness.supervisor.observe import FORMERLY, Observe
 from harness.supervisor.process import Stdin
 
@@ -46,7 +46,7 @@ def stdin_option(command: Function) -> Function:
 
 
 def is_fed() -> bool:
-    """Whether something was piped into us, or redirected, that nobody has read."""
+    """Whether our standard input is a pipe or a file with data that nobody has read."""
     with suppress(OSError, ValueError):
         found = os.fstat(0)
         if stat.S_ISFIFO(found.st_mode):

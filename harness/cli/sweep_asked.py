@@ -37,7 +37,7 @@ def plan_of(given: dict[str, Any]) -> Plan:
 
 
 def asked_of(words: tuple[str, ...], command: tuple[str, ...] | None, given: dict[str, Any]) -> Asked:
-    """What is swept, and how. Raises InvalidInputError for what makes no sense."""
+    """Return the subject of the sweep, and how it is swept. Raises InvalidInputError for options that contradict it."""
     plan = plan_of(given)
     if given["gdb"] and not (plan.site or plan.at):
         raise InvalidInputError("--gdb: expected one refusal, by --site or --at; a finding's replay line has it")
@@ -54,13 +54,13 @@ def asked_of(words: tuple[str, ...], command: tuple[str, ...] | None, given: dic
 
 
 def call_of(given: dict[str, Any], plan: Plan) -> Call:
-    """What a function's server is to do; the name comes with the arguments."""
+    """Return what the server of a function is to do, without the function's name."""
     ok = "" if plan.ok_exits else given["ok"] or ""
     return Call("", setup=given["setup"], warmup=given["warmup"], ok=ok, then=asking.probe(given["then"]))
 
 
 def terms_of(given: dict[str, Any]) -> Terms:
-    """How it is judged. Raises InvalidInputError for options that don't go together."""
+    """Return how the sweep is judged. Raises InvalidInputError for options that don't go together."""
     if bool(given["accept"]) != bool(given["because"].strip()):
         raise InvalidInputError("--accept, --because: each needs the other")
     if given["accept"] and not given["baseline"]:

@@ -38,13 +38,13 @@ class UnderWay:
             self._now = None
 
     def tell(self) -> None:
-        """Tell until it is over."""
+        """Tell every second, until the attempt is over."""
         while not self._over.wait(EVERY_S):
             if (now := self._now) and (lived_s := time.monotonic() - now[1]) >= FIRST_S:
                 self._relay.state(f"attempt {now[0]}: {lived_s:.0f} s, {memory_below(os.getpid()) / MIB:.0f} MiB")
 
     def stop(self) -> None:
-        """It is over."""
+        """End the telling: the attempt is over."""
         self._over.set()
 
 

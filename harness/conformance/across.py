@@ -31,7 +31,7 @@ DECIDED_BY: Final = {
 
 
 def stripped(view: View, text: str) -> str:
-    """A cause without what differs from run to run: paths, addresses, job ids, long numbers, the pids of the run."""
+    """Take out of a cause what differs from run to run: paths, addresses, job ids, long numbers, pids."""
     text = NOISE.sub("", text)
     pids = "|".join({str(line.pid) for line in view.record.lines}) or "-"
     return " ".join(re.sub(rf"\b(?:{pids})\b", "", text).split())
@@ -66,7 +66,7 @@ def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
 
 
 def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
-    """In a job that fails in three ways each attempt is told as it is alone."""
+    """Say where a job that fails in three ways is told otherwise than a job that fails in one of them."""
     mixed = _failed(views, "mixed")
     if mixed is None:
         return

@@ -57,12 +57,12 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def hangs(self) -> bool:
-        """Whether an attempt ends by the engine's hand alone."""
+        """Whether an attempt hangs until the engine ends it."""
         return any(fault in HANGS for fault in self.faults)
 
     @property
     def has_barrier(self) -> bool:
-        """Whether X waits for an innocent: not under a time limit, where who waits could be timed out."""
+        """Whether X waits for an innocent. Not under a time limit, which a job that waits could exceed."""
         return self.fires and self.policy.timeout_s is None
 
 

@@ -40,7 +40,7 @@ def absolute(command: Sequence[str]) -> list[str]:
 
 
 def _named(command: Sequence[str]) -> list[str]:
-    """A file of the present folder is written without a slash."""
+    """Put "./" before words that name files of the present folder, so that they are known for paths."""
     return [command[0], *(os.path.join(".", w) if os.path.isfile(w) else w for w in command[1:])]  # noqa: PTH113, PTH118
 
 
@@ -71,7 +71,10 @@ class Client:
         return self.process.pid
 
     def ask(self, do: str, limit_s: float = REPLY_S, **members: Any) -> dict[str, Any]:
-        """Send a request and return the reply. Raises GoneError for none in time, InfraError for 1 MiB of noise."""
+        """Send a request and return the reply.
+
+        Raises GoneError if none comes in time, InfraError after 1 MiB of noise.
+        """
         self._asked += 1
         request = json.dumps({**members, "id": self._asked, "do": do}, separators=(",", ":")) + "\n"
         self._send(do, request.encode())
@@ -87,7 +90,7 @@ class Client:
             self._hear(do)
 
     def _send(self, do: str, data: bytes) -> None:
-        """A full pipe means that the adapter has not read for long: it must not hold us."""
+        """Write a request without waiting for ever: an adapter that does not read lets the pipe fill up."""
         clock = Clock.begun(time.monotonic())
         os.set_blocking(self._stdin, False)
         while data:
@@ -102,7 +105,7 @@ class Client:
                 raise GoneError(f"{do}: it does not read its stdin")
 
     def _take(self) -> dict[str, Any] | None:
-        """The awaited reply, if it is there; what comes before it is noise, and is logged."""
+        """Return the awaited reply, if it is there; lines before it are noise, and are logged."""
         while b"\n" in self._rest:
             line, self._rest = self._rest.split(b"\n", 1)
             reply = _decoded(line)

@@ -1,4 +1,4 @@
-"""One cell, lived once: the jobs are handed over, looked at until they have ended, and all of it is taken down."""
+"""One cell, run once: jobs are submitted and watched until they have ended, then the engine is taken down."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class Play:
         return roles
 
     def _bar(self, pills: list[str]) -> None:
-        """X waits until b0 runs, and b0 until the fault has fired: so b0 really is in flight."""
+        """Make X wait until b0 runs, and b0 until the fault has fired, so that b0 really is in flight at the crash."""
         jobs, wait_s = self.record.jobs, BARRIER_S + self.declared.detect_s
         self.stage.change("b0", {"wait_for": f"{jobs['X']}.fired", "wait_s": wait_s, "run_s": BARRIER_REST_S})
         for role in pills:
             self.stage.change(role, {"wait_for": f"{jobs['b0']}.1", "wait_s": wait_s})
 
     def _cgroup(self) -> dict[str, str]:
-        """The suite's own cgroup, where an OOM is asked for and the engine has no machines."""
+        """Make a cgroup of the suite's own where an OOM is asked for and the engine has no machines."""
         order = self.stage.order
         if "oom" not in self.cell.faults or self.declared.can(Cap.MACHINE):
             return {}
@@ -135,7 +135,7 @@ class Play:
             )
 
     def _cancel(self, fire: Line) -> None:
-        """In the middle of a hang, or of a backoff, which begins where X is seen dead."""
+        """Cancel X in the middle of a hang, or of a backoff, which begins when X is seen dead."""
         if self.cell.cancel == "backoff" and len(self.record.of("X", "start")) > 1:
             raise InfraError("the suite came too late to cancel within the backoff")
         since = self.record.life(fire).dead_at if self.cell.cancel == "backoff" else fire.at
@@ -148,9 +148,9 @@ class Play:
             self.stage.see("P15", f"cancel: {str(reply['error'])[:300]}")
 
     def _kill(self, fires: int) -> None:
-        """SIGKILL for all supervisors while X runs, once the innocents are done or half of the time is over.
+        """Kill all supervisors while X runs, once the innocents are done or half of the time is over.
 
-        The payload comes last: a supervisor that saw it die would tell a kill where it is to be lost itself.
+        The payload is killed last: a supervisor that saw it die would report that death, and is to be lost itself.
         """
         innocents = [role for role in self.record.jobs if role.startswith("b")]
         if not all(map(self.stage.is_over, innocents)) and self.clock.now < self._horizon / 2:
@@ -179,7 +179,7 @@ class Play:
             self.stage.tick()
 
     def _watch_on(self) -> None:
-        """Verdicts must hold: look on for as long as a late crash, a forgotten retry or a surviving hang would take."""
+        """Look on after the last verdict, as long as a late crash, a forgotten retry or a surviving hang would take."""
         longest = [0.4, (self.cell.policy.backoff_s or 0.0) + 0.3]
         if "late" in self.cell.faults:
             longest.append(0.9)
@@ -195,7 +195,7 @@ class Play:
         return sum(map(processes.is_there, workers))
 
     def _count_workers(self, before: int) -> None:
-        """A worker that died may take as long as the engine needs to notice."""
+        """Wait until the engine has `before` living workers again, as long as it needs to notice a death."""
         end = self.clock.look(time.monotonic()) + self.declared.detect_s + SLACK_S
         while True:
             alive, workers = self.stage.alive()
@@ -209,7 +209,7 @@ class Play:
         self.stage.see("P8", f"the engine {says}had {before} living workers, has {living}")
 
     def _stop(self) -> None:
-        """Down, and out within two seconds, and no process of the payload with it."""
+        """Stop the engine, wait two seconds, and note each process of the payload that is still there."""
         self.stage.ask("stop", self.declared.stop_s)
         end = self.clock.look(time.monotonic()) + LEAVE_S
         while self.clock.look(time.monotonic()) < end and (self.stage.client.process.poll() is None or self._left()):
@@ -255,7 +255,7 @@ def live(order: Order, declared: Declaration, folder: Path, ports: list[int], ru
 
 
 def _gone(stage: Stage, why: str) -> None:
-    """Before a fault has fired that proves nothing; after it, it may be the fault's doing."""
+    """Note that the adapter is gone: before a fault has fired that proves nothing, after it the fault may be why."""
     record = stage.record
     try:
         stage.read()
@@ -287,7 +287,10 @@ def _nothing_proved(stage: Stage) -> str:
 
 
 def _clear(stage: Stage) -> None:
-    """Kill what is left of the cell: its tag, its ledger, its descendants. The adapter leaving late is litter, too."""
+    """Kill what is left of the cell, by its tag, its ledger and descent.
+
+    An adapter that leaves late is left over too.
+    """
     record, pid = stage.record, stage.client.pid
     stage.client.close()
     known = {line.process for line in record.lines}

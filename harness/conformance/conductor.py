@@ -85,7 +85,7 @@ class Course:
         )
 
     def order(self, task: Task) -> Order:
-        """What the life needs."""
+        """Return what the life needs."""
         return msgspec.structs.replace(self._order, cell=task.cell)
 
     def may_start(self) -> bool:
@@ -93,7 +93,7 @@ class Course:
         return bool(self.waiting) and self.running < (self.engine.jobs or sys.maxsize)
 
     def ended(self, task: Task, told: Any) -> News | None:
-        """Take what a life has told, and say what is known now."""
+        """Take in what a life has told, and return what is known now."""
         if isinstance(told, str):
             return self._failed(told)
         if task.cell is HELLO:
@@ -150,7 +150,7 @@ class Conductor:
         self._ports: set[int] = set()
 
     def run(self) -> None:
-        """Until every engine's cells are settled."""
+        """Run lives until the cells of every engine are settled."""
         while self._start() or self._living:
             pid, _ = os.waitpid(-1, 0)
             if pid in self._living:
@@ -184,7 +184,7 @@ class Conductor:
             sys.stdout.buffer.flush()
 
     def _free_ports(self) -> list[int]:
-        """Ports that are free, and that no other cell of ours was ever given."""
+        """Find ports that are free, and that no other cell of ours was ever given."""
         found: list[int] = []
         while len(found) < PORTS:
             with socket.socket() as probe:
@@ -202,7 +202,7 @@ def _digits(number: int) -> str:
 
 
 def _live(order: Order, folder: Path, ports: list[int], run: str) -> None:
-    """The fork's whole life. It never returns."""
+    """Live one cell in the fork. Never returns."""
     code = 1
     try:
         processes.adopt_orphans()
@@ -233,7 +233,7 @@ class _Told(msgspec.Struct):
 
 
 def _told(folder: Path, cell: Cell) -> Any:
-    """A declaration, a record, or why there is none."""
+    """Return what a life is to tell: a declaration, a record, or why there is neither."""
     try:
         told = msgspec.json.decode((folder / "told").read_bytes(), type=_Told)
     except (OSError, msgspec.MsgspecError) as error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def count(view: View, name: str, role: str) -> Found:
-    """Exactly the declared starts."""
+    """Say where X did not start exactly as often as declared."""
     found, wanted = len(view.starts(role)), view.course.starts
     if found != wanted:
         yield Reason(name, f"{role}: {found} starts, declared {wanted}")

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ import msgspec
 from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
 from harness.exceptions import InvalidInputError
+from harness.reading import read_file, read_toml
 
 SHIPPED: Final = Path(__file__).parent / "engines"
 PINNED: Final = re.compile(r"(@?[A-Za-z0-9_.\[\],/-]+?)(?:==|@)\d[\w.+-]*")
@@ -115,14 +115,7 @@ def cache() -> Path:
 
 def load(path: Path) -> EngineFile:
     """Read an engine's file. Raises InvalidInputError that says what, where and what was expected."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        read = msgspec.convert(tomllib.loads(text), _File)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{path}: {error}") from error
+    read = read_toml(path, _File)
     _check(path, read)
     return EngineFile(path.stem, path, read.engine, read.known)
 
@@ -145,8 +138,8 @@ def _check(path: Path, read: _File) -> None:
 def is_engine_file(path: Path) -> bool:
     """Whether a TOML file has a table [engine]; one that can't be read is somebody else's."""
     try:
-        return "[engine]" in path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+        return "[engine]" in read_file(path).splitlines()
+    except InvalidInputError:
         return False
 
 

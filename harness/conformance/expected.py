@@ -16,7 +16,7 @@ MOST = 30
 
 
 class Course(msgspec.Struct, frozen=True):
-    """How X must go: its starts, its final state, the classes of its failed attempts.
+    """What is expected of job X: its starts, its final state, the classes of its failed attempts.
 
     `large_from`: the first attempt on the larger machine, or None. `limit`: the most starts that the policy allows,
     the move included where it does not count.

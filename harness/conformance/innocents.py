@@ -40,7 +40,7 @@ def _blamed(view: View, name: str, role: str) -> Found:
 
 
 def _unstarved(view: View) -> Found:
-    """Beside a hang the innocents start before it is killed, unless another one was at work till then."""
+    """Say which innocents did not start before a hang was killed, unless another one was at work until then."""
     if view.cell.policy.timeout_s is None or not view.declared.can(Cap.CONCURRENT):
         return
     first = view.starts("X")[:1]

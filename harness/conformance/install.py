@@ -46,7 +46,7 @@ def _node(place: Path, wanted: Sequence[str], say: Callable[[str], object]) -> N
 
 
 def _run(command: list[str], place: Path) -> None:
-    """Run an installer; its folder goes if it fails, since half an environment would pass for a whole one."""
+    """Run an installer. If it fails, its folder is removed: half an environment would pass for a whole one."""
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)  # noqa: S603 -- the installers
     if done.returncode != 0:
         shutil.rmtree(place, ignore_errors=True)

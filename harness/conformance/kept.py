@@ -17,7 +17,7 @@ KIND: Final = "engines"
 
 
 def job(engine: Engine) -> Job:
-    """What such a history is of."""
+    """Return the job of a history that keeps a check."""
     return job_of(KIND, (engine.name,), command=engine.command, asked=engine.asked)
 
 

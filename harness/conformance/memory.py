@@ -21,7 +21,7 @@ class Group:
     """One cgroup with a hard limit, swap included; its counter outlives the victims."""
 
     def __init__(self, place: Cgroup, name: str, limit_bytes: int) -> None:
-        """Make it. Raises OSError where that is not allowed."""
+        """Make the cgroup. Raises OSError where that is not allowed."""
         self.path = Path(place.parent) / name
         limit, swap, self._counter = FILES[place.version]
         self.path.mkdir()
@@ -39,7 +39,7 @@ class Group:
         return next((int(row[1]) for row in rows if row[0] == "oom_kill"), 0)
 
     def remove(self) -> None:
-        """The kernel keeps it busy for a moment after its last process was reaped."""
+        """Remove the cgroup, once the kernel lets go of it: a moment after its last process was reaped."""
         for _ in range(TRIES):
             try:
                 self.path.rmdir()

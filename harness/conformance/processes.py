@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def look(pid: int) -> Seen | None:
-    """What there is under `pid`, or None."""
+    """Return the process that has this pid now, or None."""
     try:
         with open(f"/proc/{pid}/stat", errors="replace") as file:  # noqa: PTH123 -- ten thousand times a cell
             text = file.read()
@@ -65,7 +65,7 @@ _elsewhere: dict[tuple[int, int, int], int] = {}
 
 
 def _namespace(pid: int) -> int:
-    """Its PID namespace by number, or -1."""
+    """Return the number of a process's PID namespace, or -1."""
     try:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino  # noqa: PTH116 -- as often as a look
     except OSError:
@@ -138,7 +138,7 @@ def name_of(pid: int) -> str:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Send a signal to what may be gone."""
+    """Send a signal to a process that may have ended already."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 

@@ -32,7 +32,7 @@ def _everywhere(_: Cell, __: Declaration) -> bool:
 
 
 def _nowhere(_: Cell, __: Declaration) -> bool:
-    """What is decided between cells."""
+    """Find nothing: this property is decided between cells (conformance.across)."""
     return False
 
 
@@ -43,7 +43,7 @@ def _is_plain(cell: Cell, declared: Declaration) -> bool:
 
 
 def _nothing(_: View) -> Found:
-    """What is decided by looks alone, or between cells."""
+    """Find nothing: this property is decided while the cell is lived, or between cells."""
     yield from ()
 
 

@@ -1,4 +1,4 @@
-"""What a check needs beside processes, and who takes it away: a folder, cgroups with its tag, a /dev/shm a cell.
+"""Makes and removes what a check needs beside processes: a folder, cgroups with its tag, a /dev/shm for each cell.
 
 A check that ends, also by Ctrl-C, removes its own. What a killed check has left is removed by the next one: the
 folder of a living check is locked.
@@ -57,7 +57,7 @@ def tag_of(made: Path) -> str:
 
 
 def _made(base: Path, stack: ExitStack) -> Path:
-    """Another check may take a new folder for an abandoned one, as long as it is not locked: then make one more."""
+    """Make a folder and lock it. Another check may remove it before it is locked: then make one more."""
     while True:
         tag = "".join(DIGITS[byte % len(DIGITS)] for byte in os.urandom(TAG_LETTERS))
         made = base / f"{PREFIX}{tag}"
@@ -72,7 +72,7 @@ def _made(base: Path, stack: ExitStack) -> Path:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int | None]:
-    """A descriptor of a folder, or None where there is none any more."""
+    """Return a descriptor of a folder, or None where the folder is gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -97,7 +97,7 @@ def _remove_abandoned(base: Path) -> None:
 
 
 def _remove(made: Path) -> None:
-    """The cgroups first: without the folder nobody knows their tag."""
+    """Remove the cgroups of a check and then its folder, without which nobody would know their tag."""
     place = made / PLACE
     remove_groups(tag_of(made), place.read_text() if place.is_file() else "")
     shutil.rmtree(made, ignore_errors=True)
@@ -144,7 +144,7 @@ def seclude() -> None:
 
 
 def _leave(libc: ctypes.CDLL) -> bool:
-    """Leave the mount namespace; without rights by a user namespace, in which everything keeps its owner."""
+    """Enter a new mount namespace; without rights, by a new user namespace in which every file keeps its owner."""
     uid, gid = os.geteuid(), os.getegid()
     if libc.unshare(CLONE_NEWNS) == 0:
         return True

@@ -109,7 +109,7 @@ class Lives:
         return f"{', '.join(unsure)}: late once, and the other lives prove nothing" if unsure else ""
 
     def _found(self) -> dict[str, list[Reason]]:
-        """All that was decided; a reason by the clock alone counts if it was seen twice."""
+        """Return all reasons that count; one that rests on the clock alone counts if it was seen twice."""
         good, found = self._good(), dict[str, list[Reason]]()
         for name in dict.fromkeys(name for one in good for name in one):
             reasons = [reason for one in good for reason in one.get(name, [])]

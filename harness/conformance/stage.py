@@ -102,7 +102,7 @@ class Stage:
         )
 
     def ask(self, do: str, limit_s: float = REPLY_S, **members: Any) -> dict[str, Any]:
-        """Ask what must be answered: an error is the adapter's own, INFRA."""
+        """Ask what must be answered. An error is the adapter's own mistake, INFRA."""
         reply = self.client.ask(do, limit_s, **members)
         if "error" in reply:
             raise InfraError(f"{do}: {str(reply['error'])[:300]}")
@@ -164,7 +164,7 @@ class Stage:
         self.rest(max(TICK_S, REST * (time.monotonic() - began)))
 
     def rest(self, seconds: float) -> None:
-        """Sleep, and note by how much it was too long."""
+        """Sleep, and note by how much the sleep was too long."""
         began = time.monotonic()
         time.sleep(seconds)
         self.record.clock.late_s += max(0.0, time.monotonic() - began - seconds - CAP_S)

@@ -77,7 +77,7 @@ def _kind(expected: str) -> str | None:
 
 
 def base(asked: Iterable[Asked], kit: str) -> stage.Order:
-    """What every cell needs. Raises InfraError where the native host was not built."""
+    """Return what every cell needs. Raises InfraError where the native host was not built."""
     place = memory_cgroup()
     by_name = {fault: fault for one in asked for fault in one.shots}
     shots: dict[str, tuple[str, ...]] = {fault: (name, "forced") for fault, name in {**SHOTS, **by_name}.items()}
@@ -95,7 +95,7 @@ def base(asked: Iterable[Asked], kit: str) -> stage.Order:
 
 
 def _kit(folder: Path) -> str:
-    """The payload, and the kit for adapters, in the folder of the check."""
+    """Copy the payload and the kit for adapters into the folder of the check."""
     kit = folder / "kit"
     kit.mkdir()
     for name, target in KIT.items():

@@ -161,7 +161,7 @@ def examples(*dialects: Dialect) -> dict[str, Evidence]:
 
 
 def sweep(*dialects: Dialect) -> Iterator[tuple[str, Evidence]]:
-    """Every combination of what the rules look at, in words and as evidence, the plainest first; then the examples."""
+    """Yield each combination of what rules look at, in words and as evidence, the plainest first; then the examples."""
     combined = itertools.product(EndedBy, STDERRS.items(), MEMORIES.items(), FAULTS.items(), ENDS)
     for by, (said, text), (counted, memory), (seen, faults), end in combined:
         asked = "" if by is EndedBy.SELF else f"{by.value} asked for"

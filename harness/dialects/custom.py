@@ -41,14 +41,14 @@ LONGEST_MS = 2**62  # a policy can ask for as much; 250 of them are still a numb
 
 
 class Custom(Derived):
-    """Asks `answer(kind, question)`, both JSON, and believes nothing that has another shape."""
+    """Asks `answer(kind, question)`, both JSON, and refuses answers of any other shape than a dialect's."""
 
     def __init__(self, name: str, parent: Dialect, answer: Callable[[str, bytes], bytes]) -> None:
         super().__init__(name, parent)
         self._answer = answer
 
     def row(self, code: Code) -> CodeRow | None:  # noqa: ARG002 -- whichever
-        """Nothing: its table can't be read, and what it decides shows it."""
+        """Return None: the table of a user's judge can't be read; its decisions show it."""
         return None
 
     def classify(self, evidence: Evidence) -> Classification:
@@ -167,8 +167,8 @@ def _asking(dialogues: dict[str, Dialogue]) -> Callable[[str, bytes], bytes]:
 
 def _function(spec: str) -> dict[str, Dialogue]:
     module, _, name = spec.partition(":")
-    if not module or not name:
-        raise InvalidInputError(f"dialect: expected module:function or cmd:PROGRAM, not {spec!r}")
+    if not all(word.isidentifier() for word in (*module.split("."), *name.split("."))):
+        raise expected("dialect", "module:function or cmd:PROGRAM", spec)
     path = msgspec.json.encode([os.getcwd(), *sys.path]).decode()  # noqa: PTH109 -- as python -m has it, as text
     command = [sys.executable, "-P", judge.__file__, path, module, name]
     return {"function": Dialogue(command, PATIENCE_S)}

@@ -98,7 +98,10 @@ def _did_not_fire(evidence: Evidence) -> bool:
 
 
 def _completed(evidence: Evidence) -> bool:
-    """Exit 0 is success only if the work was done; a command of the user's: exit 0 is all that can be known of it."""
+    """Whether the work was done.
+
+    Of a user's command exit status 0 is all that can be known; a fault of ours says more.
+    """
     if status_of(evidence) != 0:
         return False
     return evidence.witness in (Witness.DONE, Witness.SILENT) or (
@@ -111,7 +114,7 @@ def _no_error(_: Evidence) -> None:
 
 
 def _completed_cause(evidence: Evidence) -> str:
-    """What went wrong in silence is a success to any engine; only the fault itself knows better."""
+    """Name a success: of a fault that did harm in silence, which an engine can't see, the cause says so."""
     return noting_helper(evidence, "silent_defect" if evidence.witness is Witness.SILENT else "completed")
 
 

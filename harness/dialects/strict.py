@@ -60,12 +60,12 @@ WRAPPED: Final[Mapping[int, str]] = {
 
 
 def _ended_as_asked(evidence: Evidence) -> bool:
-    """It left, or died of a signal that ends by request. A crash in the deadline's window is a crash."""
+    """Whether a process that was asked to end did so: not if it crashed between the request and its end."""
     return signal_of(evidence) in (None, "SIGTERM", "SIGKILL")
 
 
 def _counted_oom_elsewhere(evidence: Evidence) -> bool:
-    """The kernel killed for a limit that is not the attempt's own: it never came near that."""
+    """Whether the kernel killed for a limit above the attempt's own, which the attempt never came near."""
     memory = evidence.memory
     known = memory.limited_by == "cgroup" and memory.limit_bytes and memory.peak_cgroup_bytes
     near = (memory.peak_cgroup_bytes or 0) + LIMIT_SLACK >= (memory.limit_bytes or 0)
@@ -96,7 +96,7 @@ def _coded(code: Code) -> Callable[[Evidence], TaskError]:
 
 
 def _exit_as_is(evidence: Evidence) -> TaskError:
-    """As upstream words an exit, but never more than a plain non-zero exit: the code comes from the rule."""
+    """Word an exit as upstream does, always as a plain non-zero exit: the code comes from the rule."""
     signal = signal_of(evidence)
     status = -1 if signal else status_of(evidence)
     return internal(

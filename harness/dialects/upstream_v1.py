@@ -65,7 +65,7 @@ def _refusal(request: Request, enhanced: TaskError, settings: Settings | None, d
 
 
 def _move(request: Request, machine: str, settings: Settings | None) -> Decision:
-    """The machine is changed even when no delay is left: the run then fails on paper on the larger one.
+    """Change the machine, even when no retry is left: such a run is recorded as failed on the larger machine.
 
     The settings are the policy's: the worker's own are overwritten here, unlike anywhere else.
     """

@@ -63,7 +63,7 @@ class Durable:
 
     @property
     def lost(self) -> int | None:
-        """The attempt that was under way when the process before was killed; an interrupted one does not count."""
+        """Number of the attempt that was under way when the last process was killed; None after an interruption."""
         state = self.saved[-1].state if self.saved else State()
         return state.attempt if state.execution is Execution.EXECUTING and not self._was_interrupted else None
 
@@ -90,7 +90,7 @@ class Durable:
         self.history.write_all(rows)
 
     def options(self) -> Options:
-        """What Engine.run() takes of it."""
+        """Return the keyword arguments of Engine.run() that make it go on with what is kept."""
         return {"save": self.save, "saved": self.saved, "interrupted": self._was_interrupted}
 
     def attempt(self, number: int) -> AttemptJournal:

@@ -38,7 +38,7 @@ class Bounds(msgspec.Struct, frozen=True):
     supervise: Callable[..., Evidence] = supervise
 
     def __post_init__(self) -> None:
-        """Raise InvalidInputError for a time that bounds nothing."""
+        """Raise InvalidInputError for a time that can't be a deadline."""
         check_timeout(self.timeout_s)
 
     def on(self, machine: str) -> Bounds:
@@ -52,7 +52,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Executor(Protocol):
-    """Lives one attempt of a job; which, and within which bounds, it is told."""
+    """Runs single attempts of a job, each within the bounds that it is given."""
 
     def live(self, number: int, bounds: Bounds) -> Life:
         """Live attempt `number`, counted from 1. Raises InfraError when the harness could not do its part."""
@@ -69,7 +69,7 @@ class OfVictim(msgspec.Struct, frozen=True):
 
 
 class OfSchedule(msgspec.Struct, frozen=True):
-    """The executor of another, whose threads are delayed as a seed says; each attempt has delays of its own."""
+    """Runs the attempts of another executor with their threads delayed, as a seed draws it for each attempt."""
 
     inner: Executor
     seed: int

@@ -33,7 +33,7 @@ MOST_USAGE_MS: Final = 2**31 - 1
 
 
 class StaleSnapshotError(InvalidInputError):
-    """The caller speaks of a state that is not the latest, or does what can't be done in it; upstream answers 400."""
+    """An input names a state that is not the latest, or can't happen in that state; upstream answers 400."""
 
 
 class Execution(StrEnum):
@@ -153,7 +153,10 @@ def create(trigger: Task = Task()) -> State:  # noqa: B008 -- frozen
 
 
 def step(state: State, given: Input, rules: Rules) -> Step:
-    """Let it happen. Raises StaleSnapshotError, and nothing has happened, where it can't."""
+    """Apply an input to a state.
+
+    Raises StaleSnapshotError where it can't happen in that state; nothing has changed then.
+    """
     if given.snapshot != state.snapshot:
         raise StaleSnapshotError(f"snapshot {given.snapshot} is not the latest, {state.snapshot}")
     return ACTIONS[given.kind][state.execution](state, given, rules)
@@ -169,7 +172,10 @@ def _refuse(state: State, given: Input, _: Rules) -> Step:
 
 
 def _dequeue(state: State, given: Input, _: Rules) -> Step:
-    """The first time, settings are fixed: the trigger's, else the task's; the machine's preset has a default."""
+    """Hand the run to a worker.
+
+    The first time its settings are fixed: the trigger's, else the task's, else defaults.
+    """
     settings = state.settings or RunSettings(
         given.task.max_attempts if state.trigger.max_attempts is None else state.trigger.max_attempts,
         given.task.retry if state.trigger.retry is None else state.trigger.retry,
@@ -179,7 +185,7 @@ def _dequeue(state: State, given: Input, _: Rules) -> Step:
 
 
 def _start(state: State, _: Input, rules: Rules) -> Step:
-    """Begin the next attempt. One beyond the cap fails the run, as any judge would have to: it is not looked up."""
+    """Begin the next attempt. An attempt beyond the cap fails the run, whatever the dialect would decide."""
     number = (state.attempt or 0) + 1
     if number > MAX_ATTEMPTS:
         return _failed(state, internal(Code.TASK_RUN_CRASHED, "Max attempts reached."), rules)
@@ -211,7 +217,10 @@ def _charge(state: State, completion: Completion, rules: Rules) -> State:
 
 
 def _fail_attempt(state: State, given: Input, rules: Rules, *, forced: bool = False) -> Step:
-    """Decide, and do it. A forced requeue tells of the failed attempt whatever is decided; so does an OOM's retry."""
+    """Decide on a failed attempt, and act on it.
+
+    A forced requeue and an OOM's retry also emit that the attempt failed.
+    """
     error = given.completion.error
     if error is None:
         raise InvalidInputError("a failed attempt has an error")
@@ -232,7 +241,7 @@ def _is_retried_oom(decision: Decision) -> bool:
 
 
 def _failed(state: State, error: TaskError, rules: Rules) -> Step:
-    """The status is that of the raw error; what is stored is the raw error, bounded, not the enhanced one."""
+    """End the run: its status follows from the raw error, which is also what is stored, cut to size."""
     status = rules.dialect.final_status(error, rules.environment)
     kept = final_cut(sanitize(error, rules.dialect.schema))
     ended = _snapshot(state, Execution.FINISHED, "Run failed", status=str(status), error=kept, retry_at_ms=None)
@@ -276,7 +285,7 @@ def _requeue(state: State, description: str, rules: Rules, *, counts: bool) -> S
 
 
 def _stall(state: State, given: Input, rules: Rules) -> Step:
-    """No heartbeat from an attempt: it failed, and goes back to the queue. In development there is no retry."""
+    """Take an attempt without a heartbeat for failed, and put it back into the queue; in development, end the run."""
     waiting = state.execution is Execution.EXECUTING_WITH_WAITPOINTS
     code = Code.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS if waiting else Code.TASK_RUN_STALLED_EXECUTING
     if rules.stall_is_oom and rules.environment != "DEVELOPMENT":
@@ -288,40 +297,40 @@ def _stall(state: State, given: Input, rules: Rules) -> Step:
 
 
 def _stall_pending(state: State, _: Input, rules: Rules) -> Step:
-    """A worker that took the run and never began: back to the queue, and no attempt is used."""
+    """Put a run back into the queue whose worker took it and never began; no attempt is used."""
     return _requeue(state, "Run was PENDING_EXECUTING for too long", rules, counts=True)
 
 
 def _cancel(state: State, given: Input, _: Rules) -> Step:
-    """Nothing executes, so it is over at once."""
+    """Cancel a run of which nothing executes: it is over at once."""
     return _cancelled(state, _reason(given.reason))
 
 
 def _cancel_execution(state: State, given: Input, _: Rules) -> Step:
-    """CANCELED at once; it is over when the worker has confirmed, or is given up because its heartbeat ended."""
+    """Cancel a run that executes: CANCELED at once, and over when its worker confirms or has no heartbeat any more."""
     named = {"status": str(Status.CANCELED), "error": _reason(given.reason), "retry_at_ms": None}
     return Step(_snapshot(state, Execution.PENDING_CANCEL, "Run was cancelled", **named))
 
 
 def _cancel_again(state: State, _: Input, __: Rules) -> Step:
-    """The worker is told once more; the run is as it was."""
+    """Tell the worker once more; the run stays as it is."""
     return Step(state)
 
 
 def _reason(said: str | UnsetType) -> TaskError:
-    """What is stored of a cancelled run, whoever cancelled it (upstream §11)."""
+    """Return the error that is stored for a cancelled run, whoever cancelled it (upstream §11)."""
     return TaskError("STRING_ERROR", raw=said or "Canceled by user")
 
 
 def _cancelled(state: State, error: TaskError | None) -> Step:
-    """The run's children and its listeners hear of it here, at the end, and not when the worker is asked to stop."""
+    """End a cancelled run. Its children and listeners hear of it now, and not when the worker was asked to stop."""
     named = {"status": str(Status.CANCELED), "error": error, "retry_at_ms": None}
     ended = _snapshot(state, Execution.FINISHED, "Run was cancelled, not finished", **named)
     return Step(ended, (Event("runCancelled", state.attempt, str(Status.CANCELED)),))
 
 
 def _confirm(state: State, _: Input, __: Rules) -> Step:
-    """Whatever the worker reports of a cancelled run, or that it reports nothing: it stays cancelled."""
+    """Keep a run cancelled, whatever its worker reports, or if it reports nothing."""
     return _cancelled(state, state.error)
 
 

@@ -24,7 +24,7 @@ from harness.engine.lifecycle import (
     wait_ms,
 )
 from harness.engine.policy import Policy
-from harness.evidence import Evidence, spelling
+from harness.evidence import Evidence  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.exceptions import InvalidInputError
 from harness.wire.errors import Kind, TaskError, admitted, title_of
 from harness.wire.policy import DEFAULT_PRESET
@@ -77,13 +77,13 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         """How it ended, what it was called, and what followed."""
-        seen = spelling(self.evidence)
+        seen = f"attempt {self.number} on {self.machine}: {self.evidence}"
         if self.error is None or self.decision is None:
-            return f"attempt {self.number} on {self.machine}: {seen}"
+            return seen
         error = self.enhanced or self.error
         then = f"{self.decision.outcome} ({self.decision.branch})"
         wait = f" in {self.delay_ms:g} ms" if self.delay_ms is not None else ""
-        return f"attempt {self.number} on {self.machine}: {seen}; {self.cause}; {title_of(error)}; {then}{wait}"
+        return f"{seen}; {self.cause}; {title_of(error)}; {then}{wait}"
 
     @property
     def delay_ms(self) -> float | None:
@@ -295,7 +295,7 @@ class _Course:
         return self._kept[-1].state if self._kept else create()
 
     def _keep(self, saved: Saved) -> None:
-        """Nothing follows from a step that is not saved."""
+        """Save a step, and only then take it for the state: nothing may follow from a step that could be lost."""
         if self._save:
             self._save(saved)
         self._kept.append(saved)
@@ -308,7 +308,7 @@ class _Course:
         return attempt
 
     def take_back(self) -> None:
-        """What was under way when the process was interrupted counts as never begun, its dequeue included."""
+        """Undo the attempt that was under way when the process was interrupted, with its dequeue: it does not count."""
         if self.state.execution in UNDER_WAY:
             at_rest = (one.state for one in reversed(self._kept) if one.state.execution not in UNDER_WAY)
             before = next(at_rest, create())
@@ -322,7 +322,7 @@ class _Course:
             self._step(Input("stall", self.state.snapshot, now_ms=now_ms, random=random()))
 
     def start(self, task: Task) -> tuple[int, str]:
-        """Dequeue if need be, and begin the next attempt: its number, and its machine."""
+        """Dequeue if need be, and begin the next attempt. Returns its number and its machine."""
         if self.state.execution is Execution.QUEUED:
             self._step(Input("dequeue", self.state.snapshot, task=task))
         self._step(Input("start", self.state.snapshot))

@@ -22,7 +22,7 @@ class WallClock:
     def wait_ms(self, delay_ms: float) -> None:
         """Sleep until the next attempt is due.
 
-        Looks up twice a second: a Ctrl-C that comes just before a sleep does not interrupt it.
+        Wakes up twice a second: a Ctrl-C that comes just before a sleep does not interrupt it.
         """
         due_s = time.monotonic() + (delay_ms / 1000 if self._waits else 0.0)
         while (left_s := due_s - time.monotonic()) > 0:

@@ -56,7 +56,7 @@ class Progress(msgspec.Struct):
 
     @classmethod
     def begin(cls, experiment: Experiment) -> Progress:
-        """Nothing has happened yet."""
+        """Make the progress of an experiment that has not begun."""
         return cls({variant.name: Tally() for variant in experiment.variants})
 
     def add(self, group: list[Trial]) -> None:
@@ -218,7 +218,7 @@ def _go_on(
     observe: Callable[[Experiment, Progress], object] | None,
     gunnery: Gunneries,
 ) -> None:
-    """A process may have been killed after the last group, and before it said that it was the last."""
+    """Go on with an experiment, unless it was at its end: a process may be killed before it has written that."""
     leading = progress.tallies[one.variants[0].name]
     progress.ended = (progress.is_level and one.stopping.reason(leading, progress.elapsed_s)) or ""
     if not progress.ended:

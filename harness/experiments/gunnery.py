@@ -103,5 +103,5 @@ class Gunnery:
 
 
 def here(experiment: Experiment, stop: Stop, dialects: Mapping[str, Dialect]) -> Gunnery:
-    """In this process, on as many threads as the experiment has jobs."""
+    """Fire in this process, on as many threads as the experiment has jobs."""
     return Gunnery(experiment.jobs, lambda: GroupRunner(stop, dialects), stop)

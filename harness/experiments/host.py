@@ -18,7 +18,7 @@ from harness.exceptions import HarnessError, InfraError, InvalidInputError
 from harness.experiments.worker import serve
 from harness.journal import as_text
 from harness.supervisor import Limits, Shot, supervise
-from harness.supervisor.ladder import Wanted  # noqa: TC001 -- as above
+from harness.supervisor.confinement import Wanted  # noqa: TC001 -- as above
 from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
 
 BAD_BIT = "CRASH_HARNESS_BAD_BIT"

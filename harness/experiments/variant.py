@@ -25,7 +25,7 @@ from harness.machine import why_not
 from harness.scenarios.campaign import processors, title_of
 from harness.scenarios.schema import Case, PolicySpec, Scenario, check_victim
 from harness.supervisor import Limits
-from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.supervisor.confinement import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
 from harness.supervisor.schedule import why_not as why_no_schedule
 
@@ -86,8 +86,8 @@ class Experiment(msgspec.Struct, frozen=True):
     def work(self, done: Mapping[str, int], *, in_blocks: bool = False) -> Iterator[list[tuple[Variant, range]]]:
         """Give out what is not done yet, in pieces that one runner fires: groups of each variant, the first in turn.
 
-        A piece is one group of each. Where trials are forked from one process it is a block, so that no process has
-        trials of two; and where it is asked for.
+        A piece is one group of each variant. It is a block where trials are forked from one process, so that no process
+        has trials of two blocks, and where blocks are asked for.
         """
         size = BLOCK if in_blocks or any(one.case and one.start == "warm" for one in self.variants) else 1
         for _, piece in groupby(self._order(done), key=lambda group: (group[1][0] - 1) // (GROUP * size)):
@@ -112,7 +112,7 @@ class Place(msgspec.Struct, frozen=True):
     env: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether anything was said."""
+        """Whether any of these options was given."""
         return bool(self.name or self.directory or self.env)
 
     def at(self, variant: Variant, which: str) -> Variant:
@@ -125,7 +125,7 @@ class Place(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(variant, name=self.name or variant.name, **members)
 
     def words(self) -> list[str]:
-        """Say what is another, for the name of a variant that has none."""
+        """Say what these options change: the name of a variant that was given none."""
         return [*([f"cwd={self.directory}"] if self.directory else []), *self.env]
 
 

@@ -86,7 +86,7 @@ class Gunner:
 
 
 def serve(answer: Callable[[bytes], bytes]) -> None:
-    """Answer lines until there are no more. Whoever asked ends us; Ctrl-C is theirs."""
+    """Answer lines until there are no more. The process that asks also ends this one, so Ctrl-C is ignored here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(STDOUT), "wb") as out:
         os.dup2(STDERR, STDOUT)  # what a judge prints is no answer

@@ -29,7 +29,7 @@ MOST_LOST: Final = 3  # workers that one group may cost
 
 
 class Worker:
-    """A worker process on this machine. A lost trial is an answer, a lost worker none: another one is asked."""
+    """A worker process on this machine. Where the process is lost, its group is fired again by a new one."""
 
     def __init__(self) -> None:
         self.lost, self._is_cancelled = 0, False
@@ -52,7 +52,7 @@ class Worker:
         raise InfraError(f"--on: {MOST_LOST} workers were lost with one group; the last one {why}")
 
     def cancel(self) -> None:
-        """End it, and what it runs."""
+        """End the worker, and what it runs."""
         self._is_cancelled = True
         self._process.cancel()
 

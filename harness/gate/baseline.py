@@ -91,11 +91,11 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def seeds(self) -> range:
-        """Seeds of its runs."""
+        """Return the seeds of the recorded runs."""
         return range(self.seed, self.seed + self.count)
 
     def shows(self) -> dict[int, str]:
-        """Return each seed's run."""
+        """Return, by seed, the words of the run that was recorded."""
         return {seed: lived.shows for lived in self.runs for seed in lived.seeds}
 
     def tests(self, alpha: float | None = None) -> list[SequentialTest]:

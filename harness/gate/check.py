@@ -131,7 +131,7 @@ def by_seeds(judgements: Mapping[int, Judgement]) -> Iterator[str]:
 
 
 def unsteady(dialect: Dialect, now: Tables) -> list[str]:
-    """Ask everything once more, and say which answers are not those of a moment ago."""
+    """Ask everything once more, and name the answers that differ from those of a moment ago."""
     return [f"nondeterministic: {one}: asked twice, answered in two ways" for one in ask_again(dialect, now)]
 
 

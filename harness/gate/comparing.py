@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def changed_conditions(entry: Entry, case: Case) -> list[str]:
-    """Conditions that are not those of the entry; under others, nothing can be compared."""
+    """Return the conditions that differ from the entry's. Where there are any, runs can't be compared."""
     now = conditions(case)
     keys = sorted(entry.conditions.keys() | now.keys())
     pairs = [(key, entry.conditions.get(key, "nothing"), now.get(key, "nothing")) for key in keys]
@@ -67,7 +67,7 @@ def conclude(entry: Entry, reasons: Sequence[str], first: Seen, second: Seen) ->
 
 
 def changed_tables(recorded: Tables, now: Tables) -> list[str]:
-    """Say which answers to the fixed questions are others than those recorded, a line each."""
+    """Say which answers to the fixed questions differ from those recorded, a line each."""
     reasons = _changed({one.code: one for one in recorded.codes}, {one.code: one for one in now.codes})
     for part in ("classified", "decided", "stored"):
         old, new = ({one.asked: one for one in getattr(tables, part)} for tables in (recorded, now))

@@ -94,7 +94,7 @@ def _asked_for() -> Iterator[tuple[str, Evidence]]:
 
 
 def _cgroup(below: int, oom_kills: int = 1) -> Memory:
-    """Peak so many bytes below the limit."""
+    """Return memory facts whose peak is so many bytes below the limit."""
     return Memory(limited_by="cgroup", limit_bytes=64 * MIB, peak_cgroup_bytes=64 * MIB - below, oom_kills=oom_kills)
 
 
@@ -142,7 +142,7 @@ def _written() -> Iterator[tuple[str, Evidence]]:
 
 
 def _mixed() -> Iterator[tuple[str, Evidence]]:
-    """Where several rules hold and the first must answer."""
+    """Yield evidence for which several rules hold, so that the first one must answer."""
     for signal in CRASHES:
         sent = FaultRecord(signal, "SI_USER", sender=7)
         yield f"{signal} sent, allocation refused", _died(signal, faults=(sent,), memory=REFUSED)
@@ -204,7 +204,7 @@ VARIED: Final[dict[str, tuple[Any, ...]]] = {
 
 
 def _varied() -> Iterator[tuple[str, Evidence]]:
-    """What should not matter must not, and what should must: each member alone."""
+    """Yield evidence in which one member alone is varied: some must change the answer, the others must not."""
     for member, values in VARIED.items():
         for number, value in enumerate(values):
             yield f"crash, {member} {number}", msgspec.structs.replace(CRASHED, **{member: value})

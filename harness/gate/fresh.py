@@ -28,7 +28,7 @@ SEED_BYTES = 4
 
 
 def fresh_seed(base: int, title: str, stage: int) -> int:
-    """Return the seed of a case's stage: another for each, so that alarms are independent."""
+    """Return the seed of a stage of a case. Each stage has another one, so that alarms are independent."""
     named = hashlib.blake2b(f"{base}/{title}/{stage}".encode(), digest_size=SEED_BYTES)
     return int.from_bytes(named.digest(), "big")
 

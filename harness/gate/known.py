@@ -6,7 +6,6 @@ a date of review.
 
 from __future__ import annotations
 
-import tomllib
 from datetime import date  # noqa: TC003 -- msgspec reads the annotations of records
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +15,7 @@ from msgspec import Meta
 from harness.exceptions import InvalidInputError
 from harness.gate.tomlwriter import document
 from harness.journal import replace_file
+from harness.reading import read_toml
 from harness.refusals.stacks import asking, telling
 from harness.refusals.verdicts import Verdict
 
@@ -121,17 +121,11 @@ def _entry(report: Report, finding: Finding, wanted: Acceptance) -> Entry:
 
 def load(path: Path, *, may_be_new: bool) -> Known:
     """Read a file; one that is not there is empty if it may be new. Raises InvalidInputError with file and key."""
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Known, strict=False)
-    except FileNotFoundError as error:
-        if may_be_new:
-            return Known()
-        raise InvalidInputError(f"{path}: there is no such file; --accept and --because make one") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInputError(f"{path}: {reason}") from error
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{path}: {str(error).replace('`$.', '`')}") from error
+    if path.exists() or path.is_symlink():
+        return read_toml(path, Known, strict=False)
+    if may_be_new:
+        return Known()
+    raise InvalidInputError(f"{path}: there is no such file; --accept and --because make one")
 
 
 def save(path: Path, known: Known) -> None:

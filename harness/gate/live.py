@@ -39,7 +39,7 @@ class Unit(NamedTuple):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, and every victim is dead."""
+    """Ctrl-C has ended the gate; every victim is dead."""
 
 
 class CaseRunner(msgspec.Struct, frozen=True):

@@ -100,7 +100,7 @@ def _swept() -> Iterator[tuple[str, Request]]:
 
 
 def _platform() -> Iterator[tuple[str, Request]]:
-    """What only upstream-v1 asks: the platform reports; and its threshold for the queue."""
+    """Yield what only upstream-v1 looks at: failures that the platform reports, and its threshold for the queue."""
     for name, one in (*_attempts(), *_policies()):
         yield f"{name}, by the platform", msgspec.structs.replace(one, reported_by_platform=True)
     for delay in (29_999, 30_000, 30_001):

@@ -91,7 +91,7 @@ def record(wanted: Wanted, runner: CaseRunner, old: Baseline | None, on_unit: Ca
 
 
 def _covered(wanted: Wanted, old: Baseline | None) -> tuple[str, ...]:
-    """Words after `record` that the file stands for. No words mean all that ships, and adding some keeps it so."""
+    """Return the scenarios that the file covers. Nothing means all that ship, and then none are added."""
     if old is None or not wanted.scenarios:
         return wanted.scenarios
     return tuple(dict.fromkeys((*old.scenarios, *wanted.scenarios))) if old.scenarios else ()

@@ -109,7 +109,7 @@ def ask_fixed_again(dialect: Dialect, row: Coded | Reply) -> Coded | Reply:
 
 
 def _again(first: Tables, dialect: Dialect) -> list[str]:
-    """The fixed questions, backwards."""
+    """Ask the fixed questions from the last to the first."""
     rows: list[Coded | Reply] = [*first.codes, *first.classified, *first.decided]
     return [_name(one) for one in reversed(rows) if ask_fixed_again(dialect, one) != one]
 
@@ -162,7 +162,7 @@ def _decided_by(dialect: Dialect, request: Request) -> tuple[str, object]:
 
 
 def _code(dialect: Dialect, code: Code) -> Coded:
-    """Ask about a code: its bits show in what is decided, so that a port answers as the dialect itself does."""
+    """Ask about a code by decisions in which its settings show, so that a judge without a table can be asked too."""
     answers = {
         name: _asked(f"{code}, {name}", partial(_decided_by, dialect, one)) for name, one in of_code(code).items()
     }
@@ -173,7 +173,7 @@ def _code(dialect: Dialect, code: Code) -> Coded:
 
 
 def stored() -> Iterable[Reply]:
-    """What is not the dialect's: how texts are cut for storage, statuses, and what a machine is."""
+    """Yield what no dialect decides: how texts are cut for storage, some statuses, and the machines' sizes."""
     for name, error in texts().items():
         yield _asked(name, partial(_cut, error))
     for code in Code:

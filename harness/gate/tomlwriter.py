@@ -20,7 +20,7 @@ def document(table: Mapping[str, Any], remark: str = "") -> str:
 
 
 def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    """Plain keys first, then tables, then arrays of tables: what TOML's grammar asks for."""
+    """Write plain keys first, then tables, then arrays of tables, as TOML's grammar asks for."""
     for key, value in table.items():
         if not _is_section(value):
             yield f"{_key(key)} = {_value(value)}"
@@ -79,7 +79,7 @@ def _special(value: float) -> str:
 
 
 def _string(value: str) -> str:
-    """A JSON string is a TOML one, but for DEL."""
+    """Write a string as JSON does, which is TOML too once DEL is escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

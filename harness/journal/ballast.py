@@ -24,7 +24,7 @@ class Ballast:
             os.posix_fallocate(self._file.fileno(), 0, size)
 
     def release(self) -> bool:
-        """Give the room back; False where that was done before, or there was none."""
+        """Give the room back. Returns False where that was done before, or no room was kept."""
         if self._file is None:
             return False
         self._file.truncate(0)  # closing would not do while a fork of this process has it open

@@ -108,7 +108,7 @@ def encoded(body: object) -> str:
 
 
 def as_text(words: str) -> str:
-    """Words that can be stored: what stands for a byte that is no text is spelt out."""
+    """Return words that can be stored: the escapes of bytes that are no text are spelt out."""
     return words.encode(errors="backslashreplace").decode()
 
 

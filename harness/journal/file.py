@@ -34,7 +34,7 @@ OF_THE_FILE: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQL
 
 
 def checksum(*members: object) -> int:
-    """Sum over all that an event has, but for its id."""
+    """Compute a checksum of all members of an event but its id."""
     return zlib.crc32("\0".join(map(str, members)).encode(errors="replace"))
 
 
@@ -57,7 +57,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def wal(path: Path) -> str:
-    """Name of the write-ahead log; SQLite follows links first."""
+    """Return the path of the write-ahead log; as SQLite does, it follows links first."""
     return f"{os.path.realpath(path)}-wal"
 
 

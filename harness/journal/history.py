@@ -198,7 +198,7 @@ class History(Reading):
             self._right.close()
 
     def __exit__(self, *raised: object) -> None:
-        """Note what ended the session."""
+        """Close the file, and note what ended the session."""
         error = raised[1]
         if isinstance(error, KeyboardInterrupt):
             self.interrupted()
@@ -258,9 +258,9 @@ class AttemptJournal:
         self._history, self._title, self._number = history, title, number
 
     def started(self) -> None:
-        """Before the spawn."""
+        """Journal that the attempt is about to start."""
         self._history.write(Kind.STARTED, self._title, self._number)
 
     def kill_intent(self, ended_by: EndedBy, signal: str) -> None:
-        """Before each signal."""
+        """Journal that a signal is about to be sent."""
         self._history.write(Kind.KILL_INTENT, self._title, self._number, {"ended_by": ended_by, "signal": signal})

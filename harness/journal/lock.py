@@ -24,7 +24,7 @@ class Lock:
         HELD.add(self)
 
     def take(self) -> bool:
-        """Take it; False where somebody else has it."""
+        """Take the lock. Returns False where another process or thread has it."""
         try:
             fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack(FORMAT, fcntl.F_WRLCK, *WHOLE))
         except BlockingIOError:
@@ -56,7 +56,7 @@ def is_held(path: str) -> bool:
 
 
 def _leave_to_the_parent() -> None:
-    """A fork shares our descriptions; unless it lets go, the lock would outlive us with it."""
+    """Close the descriptor in a fork, which shares it: otherwise the lock would live as long as the fork."""
     for lock in list(HELD):
         lock.close()
 

@@ -206,7 +206,7 @@ def _in_place(path: Path) -> sqlite3.Connection | None:
 
 
 def _copy(path: Path, folder: Path) -> Path:
-    """Copy a history with its log, which nobody writes: whoever did would have its index there."""
+    """Copy a history and its log. Nobody writes them: a writer would have left its index in the folder."""
     try:
         for source, name in ((os.path.realpath(path), "history"), (wal(path), "history-wal")):
             if os.path.exists(source):  # noqa: PTH110 -- it is a string

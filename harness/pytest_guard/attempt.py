@@ -117,7 +117,7 @@ class Attempt:
         self._reports.append(report)
 
     def _take_over(self, more: dict[str, Any]) -> None:
-        """What a test has said of the whole session holds for the whole session."""
+        """Take over what a test has set for the whole session."""
         session, self._discard = self._item.session, more["discard"]
         session.shouldstop = more["stop"] or session.shouldstop
         session.shouldfail = more["fail"] or session.shouldfail

@@ -24,7 +24,7 @@ REST_S: Final = 30.0  # for the rest of a message that has begun
 
 
 class ChannelClosed(HarnessError):  # noqa: N818 -- an end, and no error of anybody's
-    """There is nobody at the other end any more, or what came from there is no message."""
+    """The other end is gone, or sent something that is not a message."""
 
 
 class _Plain(pickle.Unpickler):

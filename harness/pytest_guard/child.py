@@ -141,7 +141,7 @@ class Child:
                 os.close(fd)
 
     def _leftover(self) -> tuple[tuple[tuple[str, str], ...], str]:
-        """What its capture held, and its Python stacks."""
+        """Read what its capture held, and the Python stacks that faulthandler wrote."""
         found = {name: _end_of(fd) for name, fd in self._files.items() if name != "process"}
         python = found.pop("stacks", "")
         return tuple((name, text) for name, text in found.items() if text), python

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from harness.evidence import EndedBy, Evidence, Exited, address_class, signature
-from harness.report.words import fault_words, lines_of
+from harness.report.words import lines_of
 
 if TYPE_CHECKING:
     from harness.pytest_guard.child import Death
@@ -64,7 +64,7 @@ def _fault_lines(death: Death) -> list[str]:
     thread += ", the main thread" if fault.thread == main and thread else ", not the main thread" if thread else ""
     where = "" if fault.address is None else f" ({address_class(fault)})"
     sender = "" if fault.sender is None else f", sent by process {fault.sender}"
-    return [f"{fault_words(fault)}{where}{sender}{thread}"]
+    return [f"{fault}{where}{sender}{thread}"]
 
 
 def _memory_lines(evidence: Evidence) -> list[str]:

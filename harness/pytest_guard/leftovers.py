@@ -42,7 +42,7 @@ def report(last: pytest.Item, death: Death, when: str, at_exit: AtExit) -> None:
 
 
 def _speak_for(last: pytest.Item) -> None:
-    """A worker of xdist's reports of the test that it has at hand; for a moment this is the one before."""
+    """Let a worker of xdist's report on the test before the one that it has at hand."""
     items = last.session.items
     for plugin in last.config.pluginmanager.get_plugins():
         if hasattr(plugin, "item_index"):

@@ -52,7 +52,7 @@ def orders(config: pytest.Config, only: Path | None, poisoned: Mapping[str, str]
 
 
 def _early_words(config: pytest.Config) -> list[str]:
-    """A new process must not erase the coverage that one before it has written."""
+    """Return options for the new process: it must not erase the coverage that an earlier one has written."""
     return ["--cov-append"] if config.pluginmanager.hasplugin("_cov") else []
 
 
@@ -64,7 +64,7 @@ def _base(config: pytest.Config) -> Path:
 
 
 def _worker(config: pytest.Config) -> dict[str, Any]:
-    """What plugins look for in a worker of xdist's, by which they know that another process reports."""
+    """Return what plugins look for in a worker of xdist's, to know that another process reports."""
 
     class Node:
         workerinput: dict[str, Any] = {  # noqa: RUF012 -- one node, and gone when this returns

@@ -91,7 +91,7 @@ class Processes:
         return self._child
 
     def _place(self, item: pytest.Item) -> Key:
-        """What may share a process with a test: all that has the same place."""
+        """Name the place of a test: tests of one place may share a process."""
         wish = self._wishes[item]
         if wish.scope == "session":
             return ("session",)
@@ -170,7 +170,7 @@ class Processes:
             leftovers.report(self._last, death, when, self._settings.at_exit)
 
     def abandon(self) -> None:
-        """Kill what there is."""
+        """Kill the process, if there is one."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()

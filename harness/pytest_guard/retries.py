@@ -52,7 +52,7 @@ def _larger(memory: int | None, machine: str, first: str) -> int | None:
 
 
 def life(outcome: Outcome, *, exceptions: bool) -> Life:
-    """What the engine sees of an attempt: an exception of the test's is none of its business, unless asked for."""
+    """Return what the engine sees of an attempt: crashes, and the test's own exceptions only if asked to."""
     if outcome.death is None:
         failed = next((one for one in outcome.reports if one.failed), None) if exceptions else None
         return Life(LIVES_ON, thrown=failed and _thrown("AssertionError", failed))

@@ -120,7 +120,7 @@ class Guard:
 
     @property
     def _dialect(self) -> Any:
-        """The judge; one of the user's own is started once, and ended with the session."""
+        """Return the dialect. A judge of the user's own is started once, and ended with the session."""
         if not hasattr(self, "_opened"):
             self._opened = self._stack.enter_context(opened(self._settings.dialect))
         return self._opened
@@ -134,6 +134,6 @@ class Guard:
             self._processes.close()
 
     def pytest_unconfigure(self) -> None:
-        """Leave nothing behind."""
+        """End the process and whatever else is left."""
         self._processes.abandon()
         self._stack.close()

@@ -1,4 +1,4 @@
-"""Aiming: the call that was recorded is the one that is refused, or it is said that it was not."""
+"""Aims refusals: either the call that was recorded is refused, or the trial says that it was missed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Marksman:
         )
 
     def _missed(self, target: Target, trial: Trial, modules: list[str], *, is_last: bool) -> Refusal:
-        """A refusal that went elsewhere and did harm there is a finding like any other."""
+        """Report a trial that refused another call. If that did harm, it is a finding like any other."""
         if not trial.answer.refused:
             return tell_missed(target, trial, Verdict.NOT_REACHED, modules)
         elsewhere = tell(target, trial, self._ready.reference, modules)

@@ -70,7 +70,7 @@ class Command:
         )
 
     def debug(self, order: Order, deadline_s: float) -> str:
-        """Live the same under gdb, and return what that says."""
+        """Live the same trial under gdb, and return what gdb prints."""
         self.page.give(order)
         words, options = gdb_words(self._victim.argv), ["--deadline-ms", str(round(deadline_s * 1000))]
         with closing(Line(words[0], words, options, self.page.fd, os.environ)) as line:

@@ -49,17 +49,17 @@ MakeHost = Callable[[], "Host"]
 
 
 class Tell:
-    """Who wants to know of a sweep under way. This one does not."""
+    """Hears of a sweep under way; subclasses show it or keep it, and this one ignores all of it."""
 
     def begins(self, ready: Ready) -> None:
-        """The recording is there."""
+        """Hear that the recording is there."""
 
     def before(self, target: Target) -> list[Refusal] | None:  # noqa: ARG002 -- for those that know
-        """What an earlier session has shown of a target, if there was one."""
+        """Return what an earlier session has shown of a target, if it was tried then."""
         return None
 
     def refused(self, refusal: Refusal, done: int, total: int) -> None:
-        """One more refusal, of how many targets."""
+        """Hear of one more refusal, and of how many targets there are."""
 
 
 def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
@@ -123,7 +123,7 @@ class _Course:
         self.again: dict[str, tuple[int, int]] = {}
 
     def run(self) -> None:
-        """Until nothing is left, the time is over, or somebody interrupts."""
+        """Live trials until no target is left, the time is over, or Ctrl-C."""
         others = [
             threading.Thread(target=self._work_apart) for _ in range(min(self._plan.jobs, len(self._targets)) - 1)
         ]
@@ -142,7 +142,7 @@ class _Course:
             raise self._failed[0]
 
     def _work_apart(self) -> None:
-        """A worker with a host of its own."""
+        """Live trials as one more worker, with a host of its own."""
         try:
             with closing(self._make_host()) as host:
                 self._work(prepare(host, self._plan))
@@ -196,7 +196,7 @@ class _Course:
         return len(self._found) == len(self._targets)
 
     def refusals(self) -> list[Refusal]:
-        """In the order of the targets, not in that in which they were lived."""
+        """Return the refusals in the order of the targets, whatever the order in which they were tried."""
         return [refusal for target in self._targets for refusal in self._found.get(target, ())]
 
     def missed(self) -> list[Target]:

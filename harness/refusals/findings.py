@@ -53,12 +53,12 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def is_unproved(self) -> bool:
-        """Whether it only says that something was not refused."""
+        """Whether the finding only says that something was not refused."""
         return self.verdict in UNPROVED
 
     @property
     def verdict(self) -> Verdict:
-        """What all of them show."""
+        """Return the verdict that all of its refusals share."""
         return self.first.verdict
 
 
@@ -101,7 +101,7 @@ def _finding(name: str, group: list[Refusal]) -> Finding:
 
 
 def tally(refusals: Iterable[Refusal]) -> dict[str, int]:
-    """How often each verdict came, in their order."""
+    """Count the refusals of each verdict, in the order of the verdicts."""
     counts = Counter(one.verdict for one in refusals)
     return {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]}
 

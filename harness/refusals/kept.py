@@ -54,7 +54,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 def job(asked: Asked) -> Job:
-    """What such a history is of: all that bears on the outcome."""
+    """Return the job of a sweep's history: all that bears on the outcome."""
     same = msgspec.structs.replace(asked.plan, jobs=1, time_s=None)
     return job_of(KIND, (asked.subject().name,), words=asked.words, call=asked.call, plan=same, again=asked.again)
 
@@ -83,7 +83,7 @@ class Keeper(Tell):
         self._earlier: dict[Target, list[Refusal]] = {}
 
     def begins(self, ready: Ready) -> None:
-        """Take up what was seen of this very recording."""
+        """Take up what earlier sessions saw of this very recording."""
         self._recording = identity(ready)
         for event, kept in self._history.bodies(Kind.TRIALS, Kept):
             self._number = event.number

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from harness.exceptions import InfraError
 from harness.refusals.surroundings import settled
+from harness.supervisor.confinement import contain
 from harness.supervisor.guard import Guard, Report
-from harness.supervisor.ladder import contain
 from harness.supervisor.output import Tail
 from harness.supervisor.process import decode_status
 
@@ -95,7 +95,7 @@ class Line:
     def _await(self, wanted: int, patience_s: float | None) -> bool:
         """Read what it prints until there is something on a descriptor; False when the time is over.
 
-        Looks up twice a second: a Ctrl-C that comes just before a wait does not interrupt it.
+        Wakes up twice a second: a Ctrl-C that comes just before a wait does not interrupt it.
         """
         end_s = None if patience_s is None else time.monotonic() + patience_s
         poller = select.poll()

@@ -1,4 +1,4 @@
-"""Whose calls they are: the recording taken off its page, and the symbols that tell bytecode from what it calls."""
+"""Says who made a call: by the stacks of the recording, and by symbols that tell bytecode from what it calls."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Ownership:
         return kind_of(path, self._rules)
 
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """For the library: of the one interpreter that a process has."""
+        """Return, for the library, where the one interpreter of the process runs bytecode."""
         return next(iter(self._spans.values()), ())
 
     def _runs_bytecode(self, place: Place) -> bool:

@@ -90,7 +90,7 @@ class Server:
         return Line(self._call.call, words, options, self.page.fd, self._process.environment)
 
     def _greet(self, line: Line) -> Said:
-        """Hear that it is ready, and what the call gives."""
+        """Wait until the server is ready; hear what the call gives without a refusal."""
         words = [line.hear(IMPORT_S, "importing").word]
         if words[0] == swept.IMPORTED:
             words.append(line.hear(self._calls_s, "calling").word)
@@ -124,7 +124,7 @@ class Server:
         return Trial(end, hung, self.page.answer(), reply.text, duration_s=time.monotonic() - began)
 
     def debug(self, order: Order, deadline_s: float) -> str:
-        """Live the same in another process, under gdb, and return what that says."""
+        """Live the same trial in another process, under gdb, and return what gdb prints."""
         self.page.give(QUIET)
         with closing(self._start(gdb_words(self._process.words, "sweep_serve"), [])) as line:
             self._greet(line)

@@ -35,7 +35,7 @@ class Subject(msgspec.Struct, frozen=True):
         return self.call.call if self.call else " ".join(self.words)
 
     def host(self, plan: Plan) -> Callable[[], Host]:
-        """Make one, as often as one is asked for."""
+        """Start a host for trials; may be called many times."""
         if self.call is None:
             return lambda: Command(self.words, plan.library)
         call = msgspec.structs.replace(self.call, leak=plan.leak)
@@ -51,7 +51,7 @@ def function(name: str, call: Call) -> Subject:
 
 
 def settled(subject: Subject) -> Subject:
-    """The same, once functions can be found from where we are: what a server imports by is our own path."""
+    """Return the subject with functions that its server can import, which uses our own import path."""
     here = os.getcwd()  # noqa: PTH109 -- a path to import by
     if subject.call and not subject.server and here not in sys.path:
         sys.path.insert(0, here)

@@ -59,7 +59,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def said_of(fields: list[str]) -> Said | None:
-    """Read the words of one call; None where they are not all there. Whatever they are, it is no error."""
+    """Read the words of one call; None where some are missing. Never raises, whatever the swept process wrote."""
     if len(fields) < FIELDS:
         return None
     kind, what, text, errno, ok = fields[:FIELDS]
@@ -67,7 +67,7 @@ def said_of(fields: list[str]) -> Said | None:
 
 
 class Host(Protocol):
-    """What lives trials: a server that forks at a call, or a command started each time."""
+    """Runs trials: a server that forks at a call, or a command that is started each time."""
 
     page: Page
     notes: list[str]
@@ -79,7 +79,7 @@ class Host(Protocol):
         """Live one. Raises InfraError where that could not be done."""
 
     def debug(self, order: Order, deadline_s: float) -> str:
-        """Live the same under gdb, and return what that says."""
+        """Live the same trial under gdb, and return what gdb prints."""
 
     def close(self) -> None:
         """End every process of it."""

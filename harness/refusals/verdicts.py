@@ -126,7 +126,7 @@ def _of_command(trial: Trial, reference: Reference) -> Shown:
 
 
 def last_line(text: str) -> str:
-    """The last that was said."""
+    """Return the last line that is not empty."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 

@@ -94,7 +94,7 @@ def _cells(first: BuiltIn, second: BuiltIn) -> Iterator[str]:
 
 
 def _line(what: str, row: Compared, first: BuiltIn, second: BuiltIn) -> str:
-    """A line of a table. A difference that nobody has argued says so: a test refuses it."""
+    """Write a line of a table. A difference without a reason says so, and a test refuses it."""
     found = why(row.evidence, first, second)
     reason = f"{found.reason} | {found.needs}" if found else "no reason is given | "
     return f"| {what} | {row.first} | {row.second} | {reason} |"

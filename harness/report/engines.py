@@ -20,7 +20,7 @@ MOST_LINES, MOST_LOG_LINES, MOST_CAUSE = 40, 4, 100
 
 
 def headline(check: Check) -> str:
-    """The engine, its verdict, and what it costs to notice."""
+    """Write the first line: the engine, its verdict, and how long it takes to notice a death."""
     if check.declared is None:
         return f"{check.engine}: {check.verdict}: {check.infra or check.missing}"
     d = check.declared

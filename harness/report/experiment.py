@@ -12,7 +12,8 @@ from harness.experiments.conduct import corrected, ranked
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
 from harness.experiments.shares import by_host, chance
 from harness.experiments.tally import GROUP
-from harness.report.words import counted, evidence_line, printable
+from harness.report.words import WHY, counted, printable
+from harness.wire.request import Branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
     """The whole answer of an experiment, for people."""
     one = told.experiment
     for variant, finding in zip(one.variants, told.findings, strict=False):
-        how = f"{variant.host}, {variant.start}" if variant.case else "fresh"
+        how = f"{variant.host}, {variant.start}" if variant.case else "a new process each"
         yield f"{finding.variant}   ({variant.dialect}, {how}, seed {variant.seed}, {one.jobs} at a time)"
         yield from (f"  {line}" for line in finding_lines_of(finding))
     if told.difference:
@@ -144,7 +145,7 @@ def kept_lines(told: Conclusion) -> Iterator[str]:
     for trial in reversed(first.values()):
         if trial.evidence is None:
             continue
-        yield f"trial {trial.number} of {trial.variant}: {evidence_line(trial.evidence)}; {trial.rule} ({trial.cause})"
+        yield f"trial {trial.number} of {trial.variant}: {printable(str(trial.evidence))}; {trial.rule} ({trial.cause})"
         yield from (f"  stderr: {line}" for line in trial.evidence.stderr.splitlines()[-SHOWN_LINES:])
         yield from (f"  {line}" for line in (trial.evidence.backtrace or "").splitlines())
 
@@ -161,7 +162,8 @@ def finding_lines_of(finding: Finding) -> Iterator[str]:
     """One variant's answer."""
     for row in finding.outcomes:
         truth = f"{row.injected} -> " if row.injected else ""
-        words = ", ".join(filter(None, (row.ended, row.cause, row.code, row.branch)))
+        then = WHY[Branch(row.branch)] if row.branch else ""
+        words = ", ".join(filter(None, (row.ended, row.cause, row.code, then)))
         yield f"{row.count:>8}  {truth}{words}"
     yield from fact_lines(finding)
 

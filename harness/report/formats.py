@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Renderer(Protocol):
-    """What a module of a format has."""
+    """The interface of a format's module."""
 
     def render(self, report: HistoryReport) -> str:
         """Write the whole document."""

@@ -70,5 +70,5 @@ class GateShown:
         self._bar.update(self._fresh[entry.id], completed=trials)
 
     def interrupted(self) -> str:
-        """What is said where Ctrl-C or SIGTERM ends it."""
+        """Return the line for a gate that Ctrl-C or SIGTERM has ended."""
         return f"interrupted after {words.counted(self.runs, 'run')}: a gate decides nothing before all are lived"

@@ -57,7 +57,7 @@ def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object
 
 
 def _cell(heading: str, value: object) -> str:
-    """A narrow page has no row of headings: each cell carries its own."""
+    """Write a cell with its heading, which is shown on a narrow page, where the row of headings is hidden."""
     number, text = (' class="number"', f"{value:,}") if isinstance(value, int) else ("", _text(value))
     return f'<td data-of="{_text(heading)}"{number}>{text}</td>'
 

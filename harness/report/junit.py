@@ -84,7 +84,7 @@ def _run(suite: ET.Element, one: KeptRun, lines: list[str]) -> None:
 
 
 def _experiment(suite: ET.Element, one: KeptExperiment, lines: list[str]) -> None:
-    """A rate fails by its verdict, where one was asked for; without one, failures are told and not judged."""
+    """Write an experiment: it fails by its verdict, if one was asked for; otherwise its rate is told and not judged."""
     told = one.conclusion
     case = _testcase(suite, "experiment", one.title)
     case.set("time", f"{told.elapsed_s:.3f}")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from harness.engine.durable import Durable
     from harness.engine.loop import Attempt, Run
-    from harness.evidence import Evidence, FaultRecord
     from harness.scenarios.campaign import Result
 
 
@@ -80,38 +79,6 @@ def ending(run: Run, dialect: str = "") -> str:
     return printable(": ".join(filter(None, [told, cap, given_up])))
 
 
-def evidence_line(evidence: Evidence) -> str:
-    """One line: how it ended, what the record and the counters say."""
-    parts = [spelling(evidence)]
-    if evidence.fault:
-        parts.append(fault_words(evidence.fault))
-    elif (reason := lost_record(evidence)) is not None:
-        parts.append(f"no crash record ({reason})")
-    if evidence.ended_by != "self":
-        parts.append(f"after {evidence.ended_by}")
-    if evidence.memory.oom_kills:
-        parts.append(f"oom_kills {evidence.memory.oom_kills}")
-    if evidence.memory.allocation_failures:
-        parts.append(f"allocation failures {evidence.memory.allocation_failures}")
-    return ", ".join(parts)
-
-
-def lost_record(evidence: Evidence) -> str | None:
-    """Why nobody saw the crash of a command that died of one; None where nobody was to see, or somebody did."""
-    black_box = evidence.black_box or ""
-    if str(evidence.termination) not in CRASHES or evidence.faults or not black_box.startswith("unavailable: "):
-        return None
-    return black_box.removeprefix("unavailable: ")
-
-
-def fault_words(fault: FaultRecord) -> str:
-    """Write "SEGV_MAPERR at 0x0 in libboom.so+0x116e"; without a code, the signal stands for it."""
-    where = "" if fault.address is None else f" at {fault.address:#x}"
-    place = "" if fault.module is None or fault.is_sent else f" in {fault.module}+{fault.offset or 0:#x}"
-    return f"{fault.code or fault.signal}{where}{place}"
-
-
-CRASHES: Final = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGABRT", "SIGSYS"}
 WHY: Final = {
     Branch.CANCELLED: "it was cancelled",
     Branch.OOM_NO_MACHINE: "out of memory, and the policy names no larger machine",
@@ -142,7 +109,7 @@ def attempt_line(attempt: Attempt) -> str:
     machine = attempt.machine if attempt.machine != DEFAULT_PRESET else ""
     where = " ".join(filter(None, [machine, attempt.host, attempt.injected]))
     number = f"attempt {attempt.number}{' on ' if machine or attempt.host else ' ' if where else ''}{where}"
-    trail = f"{number}: {evidence_line(attempt.evidence)}; {attempt.rule} ({attempt.cause})"
+    trail = f"{number}: {attempt.evidence}; {attempt.rule} ({attempt.cause})"
     if attempt.decision is None:
         return printable(trail)
     then = OUTCOMES[attempt.decision.outcome] + (

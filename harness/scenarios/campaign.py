@@ -122,7 +122,7 @@ def decided(reading: Reading) -> list[Result]:
 def as_they_end(futures: Iterable[Future[T]]) -> Iterator[Future[T]]:
     """Yield futures as they end.
 
-    Looks up twice a second: a Ctrl-C that comes just before a wait for a lock does not interrupt it.
+    Wakes up twice a second: a Ctrl-C that comes just before a wait for a lock does not interrupt it.
     """
     left = set(futures)
     while left:

@@ -37,7 +37,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def limits_for(fault: Row) -> Limits:
-    """Memory faults get a limit, others none."""
+    """Return the limits of a shot: a memory limit for faults that need one, otherwise no limit."""
     if "memory_cgroup" in fault.needs:
         return KILLED
     return LIMITED if "memory_limit" in fault.needs else Limits()
@@ -51,7 +51,7 @@ def expected_of(fault: Row, mode: str) -> tuple[str, ...]:
 
 
 def fire(fault: Row, mode: str, stop: Stop | None = None) -> str:
-    """Fire once; the signature of what was seen. Raises InfraError."""
+    """Fire a fault once, and return the signature of what was seen. Raises InfraError."""
     deadline_s = HANG_S if fault.kind == "hang" else DEADLINE_S
     return signature(supervise(Shot(fault.name, mode), limits_for(fault), deadline_s, stop=stop))
 

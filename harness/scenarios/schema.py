@@ -20,7 +20,7 @@ from harness.faults.catalogue import check_parameters, find
 from harness.faults.shot import check_bounded
 from harness.reading import read_toml
 from harness.scenarios.terms import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.supervisor.ladder import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
+from harness.supervisor.confinement import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.limits import UNBOUNDED, MemoryBy, check_timeout, parse_bytes
 from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
 from harness.wire.codes import Code, Status
@@ -166,7 +166,7 @@ def load(path: Path) -> Scenario:
 
 
 def _check(scenario: Scenario) -> None:
-    """What the types can't say."""
+    """Check what the types can't say: names, limits, policies and expectations that contradict each other."""
     names = [case.name for case in scenario.case]
     for index, case in enumerate(scenario.case):
         where = f"case[{index}]"
@@ -193,7 +193,7 @@ def check_victim(case: Case, where: str) -> None:
 
 
 def _check_limits_and_policy(case: Case, where: str) -> None:
-    """In the words that the API has for them, since the types check themselves."""
+    """Check limits and policy by making the API's own, which check themselves. Raises InvalidInputError."""
     check_timeout(case.limits.timeout_s, f"{where}.limits.timeout_s")
     try:
         case.policy.checked()

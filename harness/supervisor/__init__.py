@@ -5,7 +5,7 @@ A small C program, the guard, stands between supervisor and victim: it outlives 
 
 from harness.supervisor.attend import Journal
 from harness.supervisor.cgroups import Cgroup, memory_cgroup
-from harness.supervisor.ladder import containment
+from harness.supervisor.confinement import containment
 from harness.supervisor.limits import Limits, check_timeout, parse_bytes
 from harness.supervisor.process import Command, Shot, Victim, supervise
 from harness.supervisor.stop import Stop

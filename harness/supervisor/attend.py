@@ -27,7 +27,7 @@ INTENTS = [EndedBy.SELF, EndedBy.DEADLINE, EndedBy.CANCEL, EndedBy.CLEANUP]
 
 
 class Journal(Protocol):
-    """Who wants to know before something irreversible happens."""
+    """Is told before something irreversible happens, so that it can be written down first."""
 
     def started(self) -> None:
         """Note that a victim is about to be spawned."""
@@ -57,12 +57,12 @@ class Pulse:
         return max(0.0, self._next_s - time.monotonic()) * 1000
 
     def heard(self) -> None:
-        """It lives."""
+        """Note that the guard has answered."""
         self._unanswered = 0
         self._next_s = time.monotonic() + ASK_EVERY_S
 
     def beat(self) -> None:
-        """Ask, where it is time. Raises InfraError when it does not answer."""
+        """Ask the guard for a sign of life, if it is time to. Raises InfraError when it does not answer."""
         if self.left_ms() > 0:
             return
         if self._unanswered > 1:

@@ -74,7 +74,7 @@ class CoreTrap:
         return ["--core-bytes", str(CORE_BYTES), *(["--directory", str(self._folder)] if self._own else [])]
 
     def belongs_to(self, victim: int, group: int) -> None:
-        """Say whose cores are the victim's: its pid and its process group, as it calls them itself."""
+        """Note the pid and process group of the victim, as it sees them itself: their cores are the victim's."""
         self._victim = core.Owner(victim, group)
 
     def text(self) -> str:

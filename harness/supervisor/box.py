@@ -235,6 +235,6 @@ def read(fd: int, source: Source = "library") -> Contents:
 
 
 def refusals(contents: Contents | None) -> int | None:
-    """Refused allocations. Zero is a count too: it takes someone who counted."""
+    """Return how many allocations were refused, or None if nobody counted: a zero must have been counted."""
     counted = contents and contents.armed and contents.counts_allocations
     return contents.allocation_failures if contents and counted else None

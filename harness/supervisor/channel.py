@@ -71,7 +71,10 @@ def answer(fd: int) -> Returned | None:
 
 
 class _Answered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The wire's shape: one of these members. What was asked does not look like it."""
+    """The answer as it is written: exactly one of these members.
+
+    The question has another shape, and is not mistaken.
+    """
 
     value: Any = msgspec.UNSET
     thrown: Thrown | msgspec.UnsetType = msgspec.UNSET

@@ -33,7 +33,7 @@ class DialogueError(Exception):
 
 
 class HangError(DialogueError):
-    """It lives, and says nothing."""
+    """The program lives, and does not answer."""
 
 
 class Dialogue:
@@ -127,7 +127,7 @@ class _Life:
         return answer
 
     def _expect_silence(self) -> None:
-        """A line too many would be taken for the answer to the next question."""
+        """Raise DialogueError for a second line: it would be taken for the answer to the next question."""
         self._poll_once()
         if self._rest:
             raise DialogueError(f"says what nobody asked for: {self._rest[:LAST_WORDS].decode(errors='replace')!r}")

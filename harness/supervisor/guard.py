@@ -90,7 +90,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def decode_report(data: bytes) -> Report:
-    """Raises InfraError for anything but one whole report: the victim's status is lost, which is no success."""
+    """Decode the guard's report. Raises InfraError if it is not whole: a lost wait status must not read as success."""
     if len(data) != REPORT.size or REPORT.unpack(data)[0] != REPORT_MAGIC:
         raise InfraError("status lost: the guard ended without a report")
     return Report(*REPORT.unpack(data)[1:])
@@ -108,7 +108,7 @@ def check(report: Report, command: Sequence[str]) -> None:
 
 
 def guard_path() -> str:
-    """The guard is installed beside the extension."""
+    """Return the path of the guard, which is installed beside the extension."""
     return str(Path(extension_path()).parent / "guard")
 
 
@@ -203,7 +203,7 @@ class Guard:
         self._send(RESUME)
 
     def ask(self) -> None:
-        """Ask whether it is there: it says ALIVE."""
+        """Ask the guard for a sign of life; it answers ALIVE."""
         self._send(ASK)
 
     def receive(self, patience_s: float = PATIENCE_S) -> Report | Note | None:
@@ -267,7 +267,7 @@ class Guard:
             self._ours.close()
 
     def _is_gone(self, patience_s: float) -> bool:
-        """Reap it, if it ends in time; where SIGCHLD is ignored, the kernel does.
+        """Reap the guard once it ends; False if it does not in time. Where SIGCHLD is ignored, the kernel reaps.
 
         One that somebody traces has ended for us only when they have looked at it.
         """
@@ -282,7 +282,7 @@ class Guard:
         return True
 
     def _await_silence(self) -> None:
-        """Its other processes hold the victim's stderr until they are gone."""
+        """Wait until the guard's other processes are gone: until then they hold the victim's stderr open."""
         end_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s and _wait_readable(self.stderr, end_s - time.monotonic()):
             with suppress(BlockingIOError):
@@ -297,14 +297,14 @@ def _copy(fd: int, theirs: ExitStack) -> int:
 
 
 def _is_inherited(fd: int) -> bool:
-    """Whether it was given to us, to be given on: where it is closed, one of our own may have its number."""
+    """Whether a descriptor was inherited by us. If it was not, its number may belong to a file that we have opened."""
     with suppress(OSError):
         return os.get_inheritable(fd)
     return False
 
 
 def _spawn(argv: list[str], env: Mapping[str, str], given: Mapping[int, int], stdin: int | None) -> int:
-    """A descriptor that is given as itself stays open in the child."""
+    """Start the guard. A descriptor that keeps its number stays open in it."""
     actions: list[tuple[int | str, ...]] = []
     if stdin is None:
         actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))

@@ -27,19 +27,19 @@ def extension_path() -> str:
 
 
 def command_line(*arguments: str) -> list[str]:
-    """The command that runs victim.py as a script in a new interpreter without site packages."""
+    """Return the command that runs child/fault.py as a script in a new interpreter without site packages."""
     backend = find_spec("_cffi_backend")
     folder = str(Path(backend.origin).parent) if backend and backend.origin else ""
     return [sys.executable, "-I", "-S", victim.__file__, extension_path(), folder, *arguments]
 
 
 def runner_path() -> str:
-    """The native host is installed beside the extension."""
+    """Return the path of the native host, which is installed beside the extension."""
     return str(Path(extension_path()).parent / "runner")
 
 
 def shot_words(fault: str, mode: str, parameters: Mapping[str, int]) -> list[str]:
-    """A shot as both hosts read it from their arguments. `mode` is forced, safe or wild."""
+    """Write a shot as both hosts read it from their arguments. `mode` is forced, safe or wild."""
     return [fault, mode, *(f"{name}={value}" for name, value in parameters.items())]
 
 

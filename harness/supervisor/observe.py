@@ -83,7 +83,7 @@ class Observer:
         return ""
 
     def _take_second_page(self, stack: ExitStack) -> str:
-        """Make the second witness's. Returns why it has none."""
+        """Make the page of the second witness. Returns why it has none, or the empty string."""
         try:
             self.seen = box.create(memory_limited=self._limited)
         except InfraError as error:
@@ -128,7 +128,7 @@ def observed_beside(evidence: Evidence, seen: Seen) -> Evidence:
 
 
 def library_path(*, counting: bool = False) -> Path:
-    """The libraries are installed beside the extension."""
+    """Return the path of a library, which is installed beside the extension."""
     return Path(extension_path()).parent / f"libcrashbox{'-counting' if counting else ''}.so"
 
 

@@ -31,15 +31,15 @@ class Library(msgspec.Struct, frozen=True):
 
 
 def library_path() -> Path:
-    """The library is installed beside the extension."""
+    """Return the path of the library, which is installed beside the extension."""
     return Path(extension_path()).parent / "libcrashbox.so"
 
 
 def why_not(command: str, env: Mapping[str, str]) -> str:
     """Why `command` can't carry a box, as far as its file tells, or the empty string.
 
-    Of a program that another loader than ours would start nothing good comes; a sanitizer refuses to run unless it
-    is loaded first; the loader ignores LD_PRELOAD for a program with privileges.
+    The library suits the loader of this interpreter only; a sanitizer refuses to run unless it is loaded first; and the
+    loader ignores LD_PRELOAD for a program with privileges.
     """
     library = library_path()
     if not library.is_file():
@@ -74,7 +74,7 @@ def _is_elf(path: Path) -> bool:
 
 
 def _own_loader() -> str:
-    """The one that started this interpreter: the library was compiled for the same."""
+    """Return the loader that started this interpreter: the library was compiled for it."""
     program = read_program(Path("/proc/self/exe"))
     return Path(program.loader).name if program and program.loader else ""
 

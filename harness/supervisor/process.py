@@ -16,8 +16,8 @@ from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload, terminal
 from harness.supervisor.attend import INTENTS, Audience, attend
 from harness.supervisor.backtrace import CoreTrap
+from harness.supervisor.confinement import Wanted, contain, process_options
 from harness.supervisor.guard import INHERITED, Guard, Report, check
-from harness.supervisor.ladder import Wanted, contain, process_options
 from harness.supervisor.launch import host_command, shot_words
 from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
 from harness.supervisor.observe import OUTSIDE, Observe, Observer, observed, observed_beside
@@ -48,7 +48,7 @@ class Shot(msgspec.Struct, frozen=True):
     host: Host = "python"
 
     def words(self) -> list[str]:
-        """Both hosts read the shot from these."""
+        """Return the arguments from which both hosts read the shot."""
         return shot_words(self.fault, self.mode, self.parameters)
 
 
@@ -166,7 +166,7 @@ def _is_traced(wait_status: int, wanted: bool | Callable[[Termination], bool]) -
 
 
 def _anywhere(start: Callable[[list[str]], Guard], options: list[str], audience: Audience) -> tuple[Report, str, str]:
-    """Live a life, and tell its report and the ends of its output."""
+    """Run the victim, and return the guard's report and the last of the output."""
     with start(options) as guard:
         return attend(guard, audience)
 
@@ -174,7 +174,7 @@ def _anywhere(start: Callable[[list[str]], Guard], options: list[str], audience:
 def _in_terminal(
     start: Callable[[list[str]], Guard], options: list[str], audience: Audience
 ) -> tuple[Report, str, str]:
-    """Do the same with the terminal lent. Raises KeyboardInterrupt when that is what has ended the victim."""
+    """Do the same with the terminal lent to the victim. Raises KeyboardInterrupt if Ctrl-C has ended the victim."""
     try:
         with start([*options, *_closed_options(), *terminal.guard_options()]) as guard, terminal.unhindered():
             seen = attend(guard, audience)

@@ -1,6 +1,6 @@
-"""Files of boxes that nobody is left to remove: supervisor and guard were killed at once.
+"""Removes files of boxes that were left behind because supervisor and guard were killed at once.
 
-Whoever makes such a file holds a lock on it, which is the kernel's to give back, for as long as the file is wanted.
+The process that makes such a file holds a lock on it while the file is wanted; the kernel releases it with the process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sweep(folder: str) -> None:
 
 
 def remove_unless_held(path: str) -> None:
-    """Remove one, if it is stale."""
+    """Remove a file, if it is stale."""
     with suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

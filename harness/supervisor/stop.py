@@ -24,7 +24,7 @@ class Stop:
         return bool(poller.poll(0))
 
     def fileno(self) -> int:
-        """Readable once set."""
+        """Return a descriptor that becomes readable once the switch is set."""
         return self._fd
 
     def __enter__(self) -> Self:

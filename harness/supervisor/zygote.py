@@ -14,8 +14,8 @@ from harness.evidence import EndedBy, Evidence, Host, Memory, Start, Termination
 from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box
 from harness.supervisor.attend import INTENTS
+from harness.supervisor.confinement import Containment, Wanted, contain, process_options
 from harness.supervisor.guard import Guard, Report
-from harness.supervisor.ladder import Containment, Wanted, contain, process_options
 from harness.supervisor.launch import MODES, zygote_command
 from harness.supervisor.limits import Enforcement, Limits, enforce
 from harness.supervisor.output import Tail
@@ -60,7 +60,7 @@ class Trial(msgspec.Struct, frozen=True, gc=False):
         return decode_status(self.wait_status)
 
     def evidence(self) -> Evidence:
-        """All that was seen of it, as supervise() tells it."""
+        """All that was seen of the victim, as supervise() tells it."""
         return _evidence(self)
 
 
@@ -94,7 +94,7 @@ def _evidence(trial: Trial) -> Evidence:
 
 
 class _Life:
-    """One zygote from its start to its end."""
+    """One zygote process from its start to its end."""
 
     def __init__(
         self, host: Host, start: Start, enforcement: Enforcement, options: list[str], env: Mapping[str, str]

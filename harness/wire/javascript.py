@@ -24,6 +24,8 @@ def read(line: bytes, *, exact: bool = False) -> Any:
         return json.loads(line.decode(), parse_int=integer, parse_float=number, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise ValueError(f"JSON is malformed: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8") from error
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
 

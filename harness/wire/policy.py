@@ -144,7 +144,7 @@ def _or_default(value: _T | UnsetType, default: _T) -> _T:
 
 
 def _power(base: float, exponent: int) -> float:
-    """Math.pow, which gives an infinity where Python raises: out of range, or 0 to a negative power."""
+    """Compute as Math.pow, which gives an infinity where Python raises: out of range, or 0 to a negative power."""
     try:
         return math.pow(base, exponent)
     except (OverflowError, ValueError):
@@ -152,12 +152,12 @@ def _power(base: float, exponent: int) -> float:
 
 
 def _least(left: float, right: float) -> float:
-    """Math.min, for which NaN is the least of all."""
+    """Compute as Math.min, for which NaN is the least of all."""
     return math.nan if math.isnan(left) or math.isnan(right) else min(left, right)
 
 
 def _round(value: float) -> float:
-    """Math.round: halves go up, and exactly so: 0.49999999999999994 is not a half."""
+    """Compute as Math.round: halves go up, but 0.49999999999999994 is not a half."""
     if not math.isfinite(value) or abs(value) > EXACT_INTEGERS:
         return float(value)
     above = math.ceil(value)

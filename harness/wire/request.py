@@ -86,8 +86,8 @@ class Request(msgspec.Struct, frozen=True, rename="camel"):
 
     `attempt` is counted from 1; None is unknown. `retry_settings` are those the completion brought along;
     `force_requeue` sends them through the queue. The caller's clock and draw: `now` in milliseconds since the
-    epoch, `random` in [0, 1), of which None is the middle. `reported_by_platform`: not a worker says that it
-    failed, but the platform that lost it, which only upstream-v1 asks.
+    epoch, `random` in [0, 1), of which None is the middle. `reported_by_platform`: the failure is reported by
+    the platform, which lost the attempt, and not by a worker; only upstream-v1 asks.
     """
 
     error: TaskError

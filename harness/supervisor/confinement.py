@@ -1,4 +1,4 @@
-"""The capability ladder: how tightly this machine lets a victim be held. Chosen once, recorded with every attempt."""
+"""How tightly a victim is confined: as tightly as this machine allows. Found out once, recorded with every attempt."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Containment(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As evidence and doctor spell it: the rung, with the cgroup where there is one."""
+        """As evidence and doctor spell it: namespaces or bare, with the version of the cgroup where there is one."""
         base = "namespaces" if self.namespace else "bare"
         version = memory_cgroup().version
         return f"{base}+cgroup-v{version}" if version else base
 
 
 def try_namespace() -> str:
-    """Run one process in a namespace. The empty string, or why that does not work."""
+    """Run one process in a namespace. Return the empty string, or why that does not work."""
     command = ["true"]
     try:
         with Guard(command, ["--namespace", "--deadline-ms", "10000"], {"PATH": os.defpath}) as guard:
@@ -48,13 +48,13 @@ def try_namespace() -> str:
 
 @cache
 def containment() -> Containment:
-    """Climb as high as it goes; once a process."""
+    """Return the tightest containment that works here; tried once a process."""
     reason = try_namespace()
     return Containment(not reason, reason)
 
 
 def contain(wanted: Wanted) -> Containment:
-    """Return the rung to use. Raises InfraError when a namespace is demanded and there is none."""
+    """Return the containment to use. Raises InfraError when a namespace is demanded and can't be had."""
     if wanted == "bare":
         return Containment(namespace=False)
     found = containment()

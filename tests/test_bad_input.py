@@ -1,0 +1,130 @@
+"""Bad input of every kind, by the command line: one clear line, the documented exit code, no traceback, no waiting."""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli import filters
+from harness.cli.program import run
+from harness.exceptions import InvalidInputError
+from harness.reading import MOST_BYTES, read_file
+
+EXIT_0 = b'{"termination": {"kind": "exited", "status": 0}}\n'
+
+
+@pytest.mark.parametrize("words", [["exec", "--timeout"], ["run"], ["exec", "--dialect"], ["faults"]])
+def test_a_megabyte_of_a_word_is_not_told_back(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """An error shows the beginning and the end of what was written, and not all of it."""
+    assert run([*words, "x" * 100_000]) == 2
+    said = capsys.readouterr().err
+    assert "xxx" in said
+    assert max(map(len, said.splitlines())) < 1_000
+
+
+def test_a_function_that_no_module_could_have_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A judge's name that is no name starts no process."""
+    assert run(["exec", "--classifier", '{"a":1', "--", "true"]) == 2
+    assert "dialect: expected module:function or cmd:PROGRAM, not '{\"a\":1'" in capsys.readouterr().err
+
+
+OUTPUTS: list[tuple[str, Callable[[Path], object], str]] = [
+    ("folder", lambda path: path.mkdir(), "is a folder, expected a file"),
+    ("none/file", lambda _: None, "there is no folder"),
+    ("file/below", lambda path: path.parent.write_text(""), "there is no folder"),
+    ("n" * 300, lambda _: None, "File name too long"),
+]
+
+
+@pytest.mark.parametrize("place", OUTPUTS, ids=[name[:10] for name, _, _ in OUTPUTS])
+@pytest.mark.parametrize(
+    "words", [["run", "--html"], ["run", "--junit"], ["gate", "record", "-o"], ["gate", "check", "b.toml", "--junit"]]
+)
+def test_where_no_file_can_be_is_told_before_anything_runs(
+    words: list[str],
+    place: tuple[str, Callable[[Path], object], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody waits for a whole run to learn that its report has no place."""
+    name, make, said = place
+    make(tmp_path / name)
+    monkeypatch.setattr("harness.scenarios.campaign.Campaign.live", lambda *_: pytest.fail("it was run"))
+    assert run([*words, str(tmp_path / name), *(["controls"] if "check" not in words else [])]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_pipe_or_a_new_file_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a shell makes of >(…), a device, and a link to nothing are places for a report."""
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    assert run(["run", "--list", "--html", "/dev/null", "--junit", str(tmp_path / "link"), "controls"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+UNREADABLE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("without end", lambda path: path.symlink_to("/dev/zero"), "it has more than 8 MiB"),
+    ("of random bytes", lambda path: path.symlink_to("/dev/urandom"), "it has more than 8 MiB"),
+    ("a pipe", os.mkfifo, "it is a pipe, expected a file"),
+    ("a loop", lambda path: path.symlink_to(path), "Too many levels of symbolic links|No such file"),
+    ("a folder", lambda path: path.mkdir(), "Is a directory|no scenario files|is a folder|is a directory"),
+    ("nested", lambda path: path.write_text("a = " + "[" * 100_000), "it is nested too deeply"),
+    ("of digits", lambda path: path.write_text("a = " + "9" * 5_000), "an integer of more digits"),
+    ("of another time", lambda path: path.write_bytes(b'claim = "\xe9"'), "it is not UTF-8"),
+    ("huge", lambda path: path.write_bytes(b"x" * (MOST_BYTES + 1)), "it has more than 8 MiB"),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), [one[1:] for one in UNREADABLE], ids=[what for what, _, _ in UNREADABLE])
+@pytest.mark.parametrize(
+    "words", [["run"], ["gate", "check"], ["engines", "check"], ["sweep", "json:loads", "--baseline"]]
+)
+def test_a_file_that_is_none_is_one_line(
+    words: list[str], make: Callable[[Path], object], said: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Devices, pipes and documents that nobody can read are refused at once, whatever file they stand for."""
+    path = tmp_path / "case.toml"
+    make(path)
+    assert run([*words, str(path)]) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_shells_pipe_is_read_where_that_makes_sense() -> None:
+    """A list of commands may come from <(…); a scenario, which is called as its file, may not."""
+    read, write = os.pipe()
+    os.write(write, b"true\n")
+    os.close(write)
+    path = Path(f"/proc/self/fd/{read}")
+    with pytest.raises(InvalidInputError, match="it is a pipe"):
+        read_file(path)
+    assert read_file(path, pipes=True) == "true\n"
+    os.close(read)
+
+
+def test_a_line_without_end_is_refused_and_the_next_one_answered(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A filter holds a bounded part of a line; one that does not end, as of a device, ends the filter."""
+    monkeypatch.setattr(filters, "MOST_BYTES", 100)
+    monkeypatch.setattr(filters, "ENDLESS_BYTES", 1_000)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 350 + b"\n" + EXIT_0)))
+    assert run(["classify"]) == 2
+    first, second = capfdbinary.readouterr().out.splitlines()
+    assert b"line 1: a line of more than 0 MiB" in first
+    assert b'"cause":"completed"' in second
+    assert run(["classify", "/dev/zero"]) == 2
+    assert b"/dev/zero: a line of more than" in capfdbinary.readouterr().err
+
+
+def test_bytes_that_are_no_text_are_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A filter says that a line is not UTF-8, and not which codec found that out."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n")))
+    assert run(["classify"]) == 2
+    assert capfdbinary.readouterr().out == b'{"invalid":"line 1: it is not UTF-8"}\n'
