@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import faulthandler
 import functools
 import os
 import pickle
-import select
-import signal
 import sys
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 
-from harness.child import fault
 from harness.child import isolated as child
-from harness.evidence import EndedBy, Evidence, Exited, Memory, signature
+from harness.evidence import EndedBy, Evidence, Exited, signature
 from harness.exceptions import InfraError, InvalidInputError, NativeCrash
-from harness.supervisor import Limits, box, check_timeout, supervise
-from harness.supervisor.launch import extension_path
-from harness.supervisor.process import decode_status
+from harness.supervisor import Limits, check_timeout, supervise
+from harness.supervisor.forked import LOST, Fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
-LOST: Final = 71  # the exit status of a fork that could not be made a victim
 
 
 def isolated(
@@ -62,7 +55,7 @@ def isolated(
             if fresh:
                 evidence = _in_new_process(fd, (function, args, kwargs), limits, deadline_s)
             else:
-                evidence = _in_fork(functools.partial(child.answer, fd, function, args, kwargs), deadline_s)
+                evidence = Fork(functools.partial(child.answer, fd, function, args, kwargs)).end(deadline_s)
             result: T = _result(fd, evidence)
             return result
 
@@ -88,68 +81,6 @@ def _in_new_process(fd: int, asked: tuple[Any, ...], limits: Limits, deadline_s:
         raise InvalidInputError(f"fresh: function and arguments must be picklable: {error}") from error
     os.pwrite(fd, question, 0)
     return supervise([sys.executable, "-P", child.__file__], limits, deadline_s, channel=fd)
-
-
-def _in_fork(answer: Callable[[], None], deadline_s: float | None) -> Evidence:
-    """Fork, and watch the fork: its crash record is made by a page of its own."""
-    _flush()
-    began = time.monotonic()
-    with box.page(memory_limited=False) as page:
-        pid = os.fork()
-        if pid == 0:
-            _live(page, answer)
-        by = _wait(pid, deadline_s)
-        _, status, usage = os.wait4(pid, 0)
-        faults = box.read(page).faults
-    return Evidence(
-        termination=decode_status(status),
-        ended_by=by,
-        faults=faults,
-        memory=Memory(peak_rss_bytes=usage.ru_maxrss * 1024),
-        deadline_s=deadline_s,
-        duration_s=time.monotonic() - began,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        containment="fork",
-    )
-
-
-def _live(page: int, answer: Callable[[], None]) -> None:
-    """Run in the fork: set up the crash record, call the function, exit without the caller's exit handlers."""
-    status = LOST
-    try:
-        faulthandler.disable()  # it would take the signal first, and pass on another
-        if fault.load(extension_path()).lib.arm(page) == 0:
-            answer()
-            status = 0
-            _flush()
-    finally:
-        os._exit(status)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            continue
-
-
-def _wait(pid: int, deadline_s: float | None) -> EndedBy:
-    """Wait until the process ends; kill it at the deadline."""
-    process = os.pidfd_open(pid)
-    try:
-        poller = select.poll()
-        poller.register(process, select.POLLIN)
-        has_ended = poller.poll(None if deadline_s is None else deadline_s * 1000)
-        if not has_ended:
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-    except BaseException:
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-    finally:
-        os.close(process)
-    return EndedBy.SELF if has_ended else EndedBy.DEADLINE
 
 
 def _result(fd: int, evidence: Evidence) -> Any:

@@ -9,6 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from harness.cli.many import crashed_tests
+from harness.engine.durable import PYTEST
+from harness.exceptions import InvalidInputError
+from harness.journal import History, job_of
 from harness.pytest_guard.death import native
 
 pytest_plugins = ["pytester"]
@@ -202,6 +206,69 @@ def test_fine(): pass
 
 
 @pytest.mark.long
+def test_a_time_out_is_retried_where_that_is_asked_for(guarded: Run) -> None:
+    """By --crash-retry-on=deadline, and by no number of retries alone."""
+    text = """
+def test_hangs(tmp_path_factory):
+    mark = tmp_path_factory.getbasetemp() / "mark"
+    if not mark.exists():
+        mark.touch()
+        ctypes.CDLL(None).pause()
+"""
+    asked = ("--crash-deadline=1", "--crash-retries=1")
+    assert outcomes(guarded(text, *asked, "--crash-retry-on=deadline,exceptions")) == {"passed": 1, "rerun": 1}
+    assert outcomes(guarded(text, *asked, "--crash-retry-on=exceptions")) == {"failed": 1}
+
+
+@pytest.mark.long
+def test_a_confirmed_crash_names_who_makes_it(guarded: Run) -> None:
+    """Alone; or only after others, and then after which of them; or only now and then."""
+    done = guarded(
+        """
+STATE = []
+def test_0(): pass
+def test_1(): pass
+def test_2(): STATE.append(2)
+def test_3(): pass
+def test_4(): STATE.append(4)
+def test_5(): pass
+def test_victim(): crash() if sum(STATE) == 6 else None
+def test_6(): pass
+def test_alone(): crash()
+def test_once(tmp_path_factory):
+    mark = tmp_path_factory.getbasetemp() / "mark"
+    if not mark.exists():
+        mark.touch()
+        crash()
+""",
+        "--crash-confirm",
+    )
+    done.assert_outcomes(passed=7, failed=3)
+    done.stdout.fnmatch_lines([
+        "*it passed alone, and crashes only after others: test_user.py::test_2, test_user.py::test_4",
+        "*it crashes alone too",
+        "*it crashes alone: nothing had run before it in its process",
+    ])  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_crash_that_another_test_may_have_made_is_confirmed_unasked(guarded: Run) -> None:
+    """A thread of an earlier test is; never if that is asked for."""
+    text = """
+def test_starts():
+    threading.Timer(0.3, crash).start()
+def test_runs():
+    time.sleep(1)
+"""
+    done = guarded(text)
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["*crashes only after others: test_user.py::test_starts*"])
+    never = guarded(text, "--crash-confirm=never")
+    never.assert_outcomes(passed=1, failed=1)
+    never.stdout.no_fnmatch_line("*only after others*")
+
+
+@pytest.mark.long
 def test_a_memory_limit_grows_with_the_retry(guarded: Run) -> None:
     """What is out of memory is tried again with the next size, twice as much."""
     done = guarded(
@@ -235,7 +302,7 @@ def test_a_mark_alone_guards_its_test(guarded: Run) -> None:
     done = guarded(
         """
 PARENT = os.getppid()
-@pytest.mark.crash
+@pytest.mark.crash(scope="session")
 def test_dies(): crash()
 @pytest.mark.crash(retries=1, scope="test")
 def test_other(): crash()
@@ -244,6 +311,47 @@ def test_fine(): assert os.getppid() == PARENT
         guard="",
     )
     assert outcomes(done) == {"passed": 1, "failed": 2, "rerun": 1}
+
+
+OWN = """
+@pytest.mark.crash{words}
+def test_own(request):
+    assert not hasattr(request.config, "workerinput")
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "registered"),
+    [("", ""), ("('on Mondays')", ""), ("(reason='x')", ""), ("(scope='test')", "crash: our own, of car accidents")],
+)
+def test_a_mark_of_the_projects_own_turns_nothing_on(guarded: Run, words: str, registered: str) -> None:
+    """Nor does a bare one, which may be the project's: without the flag, only words of ours do."""
+    asked = ("-o", f"markers={registered}") if registered else ()
+    guarded(OWN.format(words=words), *asked, guard="").assert_outcomes(passed=1)
+
+
+@pytest.mark.long
+def test_a_mark_of_the_projects_own_is_no_mistake(guarded: Run) -> None:
+    """Under the guard it is left alone, where the project has registered it; one that reads as ours is heard."""
+    text = """
+@pytest.mark.crash("on Mondays")
+def test_own(): pass
+@pytest.mark.crash(expect="SIGSEGV")
+def test_ours(): crash()
+"""
+    guarded(text, "-o", "markers=crash: our own").assert_outcomes(passed=2)
+
+
+@pytest.mark.long
+def test_marked_guards_every_marked_test(guarded: Run) -> None:
+    """By the flag or the ini key, bare marks too; the others run in pytest's own process."""
+    text = """
+@pytest.mark.crash
+def test_dies(): crash()
+def test_fine(request): assert not hasattr(request.config, "workerinput")
+"""
+    guarded(text, guard="--crash-guard=marked").assert_outcomes(passed=1, failed=1)
+    guarded(text, "-o", "crash_guard=marked", guard="").assert_outcomes(passed=1, failed=1)
 
 
 @pytest.mark.long
@@ -283,6 +391,65 @@ def test_a_scope_is_where_a_fresh_process_begins(pytester: pytest.Pytester, scop
     pytester.runpytest_subprocess(f"--crash-guard={scope}", f"--basetemp={base}").assert_outcomes(passed=4)
     log = (base.parent / "log").read_text().splitlines()
     assert [log.count("down"), len(log)] == [processes, 2 * processes]
+
+
+FORKED = """
+@pytest.fixture(scope="module")
+def shared(once):
+    print("set up once")
+    with open("log", "a") as file: file.write("module up\\n")
+    yield
+    with open("log", "a") as file: file.write("module down\\n")
+@pytest.fixture
+def dies_after():
+    yield
+    crash()
+@pytest.fixture(scope="module")
+def broken(): raise ValueError("not to be set up")
+class TestClass:
+    @classmethod
+    def setup_class(cls): cls.state = 1
+    def test_a(self, shared): self.__class__.state = 2
+    def test_b(self, shared):
+        assert self.state == 1
+        library = ctypes.CDLL(None)
+        library.puts(b"from C")
+        crash()
+    def test_c(self, shared): pass
+def test_exit_0(): os._exit(0)
+def test_teardown(dies_after): pass
+def test_broken(broken): pass
+def test_hangs(): ctypes.CDLL(None).pause()
+def test_fails(shared): assert 0
+def test_forks():
+    if os.fork(): os.wait()
+"""
+
+
+@pytest.mark.long
+def test_a_fork_for_each_test_shares_the_wider_fixtures(pytester: pytest.Pytester, guarded: Run) -> None:
+    """They are set up once in spite of crashes, and torn down; what a test changes in memory no other sees."""
+    pytester.makeconftest(SCOPES)
+    base = pytester.path / "base" / "inner"
+    base.parent.mkdir()
+    done = guarded(FORKED, f"--basetemp={base}", "--crash-deadline=3", guard="--crash-guard=fork")
+    done.assert_outcomes(passed=4, failed=4, errors=2)
+    done.stdout.fnmatch_lines([
+        "*ERROR at teardown of test_teardown*",
+        "*ERROR at setup of test_broken*",
+        "E   ValueError: not to be set up",
+        "*TestClass.test_b*",
+        "*NativeCrash: SIGSEGV SEGV_MAPERR null in *",
+        "*the main thread",
+        "*test_user.py:* in test_b",
+        "from C",
+        "*left with exit status 0",
+        "*took longer than 3 s",
+        "*test_user.py:* in test_hangs",
+    ])  # fmt: skip
+    assert (pytester.path / "log").read_text().split() == ["module", "up", "module", "down"]
+    log = (base.parent / "log").read_text().splitlines()
+    assert [log.count("down"), len(log)] == [1, 2]
 
 
 @pytest.mark.long
@@ -417,7 +584,7 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
 @pytest.mark.long
 def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:
     """A test that forks and lets the copy run on has one result."""
-    done = guarded("def test_a():\n    if os.fork(): os.wait()\ndef test_b(): pass")
+    done = guarded("def test_a():\n    if os.fork(): os.wait()\ndef test_b(): pass", "--crash-deadline=60")
     done.assert_outcomes(passed=2)
 
 
@@ -426,6 +593,25 @@ def test_closing_all_descriptors_is_one_failure(guarded: Run) -> None:
     """The harness's own way out is among them."""
     done = guarded("def test_a(): os.closerange(3, 4096)\ndef test_b(): pass")
     done.assert_outcomes(failed=1, passed=1)
+
+
+@pytest.mark.long
+def test_failed_subtests_are_told_as_ever(guarded: Run) -> None:
+    """Of the fixture, where they fail their test, and of unittest, where they don't; each counts for --maxfail."""
+    text = """
+import unittest
+class TestOld(unittest.TestCase):
+    def test_old(self):
+        for number in range(3):
+            with self.subTest(number=number): self.assertNotEqual(number, 1)
+def test_new(subtests):
+    for number in range(3):
+        with subtests.test(number=number): assert number != 1
+def test_after(): pass
+"""
+    for words in ((), ("--maxfail=2",)):
+        plain, under = guarded(text, *words, guard=""), guarded(text, *words)
+        assert outcomes(under) == outcomes(plain)
 
 
 @pytest.mark.long
@@ -454,6 +640,50 @@ def test_after(): pass
 
 
 @pytest.mark.long
+def test_hypothesis_tells_crashes_apart(guarded: Run) -> None:
+    """By their places; what a test draws inside itself is shrunk too."""
+    done = guarded("""
+from hypothesis import given, settings, strategies as st
+@settings(max_examples=500, database=None)
+@given(st.integers(), st.data())
+def test_two(number, data):
+    if number > 1000: crash()
+    if number < -50 and data.draw(st.integers(0, 9)) > 3: os.abort()
+    assert number != 77
+""")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines_random(
+        ["*NativeCrash[[]SIGABRT*", "*number=-51,*", "*Draw 1: 4", "*NativeCrash[[]libc.so*", "*number=1001,*"]
+    )
+
+
+@pytest.mark.long
+def test_a_state_machine_that_crashes_is_shrunk(guarded: Run) -> None:
+    """Its steps are printed."""
+    done = guarded("""
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+class Machine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.sum = 0
+    @rule(number=st.integers(0, 50))
+    def add(self, number):
+        self.sum += number
+        if self.sum > 60: crash()
+    @rule()
+    def idle(self): pass
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=100, database=None)
+""")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines([
+        "*NativeCrash[[]libc.so*", "*state = Machine()", "*state.add(number=11)", "*state.add(number=50)"
+    ])  # fmt: skip
+    done.stdout.no_fnmatch_line("*state.idle()*")
+
+
+@pytest.mark.long
 def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) -> None:
     """Of all sessions, under xdist too; `report` reads it."""
     for words in ((), ("-n1",)):
@@ -469,6 +699,16 @@ def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) ->
     assert [one["title"] for one in runs] == ["test_user.py::test_a", "test_user.py::test_a #2"]
     ends = [one["evidence"]["termination"]["signal"] for run in runs for one in run["attempts"]]
     assert ends == ["SIGSEGV"] * 4
+    assert crashed_tests(pytester.path / "kept.db") == ["test_user.py::test_a"]
+
+
+def test_a_history_of_something_else_has_no_tests(tmp_path: Path) -> None:
+    """It is refused by name; so is one without a crash."""
+    for kind, told in (("exec", "expected a history of pytest"), (PYTEST, "there is no crash")):
+        path = tmp_path / f"{kind}.db"
+        History.begin(path, job_of(kind, ()), {}).close()
+        with pytest.raises(InvalidInputError, match=told):
+            crashed_tests(path)
 
 
 GDB = """#0  raise () from libc.so

@@ -67,7 +67,7 @@ from harness.supervisor import Shot, supervise
 assert len(catalogue()) > 10
 assert str(supervise(Shot("null_read"), deadline_s=30).termination) == "SIGSEGV"
 maps = pathlib.Path("/proc/self/maps").read_text()
-assert "_native" not in maps and "libcrash" not in maps
+assert "harness/_native" not in maps and "libcrash" not in maps
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

@@ -38,6 +38,10 @@ class Channel:
         """Whether this is the process that was started, and not a fork that a test has left behind."""
         return os.getpid() == self._process
 
+    def become_fork(self) -> None:
+        """From here on this process speaks, which the one that was started has forked."""
+        self._process = os.getpid()
+
     def send(self, word: str, **more: object) -> None:
         """Send a message. A fork that a test has left must not speak for it."""
         if not self.is_mine:

@@ -4,6 +4,7 @@ import faulthandler
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +42,9 @@ class Session:
     """The plugin of a guarded session."""
 
     def __init__(self, config: pytest.Config, channel: "Channel", orders: dict[str, Any], stacks: int) -> None:
-        self._config, self._channel, self._orders, self._stacks = config, channel, orders, stacks
+        self._config, self._channel, self._orders = config, channel, orders
+        self.stacks = stacks
+        self.deadline_s: float | None = None
         self._items: dict[str, list[pytest.Item]] = {}
         self._session: pytest.Session | None = None
 
@@ -55,11 +58,11 @@ class Session:
         base = type(config.rootpath)(self._orders["basetemp"])
         factory._basetemp = factory._given_basetemp = base  # noqa: SLF001 -- else it would be emptied first
         if faulthandler.is_enabled():
-            faulthandler.enable(self._stacks)
+            faulthandler.enable(self.stacks)
         if self._orders["junit"]:
             stand_in: Any = Properties(self._channel, self._orders["junit"])
             config.stash[xml_key] = stand_in
-        self._channel.send_files({"process": os.pidfd_open(os.getpid()), "stacks": self._stacks})
+        self._channel.send_files({"process": os.pidfd_open(os.getpid()), "stacks": self.stacks})
 
     @first
     def pytest_unconfigure(self, config: pytest.Config) -> None:
@@ -90,16 +93,16 @@ class Session:
     # --- the run ---
 
     @first
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+    def pytest_runtestloop(self) -> bool:
         """Run what the parent asks for, until it asks for the end."""
         self._hand_over_capture()
         while True:
             word, order = self._channel.receive()
             if word == "end":
                 return True
-            self._serve(session, order)
+            self._serve(order)
 
-    def _serve(self, session: pytest.Session, order: dict[str, Any]) -> None:
+    def _serve(self, order: dict[str, Any]) -> None:
         item, following = self._find(order["item"]), order["next"] and self._find(order["next"])
         if item is None:
             self._channel.send("missing")
@@ -108,7 +111,17 @@ class Session:
         if order["plugin"]:
             self._config.pluginmanager.import_plugin(order["plugin"])
         self._channel.send("start")
-        self._expect_end_within(order["deadline_s"])
+        self.deadline_s = order["deadline_s"]
+        if order["fork"]:
+            import_module(order["fork"]).serve(self, item, following)
+        else:
+            self.run(item, following)
+        self._channel.send("done")
+
+    def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """Run one test, here or in a fork, and say what it says of the whole session."""
+        session = item.session
+        self._expect_end_within(self.deadline_s)
         try:
             self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except pytest.exit.Exception as error:
@@ -117,11 +130,32 @@ class Session:
         except KeyboardInterrupt:
             self._channel.send("interrupt")
             raise
-        if order["deadline_s"]:
+        if self.deadline_s and self.is_mine:  # a fork of the test's has no thread that could end
             faulthandler.cancel_dump_traceback_later()
         keep_coverage()
         guarding = self._config.crash_guard  # type: ignore[attr-defined]  # of harness.pytest_plugin
-        self._channel.send("done", stop=session.shouldstop, fail=session.shouldfail, discard=guarding.why)
+        self._channel.send("ran", stop=session.shouldstop, fail=session.shouldfail, discard=guarding.why)
+
+    # --- in a fork, and for it ---
+
+    def become_fork(self) -> None:
+        """Speak for the process that forked this one."""
+        self._channel.become_fork()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process is the one that speaks, and no fork that a test has lost track of."""
+        return self._channel.is_mine
+
+    def tell(self, word: str, **more: object) -> None:
+        """Tell the parent."""
+        self._channel.send(word, **more)
+
+    def written_stacks(self) -> str:
+        """Return the Python stacks that were written."""
+        return os.pread(self.stacks, os.fstat(self.stacks).st_size, 0).decode("utf-8", "replace")
+
+    # --- what it is made of ---
 
     def _find(self, named: tuple[str, int]) -> pytest.Item | None:
         """Find an item by its id, and by which of that id it is."""
@@ -130,10 +164,10 @@ class Session:
         return known[place] if place < len(known) else None
 
     def _expect_end_within(self, deadline_s: float | None) -> None:
-        os.ftruncate(self._stacks, 0)
-        os.lseek(self._stacks, 0, os.SEEK_SET)
+        os.ftruncate(self.stacks, 0)
+        os.lseek(self.stacks, 0, os.SEEK_SET)
         if deadline_s and not get_timeout_config_value(self._config):
-            faulthandler.dump_traceback_later(deadline_s * DUMP_SHARE, file=self._stacks)
+            faulthandler.dump_traceback_later(deadline_s * DUMP_SHARE, file=self.stacks)
 
     def _hand_over_capture(self) -> None:
         """Hand the files of pytest's capture to the parent, which reads there what a test had printed when it died."""
@@ -184,14 +218,17 @@ class Session:
 
 def seed(item: pytest.Item, number: int) -> None:
     """Have Hypothesis draw the same examples again in the next process, where nothing else says which."""
-    test = getattr(item, "obj", None)
+    core: Any = sys.modules.get("hypothesis.core")
+    if core is None or item.config.getoption("hypothesis_seed", None) is not None:
+        return
+    test: Any = getattr(item, "obj", None)
     test = getattr(test, "__func__", test)
+    is_machine = getattr(test, "is_hypothesis_test", False) and not hasattr(test, "hypothesis")
+    core.global_force_seed = number if is_machine else None  # its function with @given is made when it runs
     settings = getattr(test, "_hypothesis_internal_use_settings", None)
-    is_free = (
-        settings is not None and not settings.derandomize and item.config.getoption("hypothesis_seed", None) is None
-    )
+    is_free = settings is not None and not settings.derandomize
     if is_free and getattr(test, "_hypothesis_internal_use_seed", 0) is None:
-        test._hypothesis_internal_use_seed = number  # type: ignore[union-attr]  # noqa: SLF001 -- what @seed sets
+        test._hypothesis_internal_use_seed = number  # noqa: SLF001 -- what @seed sets
 
 
 class Nothing(pytest.File):

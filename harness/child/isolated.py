@@ -22,12 +22,12 @@ def answer(fd: int, function: "Callable[..., Any]", args: "tuple[Any, ...]", kwa
     try:
         data = pickle.dumps((RETURNED, function(*args, **kwargs)))
     except BaseException as error:  # noqa: BLE001 -- whatever it is, it is the answer
-        data = _raised(error)
+        data = raised(error)
     os.ftruncate(fd, 0)
     os.pwrite(fd, data, 0)
 
 
-def _raised(error: BaseException) -> bytes:
+def raised(error: BaseException) -> bytes:
     """An exception that can't travel goes as one that says what it was."""
     text = "".join(traceback.format_exception(error))
     error.add_note(f"raised in an isolated process:\n{text}")
@@ -49,7 +49,7 @@ def main() -> int:
     try:
         function, args, kwargs = pickle.loads(asked)  # noqa: S301 -- as above
     except Exception as error:  # noqa: BLE001 -- what it imports may raise anything
-        os.pwrite(CHANNEL_FD, _raised(error), 0)
+        os.pwrite(CHANNEL_FD, raised(error), 0)
         return 0
     answer(CHANNEL_FD, function, args, kwargs)
     return 0

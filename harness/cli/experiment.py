@@ -67,8 +67,8 @@ def experiment(
 ) -> None:
     """Fire many trials and say how often they fail, how alike they are, and how many attempts that calls for.
 
-    SCENARIO is as for run, a case as "scenario[case]"; or give a command of yours after "--", or many by --commands or
-    --each. Nothing stops at the first success: only a run does.
+    SCENARIO is as for run, a case as "scenario[case]"; or give a command of yours after "--", or many by --commands,
+    --each or --crash-history. Nothing stops at the first success: only a run does.
 
     --sprt and --expect-below give a verdict in the exit code: 0 low, 1 high, 4 undecided. With --bisect, a script for
     `git bisect run` is this command alone. With --plan nothing is tried but ten trials, to say how long it would take.
@@ -86,14 +86,14 @@ def experiment(
             variants = [variant for one in experiments for variant in one.variants]
             check_named_again(context, old, [variant.dialect for variant in variants])
             check_command(old, command, [variant.command for variant in variants if variant.command])
-        is_brief = bool(given["listed"] or given["each"])
+        is_brief = bool(given["listed"] or given["each"] or given["crashes"])
         code = tell_all(experiments, book, gunneries(where_of(given)), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 
 def _planned(scenario: tuple[str, ...], command: tuple[str, ...], given: dict[str, Any]) -> list[Experiment]:
     """Make experiments of what was said. Raises InvalidInputError."""
-    commands = commands_of(given["listed"], given["each"], command)
+    commands = commands_of(given["listed"], given["each"], given["crashes"], command)
     if bool(scenario) == bool(commands):
         raise InvalidInputError("expected SCENARIO, or a command after --")
     chosen = select(scenario, None) if scenario else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Final
@@ -9,12 +10,15 @@ from typing import Final
 import click
 
 from harness.cli.options import options
+from harness.engine.durable import PYTEST
 from harness.exceptions import InvalidInputError
+from harness.journal import Kind, read
 from harness.reading import read_file
 from harness.supervisor import Command, supervise
 
 MARK, HOLE = "::", "{}"
 STDOUT: Final = 1
+SESSION: Final = re.compile(r" #\d+$")  # of a test that has crashed in more than one session
 
 OPTIONS = (
     click.option(
@@ -28,22 +32,49 @@ OPTIONS = (
         metavar="LISTING",
         help="Run this command, and try the one after -- once for each line with '::' that it writes, in place of {}.",
     ),
+    click.option(
+        "--crash-history",
+        "crashes",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Try the command after -- once for each test that this history of `pytest --crash-guard` has a crash of,"
+        " in place of {}.",
+    ),
 )
 
 
 many_options = options(OPTIONS)
 
 
-def commands_of(listed: Path | None, each: str | None, command: tuple[str, ...]) -> list[tuple[str, ...]]:
+def commands_of(
+    listed: Path | None, each: str | None, crashes: Path | None, command: tuple[str, ...]
+) -> list[tuple[str, ...]]:
     """Return the commands to be tried.
 
     Raises InvalidInputError for what is not a command, InfraError if none can be listed.
     """
-    if listed and (each or command):
+    if listed and (each is not None or crashes or command):
         raise InvalidInputError("--commands: the commands are those of the file; leave --each and the one after -- out")
+    if each is not None and crashes:
+        raise InvalidInputError("--each, --crash-history: each says which tests; give one of them")
     if listed:
         return _of_file(listed)
-    return _filled(_lines(each), command) if each else [command] if command else []
+    if crashes:
+        return _filled("--crash-history", crashed_tests(crashes), command)
+    if each is not None:
+        return _filled("--each", _lines(each), command)
+    return [command] if command else []
+
+
+def crashed_tests(path: Path) -> list[str]:
+    """Return the tests of a history of `pytest --crash-guard`, in the order of their first crash."""
+    with read(path) as reading:
+        job = reading.job
+        if job is None or job.kind != PYTEST:
+            raise InvalidInputError(f"--crash-history: {path}: expected a history of pytest --crash-guard")
+        titles = [SESSION.sub("", event.title) for event in reading.events(Kind.DECIDED)]
+    if not titles:
+        raise InvalidInputError(f"--crash-history: {path}: there is no crash in it")
+    return list(dict.fromkeys(titles))
 
 
 def _of_file(path: Path) -> list[tuple[str, ...]]:
@@ -62,7 +93,7 @@ def _of_file(path: Path) -> list[tuple[str, ...]]:
 
 def _lines(listing: str) -> list[str]:
     """Run the listing command, and return what it lists."""
-    words, heard = shlex.split(listing), list[bytes]()
+    words, heard = _words(listing), list[bytes]()
 
     def relay(stream: int, chunk: bytes) -> None:
         if stream == STDOUT:
@@ -78,8 +109,18 @@ def _lines(listing: str) -> list[str]:
     return found
 
 
-def _filled(lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _words(listing: str) -> list[str]:
+    try:
+        words = shlex.split(listing)
+    except ValueError as error:
+        raise InvalidInputError(f"--each: {listing}: {error}") from error
+    if not words:
+        raise InvalidInputError("--each: expected a command that lists, and it is empty")
+    return words
+
+
+def _filled(option: str, lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Put each line in the place of {}."""
     if not any(HOLE in word for word in command):
-        raise InvalidInputError("--each: expected a command with {} after --")
+        raise InvalidInputError(f"{option}: expected a command with {HOLE} after --")
     return [tuple(word.replace(HOLE, line) for word in command) for line in lines]

@@ -34,8 +34,11 @@ def check(config: pytest.Config) -> Settings:
         raise pytest.UsageError(str(error)) from error
 
 
-def begin(session: pytest.Session, *, marked_only: bool = False) -> None:
-    """Guard a session from here on: all its tests, or the marked ones only."""
+def begin(session: pytest.Session, *, marked_only: bool = False, is_foreign: bool = False) -> None:
+    """Guard a session from here on: all its tests, or the marked ones only.
+
+    `is_foreign`: the name of our mark is one of a project's own, too.
+    """
     config = session.config
     if why := next((why for name, why in OFF.items() if config.getoption(name, None)), ""):
         if not (config.option.collectonly and config.option.verbose < 0):
@@ -49,7 +52,9 @@ def begin(session: pytest.Session, *, marked_only: bool = False) -> None:
 
     from harness.pytest_guard.runner import Guard  # noqa: PLC0415 -- a session that only shows results needs none of it
 
-    config.pluginmanager.register(Guard(session, settings, marked_only=marked_only), "crash-guard")
+    config.pluginmanager.register(
+        Guard(session, settings, marked_only=marked_only, is_foreign=is_foreign), "crash-guard"
+    )
 
 
 def say(config: pytest.Config, line: str) -> None:

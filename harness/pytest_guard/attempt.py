@@ -11,18 +11,20 @@ from _pytest.junitxml import xml_key
 from harness.exceptions import InfraError
 from harness.pytest_guard import reports
 from harness.pytest_guard.channel import ChannelClosed
-from harness.pytest_guard.child import wait
+from harness.pytest_guard.child import death_of_fork, wait
 
 if TYPE_CHECKING:
     from harness.pytest_guard.child import Child, Death
 
-NEXT: Final = {"setup": "call", "call": "teardown"}
+GRACE_S: Final = 10.0
 
 
 class Outcome(msgspec.Struct):
     """What came of it: reports, or the death of the process in the phase `when`. `idle`: it died before it began.
 
-    `discard` is why the process is to be replaced, empty if it is not.
+    `discard` is why the process is to be replaced, empty if it is not. `before` are the tests that had run in it, the
+    first of them `lived_s` ago. `confirmed` says whether the test crashes alone. `lives`: the process can go on; what
+    died, if anything did, was a fork of it.
     """
 
     reports: list[Any] = []
@@ -30,17 +32,27 @@ class Outcome(msgspec.Struct):
     when: str = ""
     idle: bool = False
     discard: str = ""
+    before: list[Any] = []
+    lived_s: float = 0.0
+    confirmed: str = ""
+    lives: bool = False
 
 
 class Attempt:
     """An attempt under way."""
 
-    def __init__(self, item: pytest.Item, child: Child, deadline_s: float | None) -> None:
+    def __init__(
+        self, item: pytest.Item, child: Child, deadline_s: float | None, *, is_heard: bool = True, in_fork: bool = False
+    ) -> None:
+        self._patience_s = deadline_s + GRACE_S if in_fork and deadline_s else deadline_s  # it ends its fork itself
+        self._is_heard = is_heard
         self._item, self._child, self._deadline_s = item, child, deadline_s
         self._reports: list[pytest.TestReport] = []
         self._phase = ""
         self._until_s: float | None = None
         self._discard, self._ends_itself = "", False
+        self._death: Death | None = None
+        self._died_in = ""
 
     def live(self, order: dict[str, Any]) -> Outcome:
         """Live it to its end. Raises what pytest.exit() or Ctrl-C raise, if the test has ended the session by them."""
@@ -49,8 +61,7 @@ class Attempt:
             while True:
                 word, more = self._child.receive(self._until_s)
                 if word == "done":
-                    self._take_over(more)
-                    return Outcome(self._reports, discard=self._discard)
+                    return Outcome(self._reports, self._death, self._died_in, discard=self._discard, lives=True)
                 self._hear(word, more)
         except TimeoutError:
             self._child.kill(self._deadline_s)
@@ -66,9 +77,15 @@ class Attempt:
         config = self._item.config
         match word:
             case "start":
-                self._phase, self._until_s = "setup", wait(self._deadline_s)
+                self._phase, self._until_s = "setup", wait(self._patience_s)
             case "phase":
                 self._phase = more["name"]
+            case "ran":
+                self._take_over(more)
+            case "died":
+                self._died_in, self._death = self._phase, death_of_fork(**more)
+            case "screen" | "warning" | "property" | "report" if not self._is_heard:
+                pass
             case "report":
                 self._take_report(more["data"])
             case "screen":
@@ -113,7 +130,12 @@ class Attempt:
         report = config.hook.pytest_report_from_serializable(config=config, data=data)
         if report.when == "teardown":  # what comes now is nobody's phase any more
             self._phase = "teardown"
+        before = self._reports[-1] if self._reports else None
+        if report.when == "teardown" and before is not None and before.when == "teardown" and before.passed:
+            self._reports.pop()  # of a fork; what it shares with others could not be torn down
         report.nodeid = self._item.nodeid  # under --dist=loadgroup it has the group in it, here alone
+        if report.failed:
+            reports.count_subtest(self._item, report)
         self._reports.append(report)
 
     def _take_over(self, more: dict[str, Any]) -> None:

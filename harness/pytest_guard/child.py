@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ from harness.child import guarded
 from harness.evidence import EndedBy, Evidence
 from harness.pytest_guard.channel import Channel, ChannelClosed
 from harness.supervisor import Limits, Stop, supervise
+
+if TYPE_CHECKING:
+    import pytest
 
 LEFTOVER_BYTES: Final = 256 * 1024
 PARTING_S: Final = 5.0
@@ -41,7 +44,10 @@ class Child:
     """A guarded process: told what to run by send(), heard by receive(), ended by end() or kill()."""
 
     def __init__(self, orders: dict[str, Any], memory: int | None, *, backtrace: bool = False) -> None:
-        self.memory, self.ran, self._has_begun = memory, 0, False
+        self.memory, self._has_begun = memory, False
+        self.ran: list[pytest.Item] = []
+        self.is_shown = True
+        self.began_s: float | None = None
         self._channel, self._stop = Channel(), Stop()
         self._files: dict[str, int] = {}
         self._main_thread: int | None = None
@@ -78,12 +84,11 @@ class Child:
         What is said before the first test, of the configuration and the modules, the parent says too.
         """
         with suppress(OSError):
-            while data and self._has_begun:
+            while data and self._has_begun and self.is_shown:
                 data = data[os.write(fd, data) :]
 
     def send(self, word: str, **more: object) -> None:
         """Tell it something. Raises ChannelClosed."""
-        self._has_begun |= word == "run"
         self._channel.send(word, **more)
 
     def receive(self, until_s: float | None = None) -> tuple[str, dict[str, Any]]:
@@ -95,6 +100,8 @@ class Child:
                 self._part()
                 raise
             self._channel.hand_over()
+            if word == "start" and not self._has_begun:
+                self._has_begun, self.began_s = True, time.monotonic()
             if word == "files":
                 self._files |= dict(zip(more["names"], fds, strict=True))
                 self._main_thread = more["thread"]
@@ -108,6 +115,11 @@ class Child:
         """It is dead, as a rule. One that has only closed its end of the channel is of no use any more."""
         self._thread.join(PARTING_S)
         self._stop.set()
+
+    def dies_within(self, seconds: float) -> bool:
+        """Wait whether it dies of itself in that time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def interrupt(self) -> None:
         """Pass Ctrl-C on, and let it end its fixtures; kill it when that takes too long, or at the next Ctrl-C."""
@@ -145,6 +157,15 @@ class Child:
         found = {name: _end_of(fd) for name, fd in self._files.items() if name != "process"}
         python = found.pop("stacks", "")
         return tuple((name, text) for name, text in found.items() if text), python
+
+
+def death_of_fork(evidence: str, output: dict[str, str], python: str, thread: int) -> Death:
+    """Read what a guarded process says of a fork of it that has died. Raises ChannelClosed for nonsense."""
+    try:
+        known = msgspec.json.decode(evidence, type=Evidence)
+    except msgspec.MsgspecError as error:
+        raise ChannelClosed(str(error)) from error
+    return Death(known, tuple((name, text) for name, text in output.items() if text), python, thread)
 
 
 def _end_of(fd: int) -> str:

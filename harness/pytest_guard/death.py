@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FRAME: Final = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
 STACK: Final = re.compile(r"^(Current thread|Thread) (?P<id>0x[0-9a-f]+)")
-MACHINERY: Final = ("/_pytest/", "/pluggy/", "/harness/child/guarded", "/xdist/")
+MACHINERY: Final = ("/_pytest/", "/pluggy/", "/harness/child/guarded", "/xdist/", "/hypothesis/")
 PHASES: Final = ("setup", "call", "teardown")
 SIGNAL_FRAME: Final = "<signal handler called>"
 INTERPRETER: Final = "_PyEval_"

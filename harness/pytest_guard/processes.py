@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.evidence import Exited
+from harness.evidence import EndedBy, Exited
 from harness.exceptions import InfraError
 from harness.pytest_guard import death as dead
-from harness.pytest_guard import leftovers
+from harness.pytest_guard import forking, leftovers
 from harness.pytest_guard.attempt import Attempt, Missing, Outcome
 from harness.pytest_guard.channel import ChannelClosed
 from harness.pytest_guard.child import Child, Death
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from harness.pytest_guard.settings import Settings, Wish
 
 STARTS: Final = 3
+MOST_WATCHED_S: Final = 3.0
 MISSING: Final = (
     "the guarded process did not collect this test. Its id differs from one process to the next: is it made of a set,"
     " an object's address, the time or a random number? Give the parameters ids= that stay"
@@ -74,9 +76,11 @@ class Processes:
         return None
 
     def _start(self, only: Path | None, memory: int | None) -> None:
+        self._child, self._key = self._started(only, memory), None
+
+    def _started(self, only: Path | None, memory: int | None) -> Child:
         told = orders(self._session.config, only, self.poisoned)
-        self._child = Child(told, memory, backtrace=self._settings.backtrace)
-        self._key = None
+        return Child(told, memory, backtrace=self._settings.backtrace)
 
     def _ready(self, item: pytest.Item, memory: int | None) -> Child:
         """Return a process for a test: the one that there is, or a fresh one."""
@@ -84,7 +88,7 @@ class Processes:
         fits = self._key == key or (self._key is None and self._child is not None and self._child.memory == memory)
         if self._child is None or not fits:
             self.close()
-            whole = self._place(item)[0] == "session" or not Path(item.path).is_file()
+            whole = self._place(item)[0] in {"session", "fork"} or not Path(item.path).is_file()
             self._start(None if whole else Path(item.path), memory)
         self._key = key
         assert self._child is not None  # noqa: S101 -- for the type checker
@@ -95,6 +99,8 @@ class Processes:
         wish = self._wishes[item]
         if wish.scope == "session":
             return ("session",)
+        if wish.scope == "fork":
+            return ("fork",)
         return ("module", str(item.path)) if wish.scope == "module" else ("test", *map(str, self._names[item]))
 
     # --- the run ---
@@ -103,31 +109,59 @@ class Processes:
         self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, memory: int | None, plugin: str = ""
     ) -> Outcome:
         """Run one attempt of a test, with one more plugin if it is named. Raises InfraError where nothing comes up."""
-        is_last = self._ends_with(item, nextitem)
-        order: dict[str, Any] = {
-            "item": self._names[item],
-            "next": None if is_last or nextitem is None else self._names[nextitem],
-            "seed": self._seeds.setdefault(item, secrets.randbits(64)),
-            "plugin": plugin,
-        }
+        order = self._order(item, None if self._ends_with(item, nextitem) else nextitem, plugin)
         why = ""
         for _ in range(STARTS):
             child = self._ready(item, memory)
             try:
-                outcome = Attempt(item, child, wish.deadline_s).live(order)
+                outcome = Attempt(item, child, wish.deadline_s, in_fork=bool(order["fork"])).live(order)
             except Missing:
                 return Outcome(completed(item, [failed(item, "setup", MISSING)]))
-            if outcome.death is None:
-                child.ran, self._last = child.ran + 1, item
-                self._discard = outcome.discard
+            death = outcome.death
+            if outcome.lives or death is None:
+                child.ran.append(item)
+                self._last, self._discard = item, outcome.discard
                 return outcome
-            self._child, death = None, outcome.death
+            self._child = None
+            outcome.before, outcome.lived_s = child.ran, time.monotonic() - (child.began_s or time.monotonic())
             if not outcome.idle:
                 return outcome
             if child.ran:
                 self._report(death, "between tests")
             why = f"{dead.headline(death)}\n{death.evidence.stderr}"
         raise InfraError(f"no guarded process comes up: {why}")
+
+    def _order(self, item: pytest.Item, following: pytest.Item | None, plugin: str) -> dict[str, Any]:
+        return {
+            "item": self._names[item],
+            "next": None if following is None else self._names[following],
+            "seed": self._seeds.setdefault(item, secrets.randbits(64)),
+            "plugin": plugin,
+            "fork": forking.__name__ if self._wishes[item].scope == "fork" else "",
+        }
+
+    def trial(self, tests: Sequence[pytest.Item], lived_s: float) -> Death | None:
+        """Run tests in a fresh process, with reports to nobody. Return the death that it dies of itself, if it does.
+
+        A process that outlives them is watched for a while: for as long as the one lived that died, but a few seconds.
+        """
+        self.close()
+        files = {str(item.path) for item in tests}
+        one_file = tests[-1].path if len(files) == 1 and tests[-1].path.is_file() else None
+        child = self._started(one_file, self._wishes[tests[-1]].memory)
+        child.is_shown = False
+        until_s = time.monotonic() + min(lived_s, MOST_WATCHED_S)
+        for item, following in zip(tests, [*tests[1:], None], strict=True):
+            try:
+                order = self._order(item, following, "")
+                outcome = Attempt(item, child, self._wishes[item].deadline_s, is_heard=False).live(order)
+            except Missing:
+                continue
+            if outcome.death is not None:
+                return outcome.death if outcome.death.evidence.ended_by is EndedBy.SELF else None
+        child.dies_within(until_s - time.monotonic())
+        death, in_order = self._parted(child)
+        return None if in_order else death
 
     def _ends_with(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """Whether a process has nothing to run after this test."""
@@ -150,11 +184,17 @@ class Processes:
         child, self._child, self._discard = self._child, None, ""
         if child is None:
             return
+        death, in_order = self._parted(child)
+        if not in_order:
+            self._report(death, "process exit" if death.finished is not None else "session teardown")
+
+    def _parted(self, child: Child) -> tuple[Death, bool]:
+        """Have a process end itself. Return how it ended, and whether as it should."""
         try:
             child.send("end")
             while True:
                 word, more = child.receive()
-                if word == "screen":
+                if word == "screen" and child.is_shown:
                     self._session.config.get_terminal_writer().write(more["text"], flush=True)
         except ChannelClosed:
             pass
@@ -162,8 +202,7 @@ class Processes:
             child.interrupt()
             raise
         death = child.end()
-        if death.finished is None or death.evidence.termination != Exited(death.finished & 0xFF):
-            self._report(death, "process exit" if death.finished is not None else "session teardown")
+        return death, death.finished is not None and death.evidence.termination == Exited(death.finished & 0xFF)
 
     def _report(self, death: Death, when: str) -> None:
         if self._last is not None:

@@ -10,6 +10,7 @@ import msgspec
 from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback
 from _pytest.reports import TestReport
 from _pytest.skipping import evaluate_xfail_marks
+from _pytest.unittest import TestCaseFunction
 
 from harness.exceptions import NativeCrash
 from harness.pytest_guard import death as dead
@@ -32,13 +33,14 @@ def report(item: pytest.Item, when: str, outcome: str, longrepr: object = None, 
     return TestReport(item.nodeid, item.location, keywords, outcome, longrepr, when, **more)  # type: ignore[arg-type]
 
 
-def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport]) -> TestReport:
+def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport], confirmed: str = "") -> TestReport:
     """Make the report of a phase in which the process died: a failure, with what the test had printed until then."""
     earlier = before[-1].sections if before else []
     fresh = [(f"Captured {name} {when}", text) for name, text in death.output]
     path, line, _ = item.reportinfo()
     where = dead.place(death, (str(path), (line or 0) + 1))
     text = dead.lines(death, when)
+    text[1:1] = [f"    {confirmed}"] if confirmed else []
     made = report(
         item, when, "failed", shown(text, where), sections=[*earlier, *fresh], duration=death.evidence.duration_s or 0
     )
@@ -82,6 +84,16 @@ def _takes_crashes(raises: Any) -> bool:
     if isinstance(raises, type | tuple):
         return issubclass(NativeCrash, raises)
     return bool(raises.matches(NativeCrash(NAME)))  # pytest.RaisesExc
+
+
+def count_subtest(item: pytest.Item, report: TestReport) -> None:
+    """Note a failed subtest where pytest does, which has it fail its test when that is shown."""
+    subtests = sys.modules.get("_pytest.subtests")
+    if subtests is None or not isinstance(report, subtests.SubtestReport) or isinstance(item, TestCaseFunction):
+        return
+    counts = item.config.stash.get(subtests.failed_subtests_key, None)
+    if counts is not None:
+        counts[getattr(report, "id", report.nodeid)] += 1
 
 
 def warning(told: dict[str, Any]) -> warnings.WarningMessage:
@@ -137,7 +149,9 @@ def reports_of(item: pytest.Item, outcome: Outcome) -> list[TestReport]:
     """Return all reports of one attempt."""
     if outcome.death is None:
         return list(outcome.reports)
-    return completed(item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports)])
+    return completed(
+        item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports, outcome.confirmed)]
+    )
 
 
 def rerun(item: pytest.Item, outcome: Outcome) -> TestReport:

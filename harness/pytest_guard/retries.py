@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engine.draw import draw
 from harness.engine.loop import Engine, Life, Run, Saved, VirtualClock
-from harness.evidence import Evidence, Exited
+from harness.evidence import EndedBy, Evidence, Exited
 from harness.pytest_guard.death import headline
+from harness.pytest_guard.settings import DEADLINE, EXCEPTIONS
 from harness.supervisor import Limits
 from harness.wire.errors import Kind, TaskError
 from harness.wire.policy import memory_bytes
@@ -29,7 +30,7 @@ def tried(
     dialect: Dialect,
     *,
     memory: int | None,
-    exceptions: bool,
+    retry_on: frozenset[str],
 ) -> tuple[list[Outcome], Run, list[Saved]]:
     """Let the engine decide what follows the first attempt. `again` lives one more, within so much memory.
 
@@ -40,7 +41,7 @@ def tried(
     def execute(number: int, machine: str) -> Life:
         if number > 1:
             outcomes.append(again(_larger(memory, machine, policy.machine)))
-        return life(outcomes[-1], exceptions=exceptions)
+        return life(outcomes[-1], retry_on)
 
     engine = Engine(policy, dialect, lambda: draw(0, len(outcomes), "delay"), VirtualClock())
     run = engine.run(execute, save=saved.append)
@@ -51,11 +52,16 @@ def _larger(memory: int | None, machine: str, first: str) -> int | None:
     return Limits(memory_bytes=memory).scaled(memory_bytes(machine) / memory_bytes(first)).memory_bytes
 
 
-def life(outcome: Outcome, *, exceptions: bool) -> Life:
-    """Return what the engine sees of an attempt: crashes, and the test's own exceptions only if asked to."""
+def life(outcome: Outcome, retry_on: frozenset[str]) -> Life:
+    """What the engine sees of an attempt: an exception of the test's is none of its business, unless asked for.
+
+    A time-out is final to every dialect; where its retry is asked for, it is told as an exception.
+    """
     if outcome.death is None:
-        failed = next((one for one in outcome.reports if one.failed), None) if exceptions else None
+        failed = next((one for one in outcome.reports if one.failed), None) if EXCEPTIONS in retry_on else None
         return Life(LIVES_ON, thrown=failed and _thrown("AssertionError", failed))
+    if DEADLINE in retry_on and outcome.death.evidence.ended_by is EndedBy.DEADLINE:
+        return Life(LIVES_ON, thrown=_error("TimeoutError", headline(outcome.death), ""))
     if outcome.death.evidence.succeeded:  # it left with status 0, and no test ends so
         return Life(outcome.death.evidence, thrown=_error("ProcessExited", headline(outcome.death), ""))
     return Life(outcome.death.evidence)

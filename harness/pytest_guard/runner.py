@@ -11,6 +11,7 @@ import pytest
 from harness.dialects.custom import opened
 from harness.exceptions import HarnessError, InvalidInputError
 from harness.pytest_guard import reports, shrinking
+from harness.pytest_guard.confirm import can_confirm, confirmed, is_doubtful
 from harness.pytest_guard.imports import Imports, give_up
 from harness.pytest_guard.processes import Processes
 from harness.pytest_guard.retries import tried
@@ -29,8 +30,8 @@ first = pytest.hookimpl(tryfirst=True)
 class Guard:
     """Runs the tests of a session in guarded processes."""
 
-    def __init__(self, session: pytest.Session, settings: Settings, *, marked_only: bool) -> None:
-        self._settings, self._marked_only = settings, marked_only
+    def __init__(self, session: pytest.Session, settings: Settings, *, marked_only: bool, is_foreign: bool) -> None:
+        self._settings, self._marked_only, self._is_foreign = settings, marked_only, is_foreign
         self._wishes: dict[pytest.Item, Wish] = {}
         self._processes = Processes(session, settings, self._wishes)
         self._stack = ExitStack()
@@ -50,7 +51,7 @@ class Guard:
         """Read the marks of all tests, so that a mistake in one is told before anything runs."""
         try:
             for item in session.items:
-                wish = wish_of(item, self._settings)
+                wish = wish_of(item, self._settings, is_foreign=self._is_foreign)
                 if wish.guard and (not self._marked_only or item.get_closest_marker(MARK)):
                     self._wishes[item] = wish
         except InvalidInputError as error:
@@ -87,29 +88,39 @@ class Guard:
         if outcome.death is not None and (reason := reports.forgiven(item, outcome.when)) is not None:
             yield from reports.xfailed(item, outcome, reason)
             return
-        exceptions = self._settings.retry_on == EXCEPTIONS
+        exceptions = EXCEPTIONS in self._settings.retry_on
         if outcome.death is None and not exceptions:
             yield from outcome.reports
             return
-        yield from self._retried(item, nextitem, wish, outcome, exceptions=exceptions)
+        yield from self._retried(item, nextitem, wish, outcome)
 
     def _retried(
-        self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, outcome: Outcome, *, exceptions: bool
+        self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, outcome: Outcome
     ) -> Iterator[pytest.TestReport]:
         def again(memory: int | None) -> Outcome:
-            self._processes.close()  # each attempt has a fresh process, also after an exception
+            if wish.scope != "fork":
+                self._processes.close()  # each attempt has a fresh process, also after an exception
             return self._processes.run(item, nextitem, wish, memory)
 
         policy = policy_of(self._settings, wish)
-        outcomes, run, saved = tried(outcome, again, policy, self._dialect, memory=wish.memory, exceptions=exceptions)
+        asked = self._settings.retry_on
+        outcomes, run, saved = tried(outcome, again, policy, self._dialect, memory=wish.memory, retry_on=asked)
         for one in outcomes[:-1]:
             yield reports.rerun(item, one)
         last = outcomes[-1]
+        self._confirm(item, last)
         again_by_example = self._shrunk(item, nextitem, wish) if last.when == "call" and can_shrink(item) else None
         if again_by_example is not None and last.death is not None:
             last = reports.explained(again_by_example, last.death)
         kept = saved if self._settings.history and any(one.death for one in outcomes) else []
         yield from reports.final(item, last, run, kept, flaky_fails=self._settings.flaky == "fail")
+
+    def _confirm(self, item: pytest.Item, outcome: Outcome) -> None:
+        """Find out whether a test crashes alone, where that is asked for, or its blame is doubtful."""
+        when = self._settings.confirm
+        if when == "never" or not can_confirm(outcome) or not (when == "always" or is_doubtful(outcome)):
+            return
+        outcome.confirmed = confirmed(item, outcome.before, lambda tests: self._processes.trial(tests, outcome.lived_s))
 
     def _shrunk(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish) -> Outcome | None:
         """Have Hypothesis look for the crash again, each example in a process of its own. None if it finds none."""

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-Scope = Literal["session", "module", "test"]
+Scope = Literal["session", "module", "test", "fork"]
+Confirm = Literal["always", "doubtful", "never"]
 Flaky = Literal["pass", "fail"]
 AtExit = Literal["error", "warn", "ignore"]
 DIALECT: Final = "strict"
 EXCEPTIONS: Final = "exceptions"
+DEADLINE: Final = "deadline"
+MARKED: Final = "marked"
 MARK: Final = "crash"
 
 
@@ -33,7 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     scope: str = "session"
     retries: int = 0
     policy: Policy | None = None
-    retry_on: str = ""
+    retry_on: frozenset[str] = frozenset()
+    confirm: Confirm = "doubtful"
     memory: int | None = None
     deadline_s: float | None = None
     flaky: Flaky = "pass"
@@ -64,10 +68,11 @@ def settings_of(config: pytest.Config) -> Settings:
     if policy and retries is not None:
         raise InvalidInputError("--crash-retries and --crash-policy both say how often: give one of them")
     said: dict[str, Any] = {
-        "scope": _one_of(get_args(Scope), "crash_guard", asked("guard")),
+        "scope": _one_of((*get_args(Scope), MARKED), "crash_guard", asked("guard")),
         "retries": read_retries("crash_retries", retries),
         "policy": read_toml(_path(config, "policy", policy), Policy) if policy else None,
-        "retry_on": _one_of((EXCEPTIONS,), "crash_retry_on", asked("retry_on")),
+        "retry_on": _read_retry_on(asked("retry_on")),
+        "confirm": _one_of(get_args(Confirm), "crash_confirm", asked("confirm")),
         "memory": read_memory("crash_memory", asked("memory")),
         "deadline_s": read_deadline("crash_deadline", asked("deadline")),
         "flaky": _one_of(get_args(Flaky), "crash_flaky", asked("flaky")),
@@ -76,6 +81,8 @@ def settings_of(config: pytest.Config) -> Settings:
         "backtrace": asked("backtrace"),
         "dialect": config.getoption("--crash-dialect", None),
     }
+    if said["scope"] == MARKED:
+        said["scope"] = None
     settings = Settings(**{name: value for name, value in said.items() if value is not None})
     parted(settings.dialect)
     return settings
@@ -92,6 +99,13 @@ def _one_of(known: tuple[str, ...], where: str, value: str | None) -> str | None
     if value is not None and value not in known:
         raise unknown(where, value, known)
     return value
+
+
+def _read_retry_on(value: str | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    words = [word.strip() for word in value.split(",")]
+    return frozenset(filter(None, (_one_of((EXCEPTIONS, DEADLINE), "crash_retry_on", word) for word in words)))
 
 
 def read_retries(where: str, value: object) -> int | None:
@@ -161,10 +175,15 @@ READERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
 }
 
 
-def wish_of(item: pytest.Item, settings: Settings) -> Wish:
-    """Read a test's marks; the nearest wins, word by word. Raises InvalidInputError that names the test."""
+def wish_of(item: pytest.Item, settings: Settings, *, is_foreign: bool = False) -> Wish:
+    """Read a test's marks; the nearest wins, word by word. Raises InvalidInputError that names the test.
+
+    Where the name of the mark `is_foreign`, of a project's own, what does not read as ours is none of ours.
+    """
     said: dict[str, Any] = {"scope": settings.scope, "memory": settings.memory, "deadline_s": settings.deadline_s}
     for mark in reversed(list(item.iter_markers(MARK))):
+        if is_foreign and (mark.args or not READERS.keys() >= mark.kwargs.keys()):
+            continue
         if mark.args:
             raise InvalidInputError(f"{item.nodeid}: @pytest.mark.{MARK} takes words such as scope='test' only")
         for name, value in mark.kwargs.items():
@@ -175,6 +194,8 @@ def wish_of(item: pytest.Item, settings: Settings) -> Wish:
                 )
             member, read = READERS[name]
             said[member] = read(f"{item.nodeid}: @pytest.mark.{MARK}({name}=)", value)
+    if said["scope"] == "fork" and said["memory"]:
+        said["scope"] = "test"  # a limit holds for a process with all its forks
     return Wish(**said)
 
 

@@ -1,4 +1,4 @@
-"""A plugin of a guarded process, for a Hypothesis test that has ended one: each example in a fork of its own.
+"""A plugin of a guarded process, for a Hypothesis test that has ended one: its examples run in forks.
 
 There a crash is an exception, so that Hypothesis finds it again, shrinks it, keeps it, and prints the failing example.
 """
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.isolation import isolated
-
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -18,25 +16,42 @@ if TYPE_CHECKING:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Isolate the examples of this test."""
-    from hypothesis import HealthCheck, settings  # noqa: PLC0415 -- the test's own
+    from hypothesis import core  # noqa: PLC0415 -- the test's own
 
-    test = function_of(item)
-    inner, asked = test.hypothesis.inner_test, test._hypothesis_internal_use_settings  # noqa: SLF001 -- no public name
-    test.hypothesis.inner_test = isolated(inner)  # documented for plugins that run tests in another way
-    slower = settings(asked, deadline=None, suppress_health_check=list(HealthCheck))  # a fork takes its time
-    test._hypothesis_internal_use_settings = slower  # noqa: SLF001 -- as above
+    from harness.pytest_guard.examples import Examples, can_be_used  # noqa: PLC0415 -- it needs Hypothesis
+
+    if not can_be_used():
+        pytest.skip("an older version of Hypothesis")
+    session: Any = item.config.pluginmanager.getplugin("crash-guarded")
+    kind: Any = core.StateForActualGivenExecution
+    once, begin = kind.execute_once, kind.__init__
+    examples = Examples(once, session.deadline_s)
+
+    def execute_once(state: object, data: object, **words: Any) -> None:
+        __tracebackhide__ = True
+        examples.execute_once(state, data, **words)
+
+    kind.execute_once, kind.__init__ = execute_once, _patient(begin)
     try:
         return (yield)
     finally:
-        test.hypothesis.inner_test, test._hypothesis_internal_use_settings = inner, asked  # noqa: SLF001 -- as above
+        kind.execute_once, kind.__init__ = once, begin
+        examples.end()
 
 
-def function_of(item: pytest.Item) -> Any:
-    """Return the function below a method."""
-    test = getattr(item, "obj", None)
-    return getattr(test, "__func__", test)
+def _patient(begin: Any) -> Any:
+    """Return a constructor that changes settings: a fork takes its time, and many more would explain nothing."""
+    from hypothesis import HealthCheck, Phase, settings  # noqa: PLC0415 -- the test's own
+
+    def patient(state: Any, *args: Any, **words: Any) -> None:
+        begin(state, *args, **words)
+        phases = tuple(one for one in state.settings.phases if one is not Phase.explain)
+        checks = list(HealthCheck)
+        state.settings = settings(state.settings, deadline=None, suppress_health_check=checks, phases=phases)
+
+    return patient
 
 
 def can_shrink(item: pytest.Item) -> bool:
-    """Whether a test is one of Hypothesis's with a function for one example."""
-    return hasattr(getattr(function_of(item), "hypothesis", None), "inner_test")
+    """Whether a test is one of Hypothesis's: a function with @given, or a state machine."""
+    return bool(getattr(getattr(item, "obj", None), "is_hypothesis_test", False))

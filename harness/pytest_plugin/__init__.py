@@ -30,11 +30,18 @@ SCOPES = {
     "session": "a fresh process after each crash; the same as the bare flag",
     "module": "a fresh process for each module too",
     "test": "a fresh process for each test",
+    "fork": "a fork of one process for each test: what they share is set up once",
+    "marked": "guard only the tests that are marked @pytest.mark.crash",
+}
+CONFIRM = {
+    "always": "the same as the bare flag",
+    "doubtful": "where something of an earlier test may be the cause: a thread, a broken heap; if not given",
+    "never": "take the test that ran for the one that crashed",
 }
 GUARD = (
     ("retries", "N", "attempts after a crash; 0 if not given"),
     ("policy", "FILE", "a TOML file of harness.Policy: max_attempts, retry, machine"),
-    ("retry-on", "WHAT", "'exceptions': retry what a test raises as well"),
+    ("retry-on", "WHAT", "'exceptions', 'deadline' or both, with a comma: retry what a test raises, or its time-out"),
     ("memory", "SIZE", "memory limit of a guarded process, such as 512MiB"),
     ("deadline", "SECONDS", "a test that takes longer is ended from outside, however deep in C it hangs"),
     ("flaky", "pass|fail", "whether a test that passed after a crash fails the run; 'pass' if not given"),
@@ -43,8 +50,9 @@ GUARD = (
 )
 MARK = (
     "crash(scope=, retries=, memory=, deadline=, expect='SIGSEGV', guard=False): how the test runs under --crash-guard;"
-    " without that flag the tests that have this mark run guarded"
+    " without that flag a test runs guarded whose mark has one of these words"
 )
+WORDS = {"scope", "retries", "memory", "deadline", "expect", "guard"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,6 +83,11 @@ def _add_guard(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     )
     parser.addini("crash_backtrace", "as --crash-backtrace", type="bool", default=False)
     parser.addini("crash_guard", f"as --crash-guard: {', '.join(SCOPES)}", default="")
+    about = "of --crash-guard: run a test that crashed again, alone, and find the test that makes it crash"
+    group.addoption("--crash-confirm", action="store_const", const="always", dest="crash_confirm", help=about)
+    for when, meaning in CONFIRM.items():
+        group.addoption(f"--crash-confirm={when}", action="store_const", const=when, dest="crash_confirm", help=meaning)
+    parser.addini("crash_confirm", f"as --crash-confirm: {', '.join(CONFIRM)}", default="")
     for name, value, meaning in GUARD:
         group.addoption(f"--crash-{name}", metavar=value, help=f"of --crash-guard: {meaning}")
         parser.addini(f"crash_{name.replace('-', '_')}", f"as --crash-{name}", default=None)
@@ -115,29 +128,47 @@ def pytest_configure(config: pytest.Config) -> None:
         items.dialect_of(config)
 
 
-def _asks_for_guard(config: pytest.Config) -> bool:
+def _asks_for_guard(config: pytest.Config) -> str:
+    """Return the scope asked for; empty if nobody asks, and in a process that is guarded itself."""
     is_guarded = "crash_guard" in getattr(config, "workerinput", {})
-    return not is_guarded and bool(config.getoption("crash_guard") or config.getini("crash_guard"))
+    return "" if is_guarded else config.getoption("crash_guard") or config.getini("crash_guard")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Begin to guard, where the command line or the ini file asks for it."""
-    if _asks_for_guard(session.config):
+    scope = _asks_for_guard(session.config)
+    if scope and (scope != "marked" or session.config.pluginmanager.hasplugin("dsession")):
         from harness import pytest_guard  # noqa: PLC0415 -- as above
 
-        pytest_guard.begin(session)
+        pytest_guard.begin(session, is_foreign=has_own_crash_mark(session.config))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Guard the tests that are marked, where nobody asked for all."""
     config = session.config
-    if "crash_guard" in getattr(config, "workerinput", {}) or _asks_for_guard(config):
+    scope = _asks_for_guard(config)
+    if "crash_guard" in getattr(config, "workerinput", {}) or scope not in {"", "marked"}:
         return
-    if any(item.get_closest_marker("crash") for item in session.items):
+    marks = [mark for item in session.items for mark in item.iter_markers("crash")]
+    if not marks:
+        return
+    is_foreign = has_own_crash_mark(config)
+    if scope or (not is_foreign and any(map(is_ours, marks))):
         from harness import pytest_guard  # noqa: PLC0415 -- as above
 
-        pytest_guard.begin(session, marked_only=True)
+        pytest_guard.begin(session, marked_only=True, is_foreign=is_foreign)
+
+
+def is_ours(mark: pytest.Mark) -> bool:
+    """Whether a mark can only be meant for the guard: a bare one may be a project's own."""
+    return not mark.args and bool(mark.kwargs) and mark.kwargs.keys() <= WORDS
+
+
+def has_own_crash_mark(config: pytest.Config) -> bool:
+    """Whether somebody else has registered a marker of that name."""
+    others = (line for line in config.getini("markers") if line != MARK)
+    return any(line.partition(":")[0].partition("(")[0].strip() == "crash" for line in others)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:

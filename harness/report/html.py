@@ -106,8 +106,8 @@ def _open(report: HistoryReport) -> Iterator[str]:
 def _runs(report: HistoryReport) -> Iterator[str]:
     for one in report.runs:
         verdict = one.verdict or "UNKNOWN"
-        yield f'<section><h2>{_text(one.title)}</h2><p class="{verdict}">{_text(words.ending(one.run))}'
-        yield f"{'' if one.verdict else ', not decided'}.</p>"
+        how = f"{words.ending(one.run)}{'' if one.verdict else ', not decided'}."
+        yield f'<section><h2>{_text(one.title)}</h2><p class="{verdict}">{_text(how)}</p>'
         if one.run.attempts:
             yield "<ol>" + "".join(f"<li>{_text(words.attempt_line(a))}</li>" for a in one.run.attempts) + "</ol>"
         yield "</section>"

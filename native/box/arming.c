@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "box/death.h"
+#include "box/machine.h"
 #include "box/victim.h"
 #include "faults/family.h"
 
@@ -45,15 +46,44 @@ static void install_handler(int signal_number) {
         sigaction(signal_number, &action, NULL);
 }
 
-int arm(int fd) {
+static struct sigaction behind[CRASH_SIGNALS];
+
+/* Whoever was there before finds his own handler in place, and the signal pending. */
+static void record_and_hand_on(int signal_number, siginfo_t *info, void *context) {
+    allow_misalignment();
+    if (is_victim()) chain_record(armed_box(), info, context, writer_here(), NULL);
+    for (int i = 0; i < CRASH_SIGNALS; i++)
+        if (crash_signals[i] == signal_number) sigaction(signal_number, &behind[i], NULL);
+    die_of(signal_number, info, context);
+}
+
+static void install_in_front(int place) {
+    struct sigaction action = deadly_action();
+    action.sa_sigaction = record_and_hand_on;
+    if (sigaction(crash_signals[place], NULL, &behind[place]) == 0 && behind[place].sa_handler != SIG_IGN)
+        sigaction(crash_signals[place], &action, NULL);
+}
+
+static int become_victim(int fd) {
     struct box *page = map_box(fd);
     if (!page) return BAD_BOX;
     if (pthread_key_create(&stack_key, free_signal_stack) != 0 || !own_signal_stack() || adopt_box(page) != 0) {
         munmap(page, BOX_BYTES);
         return BAD_BOX;
     }
-    for (int i = 0; i < CRASH_SIGNALS; i++) install_handler(crash_signals[i]);
     page->armed = page->counts_allocations = 1;
+    return 0;
+}
+
+int arm(int fd) {
+    if (become_victim(fd) != 0) return BAD_BOX;
+    for (int i = 0; i < CRASH_SIGNALS; i++) install_handler(crash_signals[i]);
+    return 0;
+}
+
+int arm_in_front(int fd) {
+    if (become_victim(fd) != 0) return BAD_BOX;
+    for (int i = 0; i < CRASH_SIGNALS; i++) install_in_front(i);
     return 0;
 }
 
