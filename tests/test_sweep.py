@@ -496,7 +496,7 @@ def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> No
     with read(file) as reading:
         kept = list(reading.bodies(Kind.TRIALS, Kept))
     assert [event.number for event, _ in kept] == list(range(1, 21))
-    assert told("--resume", str(file), cwd=truth)[1]["tally"] == rest["tally"]
+    assert told("--resume", str(file), "truth:careful", cwd=truth)[1]["tally"] == rest["tally"]
 
 
 def test_reports_go_to_files(truth: Path, tmp_path: Path) -> None:
