@@ -125,7 +125,7 @@ def _sweeps(report: HistoryReport) -> Iterator[str]:
     for swept in report.sweeps:
         yield f"<section><h2>{_text(sweep.headline(swept))}</h2>"
         yield f'<p class="{_text(swept.verdict)}">{_text(sweep.verdict_line(swept))}</p>'
-        yield f"<p>{_text(' '.join(sweep.PREFACE))}</p>"
+        yield f"<p>{_text(' '.join(sweep.preface(swept)))}</p>"
         yield from (f"<p>{_text(note)}</p>" for note in swept.notes)
         yield from _table("Refusals", ("verdict", "how many"), swept.tally.items())
         for finding in swept.findings:
