@@ -26,9 +26,10 @@ from unittest import mock
 import watching
 
 from harness.dialects import find
+from harness.experiments.firing import BLOCK_TRIALS
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, process, supervise
 from harness.supervisor.launch import host_command, runner_path
-from harness.supervisor.zygote import HEAD
+from harness.supervisor.zygote import HEAD, RENEW_EVERY
 from harness.wire.request import Request, RunSettings
 
 if TYPE_CHECKING:
@@ -73,11 +74,16 @@ loader.exec_module(loader.create_module(ModuleSpec("harness._native", loader, or
         os.waitpid(os.posix_spawn(argv[0], argv, os.environ), 0)
 
 
-def zygote(host: Host, start: Start, limits: Limits = Limits()) -> Callable[[int], None]:  # noqa: B008 -- frozen
+def zygote(
+    host: Host,
+    start: Start,
+    limits: Limits = Limits(),  # noqa: B008 -- frozen
+    renew_every: int = RENEW_EVERY,
+) -> Callable[[int], None]:
     """Full evidence of each trial, decoded."""
 
     def way(count: int) -> None:
-        with Zygote(host, start, limits) as server:
+        with Zygote(host, start, limits, renew_every=renew_every) as server:
             for trial in server.fire(SHOT, count, DEADLINE_S):
                 _check(trial.evidence())
 
@@ -114,6 +120,7 @@ class Way(NamedTuple):
     promise: float | None = None
 
 
+A_BLOCK = f"warm, a new process to fork from every {BLOCK_TRIALS} trials, as in experiments"
 WAYS = {
     "fork limit": Way("C loop: fork, SIGSEGV, waitid (the limit)", fork_limit, 10000),
     "exec limit": Way("C loop: vfork, exec of the native host, waitid", exec_limit, 1000),
@@ -122,6 +129,8 @@ WAYS = {
     "native warm limited": Way("native, warm, in a memory limit", zygote("native", "warm", LIMIT), 10000, promise=1.5),
     "python warm": Way("python, warm", zygote("python", "warm"), 3000, promise=2.5),
     "python warm limited": Way("python, warm, in a memory limit", zygote("python", "warm", LIMIT), 3000, promise=2.5),
+    "native block": Way(f"native, {A_BLOCK}", zygote("native", "warm", renew_every=BLOCK_TRIALS), 10000),
+    "python block": Way(f"python, {A_BLOCK}", zygote("python", "warm", renew_every=BLOCK_TRIALS), 3000),
     "native fresh": Way("native, fresh", zygote("native", "fresh"), 1000, "exec limit", 1.3),
     "python fresh": Way("python, fresh", zygote("python", "fresh"), 40, "spawn limit", 1.3),
     "supervise": Way("python, fresh, by `supervise()`: a guard, a namespace each", supervised, 40, "spawn limit"),
