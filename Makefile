@@ -86,7 +86,8 @@ planted: $(STAMP)
 statistics: $(STAMP)
 	$(BIN)/python tests/statistics_tables.py --write docs/statistics.md $(ARGS)
 
-# What a block of trials costs who fires it, asks for it and passes it on: how many workers an experiment can have.
+# What a block of trials costs who fires it, asks for it and passes it on, so how many workers an experiment can have; and
+# twenty experiments one of whose workers is killed at a random moment: equal every time, or it fails.
 scale: $(STAMP)
 	$(BIN)/python tests/scale.py --write docs/scale.md $(ARGS)
 

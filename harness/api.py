@@ -57,21 +57,17 @@ def run(
     raises is a thrown error, retried as a worker would have it.
 
         run = harness.run(harness.call(resize, "cat.png"), harness.Policy(3), timeout_s=60)
-        print(run)  # the decision trail, a line an attempt, and the status
-        run.status, run.value, run.is_flaky
+        print(run)  # the decision trail, a line an attempt, and the status; also run.status, run.value, run.is_flaky
 
     `policy` says how often it is tried, `dialect` who classifies and decides: a built-in one by its name, a judge of
     yours as "module:function" or "cmd:PROGRAM", or an object that is a dialect. `limits` and `timeout_s` bound each
-    attempt; the limits are those of the policy's machine, and a larger machine has more memory in proportion. `seed`
-    draws the jitter of delays, which pass on `clock`: computed and recorded only, unless another clock is given.
-    `observe` gets each attempt as it ends; `stop`, once set, ends it all. `witnesses` says who looks for the crash of a
-    command, as `exec --observe` does: "auto", "library", "perf", "trace" or "off".
+    attempt; a machine larger than the policy's has more memory in proportion. `seed` draws the jitter of delays, which
+    are computed and recorded only, unless another `clock` is given. `observe` gets each attempt as it ends; `stop`,
+    once set, ends it all. `witnesses` says who looks for the crash of a command, as `exec --observe` does.
 
-    With a `history`, each step is committed to that file before anything follows from it. Called again after the
-    process was killed, it goes on: no attempt twice, none forgotten. The attempt that was under way then has ended
-    without a word, which to the engine is a stall. After Ctrl-C, SIGTERM or a `stop` that attempt does not count, and
-    is begun anew. A run that had ended is returned as it was, and nothing is run. The file belongs to this job with
-    these options, and to one process at a time.
+    With a `history`, each step is committed to that file before anything follows from it, and a later call goes on: an
+    attempt that was under way when the process was killed has stalled, to the engine; one that Ctrl-C, SIGTERM or
+    `stop` ended does not count. A run that had ended is returned as it was. The file belongs to this job alone.
 
     Raises InvalidInputError for what the caller did wrong, a result that can't travel or another job's history
     included; InfraError when the harness could not do its part. A crash raises nothing: it is in the run.

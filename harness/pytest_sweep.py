@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.exceptions import InvalidInputError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from harness.gate.sweeping import Terms
     from harness.refusals.outcome import Report
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 MARK = "sweep"
 ITEM = "CRASH_SWEEP_ITEM"
+CALLED = pytest.StashKey[bool]()
 ABOUT = (
     "sweep(libraries=[…], mode='both', baseline='file.toml', …): how the fixture `swept` refuses what a call asks for; "
     "the keywords of harness.sweep"
@@ -57,6 +60,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.__dict__.update(json.loads(os.environ[ITEM])["option"])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that is to sweep, and has not, is no test that passes."""
+    result = yield
+    is_meant = "swept" in getattr(item, "fixturenames", ()) or any(one.name == MARK for one in item.own_markers)
+    if is_meant and item.get_closest_marker(MARK) and not item.stash.get(CALLED, False):
+        pytest.fail("it is marked to be swept, and has never called swept(…): nothing was refused", pytrace=False)
+    return result
+
+
 @pytest.fixture
 def swept(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Callable[..., Report]:
     """`swept(call, libraries=["_mymodule"]) -> Report`: refuse what `call` asks for; each finding fails as a subtest.
@@ -69,7 +82,16 @@ def swept(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Callable
     told = json.loads(os.environ.get(ITEM, "{}"))
     if told.get("node") == request.node.nodeid:
         return lambda call, **words: _serve(call, marked | words)
-    return lambda call, **words: _sweep(request, subtests, call, marked | words)
+
+    def sweep(call: Callable[[], object], **words: Any) -> Report:
+        request.node.stash[CALLED] = True
+        try:
+            return _sweep(request, subtests, call, marked | words)
+        except InvalidInputError as error:  # the user's own mistake: where we noticed says nothing
+            mistake = str(error)
+        pytest.fail(mistake, pytrace=False)
+
+    return sweep
 
 
 # --- in the swept process ---

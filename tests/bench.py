@@ -17,20 +17,17 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
+import watching
+
 from harness.dialects import find
 from harness.supervisor import Limits, Shot, Zygote, memory_cgroup, process, supervise
-from harness.supervisor.attend import Audience, attend
-from harness.supervisor.guard import Guard, check
 from harness.supervisor.launch import host_command, runner_path
-from harness.supervisor.observe import Observer
 from harness.supervisor.zygote import HEAD
 from harness.wire.request import Request, RunSettings
 
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.evidence import Evidence, Host, Start
-    from harness.supervisor.observe import Observe
 
 PR_SET_CHILD_SUBREAPER = 36
 SHOT = Shot("null_write")
@@ -229,85 +225,18 @@ def rss_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-# --- what supervision costs, each part alone ---
-
-TINY = "int main(void) { *(volatile int *)0 = 1; return 0; }"
-PART_ROUNDS, PART_LIVES = 15, 20
-
-
-class Part(NamedTuple):
-    """A way to have a command watched, what it is compared with, and what was promised of its part of the CPU."""
-
-    title: str
-    promise: float
-    options: tuple[str, ...] = ()
-    observe: Observe = "off"
-    without: str = ""
-
-
-PARTS = {
-    "guards": Part("guards, without a namespace", 1.4),
-    "namespace": Part("guards, in namespaces of its own", 1.4, ("--namespace",)),
-    "library": Part("library", 1.25, observe="library", without="guards"),
-    "perf": Part("perf", 1.5, observe="perf", without="guards"),
-}
-
-
-def spawned(program: str) -> None:
-    """Spawn it and wait: nothing watched."""
-    os.waitpid(os.posix_spawn(program, [program], os.environ), 0)
-
-
-def watched(program: str, part: Part) -> None:
-    """Let it live below a guard; what our interpreter does for that is not counted."""
-    with Observer(part.observe, memory_limited=False) as seen:
-        options = [*part.options, *seen.options()]
-        with Guard([program], options, os.environ, page=seen.page, clean=False, seen=seen.seen) as guard:
-            check(attend(guard, Audience())[0], [program])
-
-
-def cpu_of(live: Callable[[], None]) -> float:
-    """CPU seconds of a life and its guards, the mean of some."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    for _ in range(PART_LIVES):
-        live()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / PART_LIVES
-
-
-def parts() -> dict[str, float]:
-    """Measure each part, interleaved with bare spawns: the median of what it adds to one, as a multiple of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        program = f"{folder}/tiny"
-        subprocess.run(["cc", "-x", "c", "-o", program, "-"], input=TINY, text=True, check=True)
-        rounds = []
-        for _ in range(PART_ROUNDS):
-            seen = {name: cpu_of(partial(watched, program, part)) for name, part in PARTS.items()}
-            rounds.append({"": cpu_of(partial(spawned, program)), **seen})
-    ratios = {
-        name: [1 + (seen[name] - seen[part.without]) / seen[""] for seen in rounds] for name, part in PARTS.items()
-    }
-    return {name: statistics.median(all_of_it) for name, all_of_it in ratios.items()}
-
-
 def told_of_parts() -> list[str]:
-    """Tell what each part costs."""
-    rows = []
-    for name, ratio in parts().items():
-        promise = PARTS[name].promise
-        rows.append(f"| {PARTS[name].title} | {ratio:.2f} × | {kept(promise, ratio <= promise)} |")
+    """Tell what each part of watching a command costs."""
     return [
         "",
         "## What watching a command costs",
         "",
-        "    .venv/bin/python tests/bench.py --parts",
+        "    .venv/bin/python tests/watching.py",
         "",
-        "CPU of a tiny crash and all that stands by it, without our interpreter: a bare spawn of the same program and",
-        f"what the part adds to it, as a multiple of the bare spawn; the median of {PART_ROUNDS} interleaved rounds.",
+        "CPU of a tiny crash and all that stands by it, without our interpreter: a bare spawn of the same program,",
+        f"what the part adds to it, as a multiple of the bare spawn; the median of {watching.ROUNDS} rounds.",
         "",
-        "| part | CPU | promised |",
-        "|---|---|---|",
-        *rows,
+        *watching.table(watching.multiples()),
     ]
 
 
@@ -452,11 +381,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the page there; else it is printed")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--parts", action="store_true", help="what watching a command costs, and nothing else")
     options = parser.parse_args()
-    if options.parts:
-        sys.stdout.write("\n".join(told_of_parts()[1:]) + "\n")
-        return
     if options.way:
         run = both_cores if options.way == "both cores" else WAYS[options.way].run
         if run:

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,17 @@ from harness.supervisor import Cgroup, memory_cgroup
 
 SOURCES = Path(__file__).parent / "native"
 Compile = Callable[..., str]
+
+
+def pytest_configure() -> None:
+    """Begin as in a terminal: what a starter left open or ignores (`&`, `nohup`, a CI's runner) reaches each victim."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    for path in Path("/proc/self/fd").iterdir():
+        if int(path.name) > 2:
+            with suppress(OSError):
+                os.set_inheritable(int(path.name), False)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from harness.experiments.tally import Tally, Trial
 from harness.experiments.variant import Experiment, Variant
 from harness.experiments.where import Keys, read_where
 from harness.experiments.workers import gunneries
+from harness.journal import History
 from harness.scenarios.schema import load, shipped
 
 MEASURED = {"address", "peak_rss_bytes", "duration_s", "load", "evidence", "worker"}
@@ -47,8 +48,9 @@ def conducted(
     where: str | None,
     strike: Callable[[int], object] = int,
     keys: Keys = Keys(),  # noqa: B008 -- frozen
+    book: History | None = None,
 ) -> Noting:
     """Conduct it there."""
     progress = Noting({variant.name: Tally() for variant in experiment.variants}, strike=strike)
-    conduct(experiment, progress, gunnery=gunneries(read_where(where, keys) if where else None))
+    conduct(experiment, progress, book, gunnery=gunneries(read_where(where, keys) if where else None))
     return progress

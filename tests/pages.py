@@ -70,5 +70,5 @@ def pattern(told: str) -> str:
 def shell_lines(page: Path) -> list[str]:
     """The commands in the YAML of a page, as a runner gets them; installations are left out."""
     yaml = "\n".join(block["text"] for block in BLOCK.finditer(page.read_text()) if block["kind"] == "yaml")
-    found = re.findall(r"^ +(?:- )?(?:run: |- (?=crash-harness))(.+)$", yaml, re.MULTILINE)
+    found = re.findall(r"^ +(?:- )?(?:run: |- (?=crash-harness|pytest))(.+)$", yaml, re.MULTILINE)
     return [line for line in found if "pip install" not in line]

@@ -3,6 +3,7 @@
 python tests/reference_mutants.py NAME      the adapter of that mutant, in the suite's place for one
 """
 
+import json
 import os
 import signal
 import sys
@@ -414,8 +415,6 @@ def _overlaps(_: Any, worker: Any) -> None:
     """A hang is given up at its limit, and lives on."""
 
     def attempt(self: Any, order: Any) -> Any:
-        import json  # noqa: PLC0415 -- as above
-
         source, sink = os.pipe()
         self.child = os.fork()
         if self.child == 0:
@@ -499,6 +498,107 @@ def _short_history(engine: Any, _: Any) -> None:
     engine.look = lambda self, job, handle: {**true(self, job, handle), "history": handle.history[-1:]}
 
 
+# --- what a peer would not look for ---
+
+
+def _backoff_from_start(engine: Any, _: Any) -> None:
+    """The delay counts from the start of the attempt that failed, as where a lease is renewed at its begin."""
+    take, again = engine.take, engine.again
+
+    def take_noting(self: Any) -> Any:
+        job = take(self)
+        if job:
+            job.began = time.monotonic()
+        return job
+
+    def again_from_start(self: Any, job: Any) -> None:
+        again(self, job)
+        job.due -= time.monotonic() - job.began
+
+    engine.take, engine.again = take_noting, again_from_start
+
+
+def _backwards(engine: Any, _: Any) -> None:
+    true = engine.look
+    engine.look = lambda self, job, handle: {**true(self, job, handle), "history": handle.history[::-1]}
+
+
+def _unsays(_: Any, worker: Any) -> None:
+    """A process that dies after its result has failed."""
+    true = worker.tell
+
+    def live(self: Any, job: str, sink: int, group: Any) -> None:
+        answer = {"result": self.payload(job)}
+        os.write(sink, json.dumps(answer).encode())
+        time.sleep(1)
+        os._exit(0)
+
+    def tell(self: Any, order: Any, status: int, answer: Any, *seen: Any) -> Any:
+        return true(self, order, status, {} if status else answer, *seen)
+
+    worker.live, worker.tell = live, tell
+
+
+def _lists_the_dead(engine: Any, _: Any) -> None:
+    """A worker dies with its job, stays on the list, and is not replaced."""
+    engine.pids = lambda self: [slot.process.pid for slot in self.slots]
+    _slot_is_lost(engine, _)
+
+
+def _waits_for_the_hang(engine: Any, _: Any) -> None:
+    """Where jobs have a time limit, nothing is begun while one runs."""
+    true = engine.take
+
+    def take(self: Any) -> Any:
+        with self.changed:
+            while not self.down and self.policy["timeout_s"] and any(one.attempts for one in self.running()):
+                self.changed.wait(0.1)
+            return true(self)
+
+    engine.take = take
+    engine.running = lambda self: [one for one in self.jobs.values() if one.state == "running"]
+
+
+def _moves_count(engine: Any, _: Any) -> None:
+    """A move to the larger machine uses up two attempts."""
+    true = engine.decide
+
+    def decide(self: Any, job: Any, kind: str) -> None:
+        moved = job.moved
+        true(self, job, kind)
+        job.attempts += job.moved - moved
+
+    engine.decide = decide
+
+
+def _counts_for_all(engine: Any, _: Any) -> None:
+    """One counter of failures for the whole queue."""
+    true = engine.again
+
+    def again(self: Any, job: Any) -> None:
+        own, job.attempts = job.attempts, sum(len(one.history) for one in self.jobs.values())
+        true(self, job)
+        job.attempts = own
+
+    engine.again = again
+
+
+def _swaps_results(engine: Any, _: Any) -> None:
+    """The result of whoever ended last is everybody's."""
+    true = engine.look
+
+    def look(self: Any, job: str, handle: Any) -> Any:
+        last = [one.result for one in self.jobs.values() if one.result][-1:]
+        return {**true(self, job, handle), "result": (last or [None])[0] if handle.result else None}
+
+    engine.look = look
+
+
+def _early_limit(_: Any, worker: Any) -> None:
+    true = worker.wait
+    worker.wait = lambda self, timeout_s: true(self, timeout_s and timeout_s / 5)
+
+
 M3 = "segv/max3"
 CRASHES = ("segv", "abrt", "kill", "term", "nomem", "exit139")
 MUTANTS: dict[str, Mutant] = {
@@ -555,6 +655,15 @@ MUTANTS: dict[str, Mutant] = {
     "finished jobs are run again": Mutant("P19", ("durable/none",), _reruns_finished),
     "one attempt is not counted": Mutant("P16", (M3,), _miscounts),
     "only the last cause is kept": Mutant("P16", (M3,), _short_history),
+    "a backoff from the start of the attempt": Mutant("P12", (M3,), _backoff_from_start),
+    "a history that runs backwards": Mutant("P9", ("mixed", "segv/none", "abrt/none", "exit139/none"), _backwards),
+    "a crash after the result unsays it": Mutant("P6", ("late",), _unsays),
+    "the dead are on the list": Mutant("P8", ("segv/none",), _lists_the_dead),
+    "nothing is begun beside a hang": Mutant("P7", ("hang/max3",), _waits_for_the_hang),
+    "a move is two attempts": Mutant("P3", ("oom-segv-ok",), _moves_count),
+    "one counter for the queue": Mutant("P3", ("pills#1",), _counts_for_all),
+    "results of others": Mutant("P6", ("segv/none",), _swaps_results),
+    "a fifth of the time limit": Mutant("P14", ("hang/max3",), _early_limit),
 }
 
 
@@ -646,6 +755,9 @@ BAD: dict[str, Misdeed] = {
         "FAIL", "the adapter died or fell silent: claim: end of its stdout, exit 7", _verb("claim", _exit)
     ),
     "jobs in the client": Misdeed("FAIL", "a job ran in the adapter's own process", _in_client),
+    "half a character in an error": Misdeed(
+        "INFRA", "start: cut in the middle: ?", _verb("start", lambda *_: {"error": "cut in the middle: \ud83d"})
+    ),
     "an error for alive": Misdeed("INFRA", "alive: no idea", _verb("alive", lambda *_: {"error": "no idea"})),
 }
 """Adapters that do wrong where it is not the engine's fault, or where it is."""

@@ -1,22 +1,25 @@
-"""`make scale`: what a block of trials costs who fires it, who asks for it and who passes it on; writes docs/scale.md.
+"""`make scale`: what a block costs who fires it, asks for it and passes it on, and twenty workers killed.
 
-Everything is measured here, on one machine, one after the other; what follows for many machines is computed from it.
+Writes docs/scale.md. Everything is measured here, on one machine, one after the other; what follows for many machines
+is computed from it.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import random
 import sys
 import tempfile
+import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+from clusters import Here
 from distributed import Client
-from elsewhere import dosed
+from elsewhere import conducted, dosed
 
 from harness.dialects import BUILT_IN
 from harness.experiments.conduct import Progress
@@ -27,8 +30,9 @@ from harness.experiments.worker import Ask, Fired
 from harness.journal import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+KILL_TRIALS = 2000
 PAGE = """# How far it goes
 
 Measured and written by `make scale`, on one machine: the quickest of many blocks, since the machine does other work
@@ -50,6 +54,14 @@ The scheduler passes on {rate:.0f} pieces a second. The smaller of them is the l
 
 A hundred machines of 32 workers are 3,200. The network is no limit: {bytes:,} bytes a block, {network:.1f} MB a
 second at the most. Nothing piles up: twice as many pieces are under way as there are workers.
+
+## A worker that is killed
+
+An experiment of {kill_trials:,} dosed trials by two workers of a cluster, one of which is killed (SIGKILL) at a random
+moment of the time that it takes without a kill; then the same on this machine alone. Equal is every field of every
+trial but what is measured, and the process that a trial was forked from.
+
+{kills}
 
 ## 10⁹ trials
 
@@ -106,19 +118,49 @@ def journalled(groups: list[list[Trial]]) -> tuple[float, int]:
 
 def pieces_a_second() -> float:
     """How many pieces that do nothing a scheduler and two workers here pass on, in the quickest of ten goes."""
-    dask, quiet = [sys.executable, "-m", "dask"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with cluster() as here, Client(here.address, set_as_default=False) as client:
+        return max(passed_on(client, go) for go in range(10))
+
+
+@contextmanager
+def cluster() -> Iterator[Here]:
+    """A scheduler with two workers."""
     with ExitStack() as stack:
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "scheduler.json"
-        where = ["--scheduler-file", str(file), "--no-dashboard"]
-        for words in (["scheduler", "--host", "127.0.0.1", "--port", "0"], *[["worker", "--no-nanny"]] * 2):
-            process = subprocess.Popen([*dask, words[0], *where, *words[1:]], **quiet)  # type: ignore[call-overload]
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        while not file.exists() or not file.read_text().endswith("}"):
-            pass
-        with Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            return max(passed_on(client, go) for go in range(10))
+        here = Here(Path(stack.enter_context(tempfile.TemporaryDirectory())), stack)
+        here.have_workers(2)
+        yield here
+
+
+class Kill(NamedTuple):
+    """What came of an experiment one of whose two workers was killed at a moment drawn at random."""
+
+    at: float
+    lost: int
+    again: int
+    is_equal: bool
+
+
+def killed(here: Here, number: int, whole_s: float) -> Kill:
+    """Conduct an experiment of 2,000 trials there, and kill a worker at a moment of it; then conduct it here."""
+    here.have_workers(2)
+    experiment, draw = dosed(KILL_TRIALS, number), random.Random(number)
+    at = draw.random()
+    timer = threading.Timer(at * whole_s, here.workers[draw.randrange(2)].kill)
+    timer.start()
+    cut = conducted(experiment, here.where)
+    timer.join()
+    whole = conducted(experiment, None)
+    is_equal = cut.but_layouts == whole.but_layouts and cut.tallies == whole.tallies
+    return Kill(at, cut.lost, sum(cut.again.values()), is_equal)
+
+
+def kills(count: int) -> list[Kill]:
+    """One after the other; how long an experiment takes without any is measured first."""
+    with cluster() as here:
+        began = time.monotonic()
+        conducted(dosed(KILL_TRIALS), here.where)
+        whole_s = time.monotonic() - began
+        return [killed(here, number, whole_s) for number in range(1, count + 1)]
 
 
 def passed_on(client: Client, go: int) -> float:
@@ -141,7 +183,14 @@ def measured(blocks: int) -> Cost:
     return Cost(fire_s, ask, size, decode_s, count_s, journal_s, journal_bytes, pieces_a_second())
 
 
-def page(cost: Cost) -> str:
+def kill_table(found: list[Kill]) -> str:
+    """A row a kill, and what is to be read from them."""
+    lines = ["| killed at | lost with work of ours | fired again, at most | equal |", "|---|---|---|---|"]
+    lines += [f"| {one.at:.0%} | {one.lost} | {one.again} | {'yes' if one.is_equal else 'NO'} |" for one in found]
+    return "\n".join([*lines, "", f"Equal {sum(one.is_equal for one in found)} times of {len(found)}."])
+
+
+def page(cost: Cost, found: list[Kill]) -> str:
     """The whole page."""
     rows = {
         "fired by a worker": (cost.fire_s, ""),
@@ -171,6 +220,8 @@ def page(cost: Cost) -> str:
         many=many,
         hours=many / limit / 3600,
         terabytes=many * cost.journal_bytes / 1e12,
+        kill_trials=KILL_TRIALS,
+        kills=kill_table(found),
         width=2 * 1.96 * 0.5 / 10**3,
     )
 
@@ -180,11 +231,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=100)
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
-    made = page(measured(options.blocks))
+    found = kills(options.kills)
+    made = page(measured(options.blocks), found)
     if options.write:
         options.write.write_text(made)
     print(made)  # noqa: T201 -- a script's answer
+    sys.exit(not all(one.is_equal for one in found))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from simulations import alike, chain, chains, coverage, in_groups, paired, tallied
+from simulations import alike, chain, coverage, in_groups, tallied
+from vectorised import alike_many, apart, cochran_many, levels, p_values
 
 from harness.experiments.advice import advise
 from harness.experiments.attempts import all_fail
+from harness.experiments.paired import real_level
 from harness.experiments.statistics import wilson
 from harness.experiments.tally import GROUP
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 ICCS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45)
 SIZES = (20, 100)
 SIGNIFICANT = 0.05
+MANY = 10_000  # of what is simulated many at once
 HEAD = """# What the numbers are worth
 
 Attempts may resemble each other: a state file, a warm cache or a load that comes and goes makes neighbours alike. The
 intra-class correlation (ICC) says how much: 0 for independent attempts, 1 where all ten of a group end alike. Every
-figure below is simulated from a known truth, {times:,} times, by
+figure below is simulated from a known truth, {times:,} times where nothing else is said, by
 
     make statistics ARGS='--times {times}'
 
@@ -40,8 +43,11 @@ The last column is its width over Wilson's for independent trials. Below a rate 
 attempts are much alike."""
 COMPARISONS = """## `--vs`: how often two equal variants are said to differ (5 % is nominal)
 
-The last column is how often two that differ are told apart, by so much that a test for independent trials finds it 87
-times in 100. Where memory outlasts a group and there are fewer than five blocks of a hundred, no verdict is given."""
+{times:,} simulations a figure. Power is how often two that differ are told apart, by so much that the test of Cochran,
+Mantel and Haenszel, which takes trials as independent, finds it as often as the last column says. Where memory outlasts
+a group and there are fewer than five blocks of a hundred, no verdict is given."""
+LEVELS = """Below a thousand trials an experiment says how often equal variants differ at worst: over rates of .1, .3
+and .5, over all ICCs where likeness ends with a group, and over both chains where it does not."""
 ADVICE = """## Advice at a rate of .3, target 1 %
 
 `independent` is the share of advices that take attempts as independent, and say so. `left broken` is how often more is
@@ -77,26 +83,24 @@ class Tables:
                 paid = found[0][1] / (2 * wilson(failures, groups * GROUP).half_width)
                 yield str(groups * GROUP), f"{p:g}", *(_share(covered) for covered, _ in found), f"{paid:.2f} ×"
 
-    def _differ(self, groups: int, p: float, q: float, icc: float) -> str:
-        def happens() -> bool:
-            pair = alike(self.random, groups, p, icc), alike(self.random, groups, q, icc)
-            return paired(*pair).compare().p_value < SIGNIFICANT
-
-        return self._often(happens)
-
-    def _chains_differ(self, groups: int, files: int) -> str:
-        return self._often(lambda: paired(*chains(self.random, groups, files)).compare().p_value < SIGNIFICANT)
-
     def _drifts(self, icc: float, course: NDArray[np.float64]) -> str:
         return self._often(lambda: tallied(alike(self.random, 100, course, icc)).drift.p_value < SIGNIFICANT)
 
-    def comparisons(self) -> Iterator[tuple[str, ...]]:
+    def comparisons(self, times: int) -> Iterator[tuple[str, ...]]:
         """How often two equal variants are said to differ, and two that do."""
-        for groups in (20, 50, 100):
-            equal = [self._differ(groups, 0.3, 0.3, icc) for icc in ICCS]
-            memory = [self._chains_differ(groups, files) for files in (1, 2)]
-            apart = 0.3 + 3.09 * (2 * 0.3 * 0.7 / (groups * GROUP)) ** 0.5
-            yield str(groups * GROUP), *equal, *memory, self._differ(groups, 0.3, apart, 0.0)
+        for groups in (20, 50, 100, 200):
+            equal = levels(self.random, times, groups, 0.3, ICCS)
+            rates = (0.3, apart(groups, 0.3))
+            pair = tuple(alike_many(self.random, times, groups, rate, 0.0) for rate in rates)
+            power = [float((test(*pair) < SIGNIFICANT).mean()) for test in (p_values, cochran_many)]
+            yield str(groups * GROUP), *map(_share, (*equal, *power))
+
+    def levels(self, times: int) -> Iterator[tuple[str, ...]]:
+        """What a comparison of fewer trials says of itself, and what is so."""
+        for groups in (5, 8, 10, 15, 20, 25, 30, 40, 50, 70, 99, 100):
+            found = [list(levels(self.random, times, groups, p, ICCS)) for p in (0.1, 0.3, 0.5)]
+            within, beyond = (max(max(row[part]) for row in found) for part in (slice(0, -2), slice(-2, None)))
+            yield str(groups * GROUP), _share(within), _share(beyond), _share(real_level(groups * GROUP))
 
     def drift(self) -> Iterator[tuple[str, ...]]:
         """How often drift is named in a thousand trials, without it and with it."""
@@ -128,8 +132,10 @@ def page(times: int) -> str:
         HEAD.format(times=times),
         INTERVALS,
         table(("trials", "rate", *iccs, "width"), tables.intervals()),
-        COMPARISONS,
-        table(("trials", *iccs, "a chain, shared", "a chain each", "power"), tables.comparisons()),
+        COMPARISONS.format(times=MANY),
+        table(("trials", *iccs, "a chain, shared", "a chain each", "power", "theirs"), tables.comparisons(MANY)),
+        LEVELS,
+        table(("trials", "within a group", "beyond", "what is said"), tables.levels(MANY)),
         "## Drift: how often it is named in a thousand trials",
         table(("rate", *iccs), tables.drift()),
         ADVICE,

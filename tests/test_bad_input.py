@@ -40,6 +40,19 @@ OUTPUTS: list[tuple[str, Callable[[Path], object], str]] = [
 ]
 
 
+@pytest.mark.parametrize("listing", ["", " ", "'", "echo 'x"])
+def test_a_listing_command_that_is_none_is_wrong_use(listing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--each wants a command; an empty one, or one with an open quote, is refused and runs nothing."""
+    assert run(["experiment", "--trials", "1", "--each", listing, "--", "true"]) == 2
+    assert capsys.readouterr().err.startswith("crash-harness: --each: ")
+
+
+def test_an_empty_second_command_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    """--vs wants a command or a change; blanks are neither."""
+    assert run(["experiment", "--trials", "1", "--vs", " ", "--", "true"]) == 2
+    assert "--vs: expected schedule=SEED or another command, and it is empty" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", OUTPUTS, ids=[name[:10] for name, _, _ in OUTPUTS])
 @pytest.mark.parametrize(
     "words", [["run", "--html"], ["run", "--junit"], ["gate", "record", "-o"], ["gate", "check", "b.toml", "--junit"]]

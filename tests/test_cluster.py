@@ -12,9 +12,12 @@ import pytest
 from elsewhere import conducted, dosed
 
 from harness.exceptions import InfraError, InvalidInputError
-from harness.experiments.scheduler import Introduction, introduce
-from harness.experiments.where import Keys, read_where
+from harness.experiments.conduct import recount
+from harness.experiments.kept import experiment_job, returned
+from harness.experiments.scheduler import Introduction, introduce, usable
+from harness.experiments.where import Keys, Where, read_where
 from harness.experiments.workers import gunneries
+from harness.journal import History, read
 from harness.supervisor import Stop
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed: the extra `cluster`")
@@ -42,8 +45,8 @@ def test_a_cluster_fires_what_we_would(here: Here) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_worker_that_is_killed_changes_nothing(here: Here, seed: int) -> None:
-    """Its blocks are fired again by the other one, and it is told."""
+def test_a_worker_that_is_killed_changes_nothing(here: Here, tmp_path: Path, seed: int) -> None:
+    """Its blocks are fired again by the other one, and it is told and journalled: `make scale` kills twenty."""
     here.have_workers(2)
     last = random.Random(seed).randrange(5, 20)
 
@@ -51,10 +54,19 @@ def test_a_worker_that_is_killed_changes_nothing(here: Here, seed: int) -> None:
         if group == last:
             here.workers[seed % 2].kill()
 
-    whole, cut = conducted(dosed(800, seed), None), conducted(dosed(800, seed), here.where, strike)
+    experiment, file = dosed(800, seed), tmp_path / "h"
+    with History.begin(file, experiment_job([experiment]), {}) as book:
+        cut = conducted(experiment, here.where, strike, book=book)
+        journalled = list(returned(book))
+    whole = conducted(experiment, None)
     assert cut.but_layouts == whole.but_layouts
     assert cut.tallies == whole.tallies
     assert cut.lost == 1
+    assert [(name, back.is_first, back.trials) for name, back in journalled] == [("dosed", True, cut.again["dosed"])]
+    assert cut.again["dosed"] in {100, 200}
+    with read(file) as reading:
+        counted = recount(reading, [experiment])["t"]
+        assert (counted.lost, counted.again) == (cut.lost, cut.again)
 
 
 @pytest.mark.long
@@ -94,6 +106,25 @@ def test_a_scheduler_behind_tls_is_reached_with_its_keys(tmp_path: Path) -> None
         for wrong in (Keys(), Keys(certificate, key, key), Keys(str(tmp_path / "none"))):
             with Stop() as stop, pytest.raises(InvalidInputError, match="--tls-ca-file, --tls-cert, --tls-key"):
                 gunneries(read_where(secured.where, wrong))(dosed(10), stop, {})
+
+
+class Answering:
+    """A client whose workers answer this."""
+
+    def __init__(self, told: dict[str, object]) -> None:
+        self.told = told
+
+    def run(self, *_: object, **__: object) -> dict[str, object]:
+        """What each answers."""
+        return self.told
+
+
+def test_a_worker_that_can_not_be_asked_keeps_nobody_from_the_others() -> None:
+    """It has ended meanwhile, or harness is not installed there; where all are so, it is said why."""
+    gone = ModuleNotFoundError("No module named 'harness'")
+    assert usable(Answering({"a": gone, "b": introduce(())}), Where(address="x"), ()) == {"b": ""}
+    with pytest.raises(InvalidInputError, match=r"x: no worker can be used: a: .*ModuleNotFoundError: No module named"):
+        usable(Answering({"a": gone}), Where(address="x"), ())
 
 
 def test_a_worker_of_another_build_is_refused() -> None:

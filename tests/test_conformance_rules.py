@@ -164,6 +164,16 @@ def test_backoff_is_measured_from_the_last_sign_of_life() -> None:
     assert failing(flaky(lives=[Life(1, 1, 0, 1.8, 1.9), Life(2, 2, 0, 2.2, 2.3)])) == {"P12"}
 
 
+@pytest.mark.parametrize(("began", "broken"), [(1.8, {"P14"}), (0.9, set())])
+def test_a_time_limit_may_not_come_too_early(began: float, broken: set[str]) -> None:
+    """From the last sign of life of the attempt before and its backoff on, a hang has its time, less a second."""
+    hang = Cell("hang/max3", ("hang",), msgspec.structs.replace(MAX3, timeout_s=2.5), "max3")
+    lines = [line("x", n, "start", 1.3 * n, pid=n, mem=96 << 20) for n in (1, 2)]
+    lives = [Life(1, 1, 0, began, began + 0.1), Life(2, 2, 0, 3.4, 3.5)]
+    found = failing(flaky(lines=lines, lives=lives, told={}), hang)
+    assert found & {"P14"} == broken
+
+
 def test_counts_other_than_starts_are_understood() -> None:
     """`counts` says what `attempts` counts."""
     for counts, number in (("retries", 2), ("failures", 2)):

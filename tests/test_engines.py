@@ -131,9 +131,9 @@ def engine_file(folder: Path, words: str = "", more: str = "", program: Path = E
     [
         ('pip = ["celery"]', "'celery' is not pinned"),
         ('npm = ["bullmq@^6"]', "'bullmq@^6' is not pinned"),
-        ('adaptor = "x"', "unknown field `adaptor`"),
+        ('adaptor = "x"', "engine.adaptor: there is no such key; did you mean 'adapter'?"),
         ('[[known]]\nproperty = "P33"\nreason = "r"\nreview = 2030-01-01', "expected a property P0 to P21, not 'P33'"),
-        ('[[known]]\nproperty = "P3"\nreason = "r"', "missing required field `review`"),
+        ('[[known]]\nproperty = "P3"\nreason = "r"', "known[0].review: expected, and it is not there"),
         ("= 1", "mine.toml"),
     ],
 )

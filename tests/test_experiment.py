@@ -228,6 +228,17 @@ def test_a_killed_experiment_goes_on(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_a_command_may_be_said_again_with_its_history(tmp_path: Path) -> None:
+    """The same goes on, or is told to have ended; another is refused, and not begun."""
+    history = str(tmp_path / "h")
+    assert command("experiment", "--trials", "3", "--history", history, "--", "false").returncode == 0
+    assert command("experiment", "--resume", history, "--", "false").returncode == 0
+    refused = command("experiment", "--resume", history, "--", "touch", str(tmp_path / "made"))
+    assert (refused.returncode, "it is of false, not of touch" in refused.stderr) == (2, True)
+    assert not (tmp_path / "made").exists()
+
+
 def trials_in(path: Path) -> int:
     """Count what a history has, while another process may be writing it."""
     if not path.exists():

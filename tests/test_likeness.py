@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from scipy import stats
 from simulations import Counts, alike, chain, chains, coverage, in_groups, paired, series, sums, tallied
+from vectorised import levels, p_values
 
 from harness.experiments.advice import TARGET, Likeness, advise, likeness
 from harness.experiments.attempts import all_fail
+from harness.experiments.findings import Finding, differ, find
 from harness.experiments.groups import Sums, grouped_interval
-from harness.experiments.paired import Method, holm
+from harness.experiments.paired import Comparison, Method, holm, real_level
 from harness.experiments.series import Series, slope_test
 from harness.experiments.statistics import wilson
 from harness.experiments.stopping import Stopping
 from harness.experiments.tally import GROUP, Chunk, Fate, Tally, Trial
+from harness.report.experiment import difference_lines
 from harness.wire.request import MAX_ATTEMPTS
 
 TIMES = 400
@@ -137,6 +140,47 @@ def test_the_comparison_says_which_test_it_was(random: np.random.Generator) -> N
     assert paired(*chains(random, 100, 2)).compare().method is Method.BLOCKS
     assert paired(*chains(random, 20, 1)).compare()[:2] == (Method.MEMORY, 1.0)
     assert paired([5] * 4, [0] * 4).compare()[:2] == (Method.TOO_FEW, 1.0)
+
+
+def test_many_at_once_are_the_same_comparisons(random: np.random.Generator) -> None:
+    """What the tables simulate by numpy is what an experiment computes, whichever test it chooses."""
+    for groups in (4, 5, 12, 20, 53, 100):
+        for pair in (
+            (alike(random, groups, 0.3, 0.2), alike(random, groups, 0.4, 0.2)),
+            chains(random, groups, 1),
+            chains(random, groups, 2),
+        ):
+            many = p_values(pair[0][None], pair[1][None])
+            assert many[0] == pytest.approx(paired(*pair).compare().p_value, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [5, 10, 15, 20, 25, 30, 60])
+def test_the_level_that_is_told_is_the_real_one(random: np.random.Generator, groups: int) -> None:
+    """No equal variants differ more often than is said; and some do, where more than 6 % is said."""
+    error = math.sqrt(0.25 / 4000)
+    seen = [level for p in (0.3, 0.5) for level in levels(random, 4000, groups, p, (0.0, 0.45))]
+    told = real_level(groups * GROUP)
+    assert max(seen) <= told + error
+    assert told <= 0.06 or max(seen) >= told - 0.03
+
+
+def test_a_level_is_told_below_a_thousand_trials() -> None:
+    """On the terminal where it is not what is to be expected, and as data always."""
+    few, enough = (differ([(*findings_of(groups), TESTED)])[0] for groups in (20, 100))
+    assert (few.trials, few.level, enough.trials, enough.level) == (200, 0.1, 1000, 0.06)
+    assert any(
+        "with 200 trials each, equal variants differ in up to 10% of cases" in line for line in difference_lines(few)
+    )
+    assert not any("equal variants" in line for line in difference_lines(enough))
+
+
+TESTED = Comparison(Method.GROUPS, 0.5, 1.0)
+
+
+def findings_of(groups: int) -> tuple[Finding, Finding]:
+    """Two equal variants."""
+    return find("a", tallied(np.full(groups, 3))), find("b", tallied(np.full(groups, 3)))
 
 
 def test_odds_and_rates_go_the_same_way_round() -> None:

@@ -33,6 +33,18 @@ def test_careless(swept):
 def test_broken(swept):
     swept(lambda: 1 / 0)
 
+@pytest.mark.sweep
+def test_idle(swept):
+    pass
+
+@pytest.mark.sweep
+def test_without_the_fixture():
+    pass
+
+@pytest.mark.sweep(mode="onse")
+def test_misspelt(swept):
+    swept(library.careful)
+
 def test_of_another_kind():
     pass
 """
@@ -51,11 +63,15 @@ def test_each_finding_is_a_subtest_with_its_replay(pytester: pytest.Pytester, mo
     module()
     done = pytester.runpytest_subprocess("-n", "2")
     counts = done.parseoutcomes()
-    assert (counts["passed"], counts["failed"]) == (3, 4)  # two findings, their test, and what fails by itself
+    assert (counts["passed"], counts["failed"]) == (3, 7)  # two findings, their test, and four that can't be swept
     done.stdout.fnmatch_lines([
         "*replay: pytest test_user.py::test_careless --sweep-site=*:1 --sweep-mode=once",
         "INFRA: test_user.py::test_broken fails without a refusal: ZeroDivisionError: division by zero",
     ])  # fmt: skip
+    text = done.stdout.str()
+    assert text.count("has never called swept") == 2
+    assert "mode: expected one of once, from-then-on, both, not 'onse'; did you mean 'once'?" in text
+    assert "pytest_sweep.py" not in text
 
 
 @pytest.mark.long

@@ -45,6 +45,7 @@ def disguised():
     if not _library.careful():
         raise KeyError("no idea")
 def broken(): raise ValueError("always")
+def lazy(): yield careful()
 def unsteady(): return careful(), random.random()
 def endless():
     while True: pass
@@ -237,6 +238,7 @@ def test_what_counts_as_handled_can_be_said() -> None:
         ("broken", "fails without a refusal: ValueError: always"),
         ("endless", "did not end within"),
         ("python_alone", "none of its|asked for nothing"),
+        ("lazy", "gives a generator"),
     ],
 )
 def test_what_can_not_be_swept_says_why(name: str, reason: str) -> None:
@@ -247,8 +249,16 @@ def test_what_can_not_be_swept_says_why(name: str, reason: str) -> None:
 
 def test_a_function_that_is_not_there_is_wrong_use() -> None:
     """The name is at fault, not the harness."""
-    with pytest.raises(InvalidInputError, match="AttributeError"):
-        sweep("no_such_function")
+    with pytest.raises(InvalidInputError, match=r"AttributeError: .*; did you mean 'careful'"):
+        sweep("carefull")
+
+
+def test_a_call_that_may_not_be_refused_is_told() -> None:
+    """By number or by site; the numbers that may be are there."""
+    with pytest.raises(InfraError, match=r"call 99 is none that may be refused; those are 1, 2, 3, 4, 5, 6, 7, 8, …"):
+        sweep("careful", Plan(at=99))
+    with pytest.raises(InfraError, match=r"there is no site abcdef among its 20 calls"):
+        sweep("careful", Plan(site="abcdef"))
 
 
 def test_a_library_that_is_not_there_is_named() -> None:
@@ -308,7 +318,7 @@ def test_an_error_may_be_chosen() -> None:
 
 def test_processes_that_the_call_starts_are_told() -> None:
     """They are not swept, and the report says so."""
-    assert any("starts 1 processes" in note for note in sweep("forking").notes)
+    assert any("starts a process of its own: not swept" in note for note in sweep("forking").notes)
 
 
 COMMANDS = {
@@ -486,7 +496,7 @@ def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> No
     with read(file) as reading:
         kept = list(reading.bodies(Kind.TRIALS, Kept))
     assert [event.number for event, _ in kept] == list(range(1, 21))
-    assert told("--resume", str(file), cwd=truth)[1]["tally"] == rest["tally"]
+    assert told("--resume", str(file), "truth:careful", cwd=truth)[1]["tally"] == rest["tally"]
 
 
 def test_reports_go_to_files(truth: Path, tmp_path: Path) -> None:

@@ -85,11 +85,14 @@ def test_a_rate_is_shown_to_be_below_or_above_or_neither(
 
 
 def test_a_sequential_test_is_a_verdict() -> None:
-    """p0 passes, p1 fails, and an open test is UNKNOWN."""
+    """The lower rate passes, the higher fails, whichever is named first, and an open test is UNKNOWN."""
     test = SequentialTest(0.01, 0.2)
     assert verdict_of(tally(0, 100), test, None) is Verdict.PASS
     assert verdict_of(tally(50, 100), test, None) is Verdict.FAIL
     assert verdict_of(tally(0, 2), test, None) is Verdict.UNKNOWN
+    turned = SequentialTest(test.p1, test.p0)
+    assert verdict_of(tally(0, 100), turned, None) is Verdict.PASS
+    assert verdict_of(tally(50, 100), turned, None) is Verdict.FAIL
 
 
 def test_the_last_group_has_as_many_trials_as_were_asked_for() -> None:

@@ -69,7 +69,11 @@ def test_a_worker_that_is_killed_changes_nothing(seed: int) -> None:
     assert cut.but_layouts == whole.but_layouts
     assert cut.tallies == whole.tallies
     assert cut.lost >= 1
-    assert "fired again, and its seeds say the same again" in "\n".join(conclusion_lines(conclude(experiment, cut)))
+    again = cut.again["dosed"]
+    assert again % 10 == 0
+    assert f"  dosed: at most {again} trials: their seeds say the same again" in conclusion_lines(
+        conclude(experiment, cut)
+    )
     assert workers() == []
 
 

@@ -105,7 +105,7 @@ def main() -> None:
         end_what_is_left()
         said = f"{number}/{len(chosen)} {program.name}: {found[-1].status}, {found[-1].word}"
         sys.stderr.write(f"{said}, {time.monotonic() - began:.1f} s\n")
-        if options.only and found[-1].differs:
+        if found[-1].differs:
             sys.stderr.write(f"{explain(program)}\n")
     text = page(found)
     if options.write:

@@ -5,6 +5,7 @@ Both ways have the same standard input, environment and kind of folder, and what
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import hashlib
 import os
@@ -322,13 +323,19 @@ def compare(program: Program, way: Way = executed) -> Comparison:
     return Comparison(program, alone.status, differs, unsteady)
 
 
+def unlike(one: Outcome, other: Outcome) -> list[str]:
+    """Return the lines that two outcomes do not share: "-" before those of the first, "+" before the second's."""
+    lines = list[str]()
+    for part in differences(one, other):
+        told = difflib.ndiff(_lines(getattr(one, part)), _lines(getattr(other, part)))
+        lines += [part, *(line for line in told if line[0] in "-+")]
+    return lines
+
+
+def _lines(value: str | bytes | dict[str, str]) -> list[str]:
+    return value.decode(errors="backslashreplace").splitlines() if isinstance(value, bytes) else [str(value)]
+
+
 def explain(program: Program) -> str:
-    """Both outcomes, as far as they differ, for whoever has to find out why."""
-    pair = live(program, bare), live(program, executed)
-    lines = [program.name]
-    for part in differences(*pair):
-        lines += [
-            f"  {part}",
-            *(f"    {name:8}{getattr(one, part)!r}" for name, one in zip(("bare", "exec"), pair, strict=True)),
-        ]
-    return "\n".join(lines)
+    """Run it both ways once more, and tell in what they differ, for whoever has to find out why."""
+    return "\n".join((program.name, *unlike(live(program, bare), live(program, executed))))

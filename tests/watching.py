@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.supervisor.confinement import Wanted
     from harness.supervisor.observe import Observe
 
+ROUNDS = 9
 TINY = Program("tiny", "a null pointer", run=("crasher", "null:0"), build=("crasher",))
 
 
@@ -69,7 +70,7 @@ def _supervised(part: Part) -> Callable[[], None]:
     return live
 
 
-def multiples(rounds: int = 9, count: int = 40) -> dict[str, float]:
+def multiples(rounds: int = ROUNDS, count: int = 40) -> dict[str, float]:
     """Each part's CPU as a multiple of a bare spawn's, the median of interleaved rounds.
 
     Raises RuntimeError where the tiny crash can't be built, or a witness is not there.
@@ -88,21 +89,21 @@ def multiples(rounds: int = 9, count: int = 40) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seen.items()}
 
 
-def lines(found: dict[str, float]) -> list[str]:
-    """Rows of a table: the part, its multiple, what was promised."""
+def table(found: dict[str, float]) -> list[str]:
+    """A table, a line each: the part, its multiple, what was promised."""
     missed = {name: "" if multiple <= PARTS[name].promise else ", **missed**" for name, multiple in found.items()}
-    return [f"| {name} | {found[name]:.2f} × | ≤ {PARTS[name].promise} ×{missed[name]} |" for name in found]
+    rows = [f"| {name} | {found[name]:.2f} × | ≤ {PARTS[name].promise} ×{missed[name]} |" for name in found]
+    return ["| part | CPU | promised |", "|---|---|---|", *rows]
 
 
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description="What watching costs")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--count", type=int, default=40)
     options = parser.parse_args()
-    found = multiples(options.rounds, options.count)
-    table = ["| part | CPU | promised |", "|---|---|---|", *lines(found), "", f"load {os.getloadavg()[0]:.1f}"]
-    sys.stdout.write("\n".join(table) + "\n")
+    told = [*table(multiples(options.rounds, options.count)), "", f"load {os.getloadavg()[0]:.1f}"]
+    sys.stdout.write("\n".join(told) + "\n")
 
 
 if __name__ == "__main__":

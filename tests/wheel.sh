@@ -12,13 +12,16 @@ trap 'rm -r "$work"' EXIT
 
 "$python" -m venv "$work/building"
 "$work/building/bin/python" -m pip install --quiet build
-"$work/building/bin/python" -m build --outdir "$work/dist" "$project" >"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
+mkdir "$work/source"
+(cd "$project" && git ls-files -z | tar --null -T - -c) | tar -x -C "$work/source" # no build of before, no history
+git -C "$project" rev-parse HEAD >"$work/source/commit.txt"
+"$work/building/bin/python" -m build --outdir "$work/dist" "$work/source" >"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
 ls -l "$work/dist"
 
 "$python" -m venv "$work/empty"
 CC=/bin/false "$work/empty/bin/python" -m pip install --quiet --only-binary :all: "$work"/dist/*.whl
 cd "$work"
-empty/bin/crash-harness --version
+empty/bin/crash-harness --version | grep "commit $(git -C "$project" rev-parse --short=12 HEAD)"
 empty/bin/crash-harness doctor
 empty/bin/crash-harness run controls deterministic-bug
 empty/bin/crash-harness exec -- sh -c 'exit 0'

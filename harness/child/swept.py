@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 IMPORTED, READY, FAILED = 1, 2, 3
 SEPARATOR = "\x1f"
+GIVES = "gives"
+LATER = ("coroutine", "generator", "async_generator")  # what a call gives that has not begun
 CALLS = 3  # before anything is compared: caches fill
 TEXT_LETTERS = 400
 
@@ -71,8 +73,18 @@ def find(name: Any) -> Any:
     module, _, path = name.partition(":")
     found: Any = importlib.import_module(module)
     for part in path.split("."):
-        found = getattr(found, part)
+        found = _member(found, part)
     return found
+
+
+def _member(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        import difflib  # noqa: PLC0415 -- only a mistake needs it
+
+        near = difflib.get_close_matches(name, dir(owner), n=1)
+        raise AttributeError(f"{error}; did you mean {near[0]!r}?" if near else str(error)) from None
 
 
 # --- what a call gave, in a form that can be compared across processes ---
@@ -198,10 +210,15 @@ class Server:
         """Fill caches and take the reference. False, with a word to the supervisor, where the call can't be swept."""
         for _ in range(self._order["warmup"]):
             self.attempt(in_window=True)
+        reference: object = None
         try:
-            self._judge.remember(self._function())
+            reference = self._function()
+            self._judge.remember(reference)
         except BaseException as error:  # noqa: BLE001 -- it shows below
             error.__traceback__ = None
+        if type(reference).__name__ in LATER:
+            self._library.say(FAILED, GIVES, type(reference).__name__)
+            return False
         seen = [self.attempt() for _ in range(CALLS)]
         if seen[-1][0] == "raised" and not seen[-1][4]:
             self._library.say(FAILED, "fails", seen[-1][1].split("/")[0], seen[-1][2])

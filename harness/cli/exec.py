@@ -103,9 +103,13 @@ def exec_command(
     if as_json:
         emit(attempts_shape(finished.attempts, finished.status, finished.error))
     relay.say(ending(finished, dialect))
+    _note_fed(relay, stdin)
+    context.exit(0 if finished.status == SUCCEEDED else 1)
+
+
+def _note_fed(relay: Relay, stdin: str) -> None:
     if stdin == "null" and is_fed():
         relay.say("note: what was piped into exec did not reach COMMAND; --stdin inherit hands it on")
-    context.exit(0 if finished.status == SUCCEEDED else 1)
 
 
 def _executor(command: tuple[str, ...], schedule: int | None) -> Executor:

@@ -15,7 +15,7 @@ from harness.cli.many import commands_of, many_options
 from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
 from harness.cli.planned import plan_options, tell_plans
 from harness.cli.policy import policy_options
-from harness.cli.resuming import check_named_again
+from harness.cli.resuming import check_command, check_named_again
 from harness.cli.stopping import stopping_of, stopping_options
 from harness.cli.surroundings import containment_option, witnesses
 from harness.cli.variants import variant_options, variants_of
@@ -76,8 +76,6 @@ def experiment(
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
     if old:
         refuse_beside(context, "--resume", set(context.params) - RESUMED, OF_HISTORY)
-        if command:
-            raise InvalidInputError(f"--resume: the command {OF_HISTORY}: leave it out")
     planned = [] if old else _planned(scenario, command, given)
     if is_plan:
         refuse_beside(context, "--plan", NOT_PLANNED, "is of an experiment that is conducted")
@@ -85,7 +83,9 @@ def experiment(
         return
     with open_history(history, old, planned) as (book, experiments):
         if old:
-            check_named_again(context, old, [variant.dialect for one in experiments for variant in one.variants])
+            variants = [variant for one in experiments for variant in one.variants]
+            check_named_again(context, old, [variant.dialect for variant in variants])
+            check_command(old, command, [variant.command for variant in variants if variant.command])
         is_brief = bool(given["listed"] or given["each"] or given["crashes"])
         code = tell_all(experiments, book, gunneries(where_of(given)), as_json=as_json, is_brief=is_brief)
     context.exit(code)

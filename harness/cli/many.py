@@ -52,15 +52,17 @@ def commands_of(
 
     Raises InvalidInputError for what is not a command, InfraError if none can be listed.
     """
-    if listed and (each or crashes or command):
+    if listed and (each is not None or crashes or command):
         raise InvalidInputError("--commands: the commands are those of the file; leave --each and the one after -- out")
-    if each and crashes:
+    if each is not None and crashes:
         raise InvalidInputError("--each, --crash-history: each says which tests; give one of them")
     if listed:
         return _of_file(listed)
     if crashes:
         return _filled("--crash-history", crashed_tests(crashes), command)
-    return _filled("--each", _lines(each), command) if each else [command] if command else []
+    if each is not None:
+        return _filled("--each", _lines(each), command)
+    return [command] if command else []
 
 
 def crashed_tests(path: Path) -> list[str]:
@@ -91,7 +93,7 @@ def _of_file(path: Path) -> list[tuple[str, ...]]:
 
 def _lines(listing: str) -> list[str]:
     """Run the listing command, and return what it lists."""
-    words, heard = shlex.split(listing), list[bytes]()
+    words, heard = _words(listing), list[bytes]()
 
     def relay(stream: int, chunk: bytes) -> None:
         if stream == STDOUT:
@@ -105,6 +107,16 @@ def _lines(listing: str) -> list[str]:
         how = f"{evidence.termination}, {len(found)} lines with {MARK}"
         raise InvalidInputError(f"--each: {listing}: expected success and lines with {MARK}, not {how}: {last}")
     return found
+
+
+def _words(listing: str) -> list[str]:
+    try:
+        words = shlex.split(listing)
+    except ValueError as error:
+        raise InvalidInputError(f"--each: {listing}: {error}") from error
+    if not words:
+        raise InvalidInputError("--each: expected a command that lists, and it is empty")
+    return words
 
 
 def _filled(option: str, lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -14,11 +14,10 @@ MOST_SHOWN = 600
 """Characters of an error that are shown, half of them from its beginning: what a user wrote may be megabytes."""
 
 
-def write_error(text: str, *, end: bool = True) -> None:
-    """Write an error to stderr, with the middle of overlong lines left out."""
+def write_error(line: str) -> None:
+    """Write an error to stderr, with its middle left out where it is overlong."""
     half = MOST_SHOWN // 2
-    lines = [line if len(line) <= MOST_SHOWN else f"{line[:half]} … {line[-half:]}" for line in text.split("\n")]
-    write("\n".join(lines), err=True, end=end)
+    write(line if len(line) <= MOST_SHOWN else f"{line[:half]} … {line[-half:]}", err=True)
 
 
 def write(text: str, *, err: bool = False, end: bool = True) -> None:

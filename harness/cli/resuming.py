@@ -12,7 +12,7 @@ from harness.dialects import parted
 from harness.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import click
@@ -32,3 +32,10 @@ def check_named_again(context: click.Context, history: Path, kept: Iterable[str]
         if code and not (is_given and name == given):
             words = shlex.join(["--classifier", code, "--dialect", like])
             raise InvalidInputError(f"{history}: its judge is code, to be run only if you say so again: {words}")
+
+
+def check_command(history: Path, said: Sequence[str], kept: Iterable[Sequence[str]]) -> None:
+    """Raise InvalidInputError for words that name another command or function than the history. No words are fine."""
+    names = [shlex.join(words) for words in kept]
+    if said and shlex.join(said) not in names:
+        raise InvalidInputError(f"{history}: it is of {' and '.join(names) or 'a scenario'}, not of {shlex.join(said)}")

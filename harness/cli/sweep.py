@@ -13,6 +13,7 @@ from harness.cli.behind import COMMAND, WithCommand
 from harness.cli.options import OF_HISTORY, json_option, options, refuse_beside
 from harness.cli.output import emit
 from harness.cli.report import of_formats, write_files
+from harness.cli.resuming import check_command
 from harness.cli.sweep_options import GROUPS
 from harness.exceptions import InvalidInputError
 from harness.gate import sweeping
@@ -92,9 +93,13 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
 def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> tuple[Asked, History | None]:
     if given["old"]:
         refuse_beside(context, "--resume", set(context.params) - OF_THIS_SESSION, OF_HISTORY)
-        if words or COMMAND in context.meta or given["history"]:
-            raise InvalidInputError("--resume: what is swept is that of the history: leave it out")
+        if given["history"]:
+            raise InvalidInputError("--history, --resume: expected one of them")
         history, asked = kept.go_on(given["old"])
+        with ExitStack() as refused:
+            refused.enter_context(history)
+            check_command(given["old"], words or context.meta.get(COMMAND, ()), [asked.named])
+            refused.pop_all()
         plan = msgspec.structs.replace(asked.plan, jobs=given["jobs"], time_s=given["time_s"])
         return msgspec.structs.replace(asked, plan=plan), history
     asked = sweep_asked.asked_of(words, context.meta.get(COMMAND), given)

@@ -143,4 +143,15 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
         reply = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return reply if isinstance(reply, dict) else None
+    return _writable(reply) if isinstance(reply, dict) else None
+
+
+def _writable(value: Any) -> Any:
+    """The same in UTF-8: JSON can escape half a character, as where a text was cut in the middle."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_writable(one) for one in value]
+    if isinstance(value, dict):
+        return {_writable(name): _writable(one) for name, one in value.items()}
+    return value

@@ -237,7 +237,8 @@ def _told(folder: Path, cell: Cell) -> Any:
     try:
         told = msgspec.json.decode((folder / "told").read_bytes(), type=_Told)
     except (OSError, msgspec.MsgspecError) as error:
-        told = _Told(infra=f"the cell's process ended without a word: {error}")
+        how = "left no answer" if isinstance(error, OSError) else "left an answer that is torn"
+        told = _Told(infra=f"the process beside the adapter, which lives the cell, {how}: it was killed, or died")
     if told.hello is not None:
         return told.hello
     if told.record is not None:

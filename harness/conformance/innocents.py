@@ -40,12 +40,16 @@ def _blamed(view: View, name: str, role: str) -> Found:
 
 
 def _unstarved(view: View) -> Found:
-    """Say which innocents did not start before a hang was killed, unless another one was at work until then."""
+    """Say which innocents did not start before a hang was killed, unless another one was at work until then.
+
+    One that begins between the last look that saw the hang alive and the first that saw it dead proves neither.
+    """
     if view.cell.policy.timeout_s is None or not view.declared.can(Cap.CONCURRENT):
         return
     first = view.starts("X")[:1]
-    dead = view.record.life(first[0]).dead_at if first else None
-    if dead is None or _was_busy(view, dead):
+    life = view.record.life(first[0]) if first else None
+    dead = life.dead_at if life else None
+    if life is None or dead is None or _was_busy(view, life.alive_at or dead):
         return
     for role in view.innocents:
         starts = view.starts(role)

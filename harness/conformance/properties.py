@@ -51,6 +51,11 @@ def _named(*names: str) -> Callable[[Cell, Declaration], bool]:
     return lambda cell, _: cell.name in names
 
 
+def _is_counted(cell: Cell) -> bool:
+    """It ends in a failure, or moves on its way to an ok, which shows what the move counts."""
+    return cell.faults[-1] != "ok" or "oom" in cell.faults
+
+
 def _is_max3(cell: Cell) -> bool:
     return cell.policy.max_attempts is not None
 
@@ -69,7 +74,7 @@ PROPERTIES: Final = (
         "P3",
         "starts and verdict follow the declared table",
         (Cap.RETRY,),
-        lambda c, d: _is_plain(c, d) and _is_max3(c) and c.faults[-1] != "ok" and c.policy.backoff_s != 0,
+        lambda c, d: _is_plain(c, d) and _is_max3(c) and _is_counted(c) and c.policy.backoff_s != 0,
         counts.parity,
     ),
     Property(

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from harness.conformance.counts import count
+from harness.conformance.protocol import Cap
 from harness.conformance.record import Reason
 from harness.conformance.view import SHOWN
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SLACK_S: Final = 0.5
 TICK_S: Final = 0.15  # how much later than it happened a death is seen, in counted seconds
 EARLY_S: Final = 0.005
+ROUNDED_S: Final = 1.0  # what a time limit in whole seconds may leave out
 
 
 def has_verdict(view: View) -> Found:
@@ -105,7 +107,8 @@ def _last_sign(view: View, role: str, start: Line) -> float:
 
 
 def timed_out(view: View) -> Found:
-    """P14: a hang ends at its limit."""
+    """P14: a hang ends at its limit, neither later nor earlier."""
+    yield from _ended_early(view)
     limit = (view.cell.policy.timeout_s or 0.0) + view.declared.timeout_grace_s + SLACK_S + TICK_S
     for start in view.starts("X"):
         dead = view.record.life(start).dead_at
@@ -114,6 +117,20 @@ def timed_out(view: View) -> Found:
             yield Reason("P14", f"X: the hang of attempt {start.n} was never ended", by_clock=True)
         elif took > limit:
             yield Reason("P14", f"X: the hang of attempt {start.n} lived {took:.1f} s", by_clock=True)
+
+
+def _ended_early(view: View) -> Found:
+    """A retry can't have begun before the attempt before it was last seen alive, and its backoff was over.
+
+    Nothing of this depends on how quick the engine or the machine is: whatever is slow makes an attempt look longer.
+    """
+    wait_s = (view.cell.policy.backoff_s or 0.0) if view.declared.can(Cap.BACKOFF) else 0.0
+    limit = (view.cell.policy.timeout_s or 0.0) - ROUNDED_S
+    for before, start in pairwise(view.starts("X")):
+        alive, dead = view.record.life(before).alive_at, view.record.life(start).dead_at
+        if alive and dead and dead - alive - wait_s < limit:
+            took = dead - alive - wait_s
+            yield Reason("P14", f"X: the hang of attempt {start.n} was ended after {took:.1f} s at most: too early")
 
 
 def cancelled(view: View) -> Found:

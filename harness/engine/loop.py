@@ -101,7 +101,7 @@ class Run(msgspec.Struct, frozen=True):
     unless the engine itself gave the run up. As text a run is the decision trail, a line an attempt, and the status.
 
         run = harness.run(["./flaky"], harness.Policy(5))
-        assert run.is_flaky, run
+        assert run.is_flaky, str(run)
     """
 
     status: str

@@ -18,7 +18,7 @@ from harness.experiments.fates import attempts_granted
 from harness.experiments.findings import Asked, Difference, Finding, differ, find, verdict_of
 from harness.experiments.firing import KEPT
 from harness.experiments.gunnery import here
-from harness.experiments.kept import Ended, endings, groups, save
+from harness.experiments.kept import Ended, endings, give_back, groups, returned, save
 from harness.experiments.paired import Comparison, Pairing
 from harness.experiments.shares import Share
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
@@ -43,7 +43,8 @@ class Progress(msgspec.Struct):
     """Where an experiment is, and why it ended: a tally of each variant, and blocks of two side by side.
 
     `kept` has the first failures of each kind, by the variants' names, with the whole evidence. `lost` counts workers
-    that ended before they had answered: their groups were fired again. `shares` say who fired what of each variant.
+    that ended before they had answered, and `again` the trials of each variant that they had: those were fired again.
+    `shares` say who fired what of each variant.
     """
 
     tallies: dict[str, Tally]
@@ -52,6 +53,7 @@ class Progress(msgspec.Struct):
     pairing: Pairing = msgspec.field(default_factory=Pairing)
     kept: dict[str, list[Trial]] = {}
     lost: int = 0
+    again: dict[str, int] = {}
     shares: dict[str, dict[str, Share]] = {}
 
     @classmethod
@@ -72,6 +74,11 @@ class Progress(msgspec.Struct):
         for trial in group:
             self._keep(trial)
 
+    def lose(self, variant: str, trials: int, *, is_first: bool) -> None:
+        """Count trials that a lost worker had; `is_first` of its loss."""
+        self.again[variant] = self.again.get(variant, 0) + trials
+        self.lost += is_first
+
     def _keep(self, trial: Trial) -> None:
         """Keep the first failures of each kind whose whole evidence there is."""
         kept = self.kept.setdefault(trial.variant, [])
@@ -89,7 +96,8 @@ class Conclusion(msgspec.Struct, frozen=True):
 
     `verdict` is the first variant's, where a sequential test or a rate to stay below was asked for. `comparison` is
     what `difference` tells, before it is corrected for looking at several. `kept` are the first failures of each kind,
-    `lost` the workers that were lost and whose groups were fired again, `shares` who fired what of each variant.
+    `lost` the workers that were lost, `again` the trials of each variant that they had, at most, and that were fired
+    again; `shares` who fired what of each variant.
     """
 
     experiment: Experiment
@@ -101,6 +109,7 @@ class Conclusion(msgspec.Struct, frozen=True):
     comparison: Comparison | None = None
     kept: tuple[Trial, ...] = ()
     lost: int = 0
+    again: dict[str, int] = {}
     shares: dict[str, dict[str, Share]] = {}
 
 
@@ -142,6 +151,7 @@ def conclude(experiment: Experiment, progress: Progress, among: Among = ALONE) -
         comparison,
         kept,
         progress.lost,
+        progress.again,
         progress.shares,
     )
     return Conclusion(experiment, *told)
@@ -184,9 +194,10 @@ def recount(
             observe(one, counted[one.title], group.trials)
     for (title, _), (began, last) in spans.items():
         counted[title].elapsed_s += (last - began) / 1000
+    for name, back in returned(reading):
+        counted[whose[name].title].lose(name, back.trials, is_first=back.is_first)
     for title, ended in endings(reading).items():
         counted[title].ended, counted[title].elapsed_s = ended.reason, ended.elapsed_s
-        counted[title].lost = ended.lost
     return counted
 
 
@@ -226,7 +237,7 @@ def _go_on(
             told = (lambda now: observe(one, now)) if observe else None
             conduct(one, progress, history, told, dialects, gunnery=gunnery)
     if history and progress.ended != INTERRUPTED:
-        history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s, progress.lost))
+        history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s))
 
 
 def conduct(
@@ -245,7 +256,7 @@ def conduct(
     not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
-    before, lost, began = progress.elapsed_s, progress.lost, time.monotonic()
+    before, began = progress.elapsed_s, time.monotonic()
     left_s = math.inf if experiment.stopping.time_s is None else experiment.stopping.time_s - before
     with Stop() as stop, closing(gunnery(experiment, stop, dialects)) as guns:
         try:
@@ -255,7 +266,8 @@ def conduct(
                         save(history, group)
                     if group:
                         progress.add(group)
-                progress.elapsed_s, progress.lost = before + time.monotonic() - began, lost + guns.lost
+                progress.elapsed_s = before + time.monotonic() - began
+                _count_losses(guns, progress, history)
                 if observe:
                     observe(progress)
                 if progress.is_level:
@@ -267,6 +279,15 @@ def conduct(
             progress.ended = INTERRUPTED
             if history:
                 history.interrupted()
+
+
+def _count_losses(guns: Guns, progress: Progress, history: History | None) -> None:
+    """Journal and count what workers had that were lost since the last group."""
+    for loss in guns.losses():
+        if history:
+            give_back(history, loss)
+        for at, (variant, numbers) in enumerate(loss.orders):
+            progress.lose(variant.name, len(numbers), is_first=at == 0)
 
 
 def _assign(piece: list[tuple[Variant, range]], done: Mapping[str, int], history: History) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from harness.experiments.advice import TARGET, Advice, advise
 from harness.experiments.attempts import expected_waits
 from harness.experiments.groups import Overdispersion, grouped_interval, overdispersion
-from harness.experiments.paired import Comparison, Method, holm
+from harness.experiments.paired import Comparison, Method, holm, real_level
 from harness.experiments.statistics import CONFIDENCE, Interval, clopper_pearson, wilson
 from harness.scenarios.verdict import Verdict
 
@@ -120,12 +120,13 @@ def _waits(tally: Tally) -> list[Wait]:
 def verdict_of(tally: Tally, test: SequentialTest | None, below: float | None) -> Verdict | None:
     """Judge a failure rate for an exit code; None where nothing was asked that could be judged.
 
-    A sequential test that decides for p0 is PASS and for p1 FAIL. `below` is PASS where the upper one-sided 95 % bound,
-    by groups, is below it, and FAIL where the lower one is above. All else is UNKNOWN.
+    A sequential test that decides for the lower of its rates is PASS, for the higher FAIL. `below` is PASS where the
+    upper one-sided 95 % bound, by groups, is below it, and FAIL where the lower one is above. All else is UNKNOWN.
     """
     if test is not None:
         answer = test.decide(tally.failures, tally.trials)
-        return {"p0": Verdict.PASS, "p1": Verdict.FAIL}.get(answer or "", Verdict.UNKNOWN)
+        lower, higher = ("p0", "p1") if test.p0 < test.p1 else ("p1", "p0")
+        return {lower: Verdict.PASS, higher: Verdict.FAIL}.get(answer or "", Verdict.UNKNOWN)
     if below is None:
         return None
     low, high = grouped_interval(tally.units, 2 * CONFIDENCE - 1)
@@ -136,6 +137,8 @@ class Difference(msgspec.Struct, frozen=True):
     """Two variants, observed side by side. Rates and odds go the same way round: the second's against the first's.
 
     `p_value` is adjusted for the `comparisons` that were made in one run (Holm), as far as all of them are known.
+    `trials` are those of the one that has fewer, and `level` is how often two equal variants with so many are said to
+    differ at 5 %, at worst.
     """
 
     first: str
@@ -146,6 +149,8 @@ class Difference(msgspec.Struct, frozen=True):
     method: Method
     comparisons: int
     text: str
+    trials: int
+    level: float
 
 
 def differ(pairs: Sequence[tuple[Finding, Finding, Comparison]], comparisons: int = 1) -> list[Difference]:
@@ -171,4 +176,5 @@ def _difference(
     rates = f"{first.rate:.1%} against {second.rate:.1%}, odds ratio {odds}"
     text = f"{verdict}{rates}, p = {p_value:.3g}{many} ({found.method})"
     gap = second.rate - first.rate
-    return Difference(first.variant, second.variant, gap, found.odds_ratio, p_value, found.method, comparisons, text)
+    of_test, fewest = (found.odds_ratio, p_value, found.method), min(first.trials, second.trials)
+    return Difference(first.variant, second.variant, gap, *of_test, comparisons, text, fewest, real_level(fewest))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from functools import partial
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from harness.dialects.protocol import Dialect
     from harness.evidence import Evidence, Termination
+    from harness.experiments.gunnery import Loss
     from harness.experiments.tally import EndKind
     from harness.experiments.variant import Variant
     from harness.wire.errors import TaskError
@@ -43,9 +44,8 @@ TRACED = 6
 class GroupRunner:
     """Fires groups of trials, on one thread, and keeps its zygotes between them. `dialects` has those of variants."""
 
-    lost = 0
-
     def __init__(self, stop: Stop | None, dialects: Mapping[str, Dialect] = BUILT_IN) -> None:
+        self.losses: deque[Loss] = deque()  # none: what fires is this process itself
         self._stop, self._dialects = stop, dialects
         self._zygotes: dict[str, Zygote] = {}
         self._blocks: dict[str, int] = {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from harness.experiments.firing import GroupRunner
 from harness.experiments.tally import Trial
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
     Gunneries = Callable[[Experiment, Stop, Mapping[str, Dialect]], "Guns"]
 
 
-class Seat(Protocol):
-    """Fires one group at a time. `lost` counts what was lost on the way and fired again."""
+class Loss(NamedTuple):
+    """A worker that was lost, and the groups that it had: they are fired again."""
 
-    lost: int
+    worker: str
+    orders: tuple[Order, ...]
+
+
+class Seat(Protocol):
+    """Fires one group at a time. `losses` are those of its workers."""
+
+    losses: deque[Loss]
 
     def fire(self, variant: Variant, numbers: Sequence[int], until_s: float) -> list[Trial]:
         """Return the trials of these numbers; none begins after `until_s`. Raises InfraError."""
@@ -42,9 +50,8 @@ class Guns(Protocol):
     seats: int
     gives_blocks: bool
 
-    @property
-    def lost(self) -> int:
-        """How much was lost, and fired again."""
+    def losses(self) -> list[Loss]:
+        """Workers that were lost since this was asked before."""
 
     def submit(self, piece: Sequence[Order], until_s: float) -> list[Future[list[Trial]]]:
         """Have these groups fired one after the other; an answer each."""
@@ -86,10 +93,9 @@ class Gunnery:
             self._taken.append(self._local.seat)
         return self._local.seat  # type: ignore[no-any-return]  # thread-local members have no type
 
-    @property
-    def lost(self) -> int:
-        """How much was lost, and fired again."""
-        return sum(seat.lost for seat in self._taken)
+    def losses(self) -> list[Loss]:
+        """Workers that were lost since this was asked before."""
+        return [loss for seat in self._taken for loss in drained(seat.losses)]
 
     def close(self) -> None:
         """Give up what is not begun, end what is running and what is kept."""
@@ -100,6 +106,11 @@ class Gunnery:
         self._pool.shutdown()
         for seat in self._taken:
             seat.close()
+
+
+def drained(losses: deque[Loss]) -> list[Loss]:
+    """Take all that there are; another thread may add some meanwhile."""
+    return [losses.popleft() for _ in range(len(losses))]
 
 
 def here(experiment: Experiment, stop: Stop, dialects: Mapping[str, Dialect]) -> Gunnery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -10,13 +11,14 @@ import msgspec
 from harness.exceptions import InvalidInputError
 from harness.experiments.tally import GROUP, Trial
 from harness.experiments.variant import Experiment  # noqa: TC001 -- msgspec reads the annotations of KeptExperiments
-from harness.journal import History, Job, Kind, as_text, job_of
+from harness.journal import Draft, History, Job, Kind, as_text, job_of
 from harness.machine import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from harness.experiments.gunnery import Loss
     from harness.journal import Reading
 
 KIND: Final = "experiment"
@@ -29,14 +31,21 @@ class KeptExperiments(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """Body of a `decided` event: why the experiment stopped, and how long it took in all its sessions.
-
-    `lost` counts the workers that were lost in the last of them.
-    """
+    """Body of a `decided` event: why the experiment stopped, and how long it took in all its sessions."""
 
     reason: str
     elapsed_s: float
-    lost: int = 0
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """Body of a `returned` event: trials of one variant that a worker had as it was lost.
+
+    A worker may have had trials of several: `is_first` is the first event of its loss.
+    """
+
+    trials: int
+    worker: str
+    is_first: bool
 
 
 class KeptGroup(msgspec.Struct, frozen=True):
@@ -83,6 +92,22 @@ def open_history(
 def save(history: History, trials: list[Trial]) -> None:
     """Append a group in one commit. A group that is there already is refused."""
     history.write(Kind.TRIALS, trials[0].variant, trials[0].group + 1, trials)
+
+
+def give_back(history: History, loss: Loss) -> None:
+    """Journal that what a lost worker had is to be fired again."""
+    drafts: list[Draft] = []
+    for variant, orders in groupby(sorted(loss.orders, key=lambda one: one[0].name), key=lambda one: one[0].name):
+        numbers = [number for _, order in orders for number in order]
+        body = Returned(len(numbers), loss.worker, not drafts)
+        drafts.append(Draft(Kind.RETURNED, variant, (min(numbers) - 1) // GROUP + 1, body))
+    history.write_all(drafts)
+
+
+def returned(reading: Reading) -> Iterator[tuple[str, Returned]]:
+    """What went back from lost workers, with the names of the variants."""
+    for event, body in reading.bodies(Kind.RETURNED, Returned):
+        yield event.title, body
 
 
 def groups(reading: Reading) -> Iterator[KeptGroup]:

@@ -56,20 +56,26 @@ def usable(client: Any, where: Where, needs: Sequence[str]) -> dict[str, str]:
     """
     ours = msgspec.json.decode(introduce(()), type=Introduction)
     said = _answers(client, tuple(needs))
-    refused = {name: why for name, one in said.items() if (why := one.why_not(ours))}
-    chosen = {name: one.name for name, one in said.items() if name not in refused}
+    refused = {name: why for name, one in said.items() if (why := one if isinstance(one, str) else one.why_not(ours))}
+    chosen = {name: one.name for name, one in said.items() if isinstance(one, Introduction) and name not in refused}
     if not chosen:
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items()) or "there is none"
         raise InvalidInputError(f"--on: {where.address}: no worker can be used: {why}")
     return chosen
 
 
-def _answers(client: Any, needs: tuple[str, ...]) -> dict[str, Introduction]:
+def _answers(client: Any, needs: tuple[str, ...]) -> dict[str, Introduction | str]:
+    """Return what each said, or why it can't be asked: most often harness is not installed there, or it has ended."""
     try:
-        told: dict[str, bytes] = client.run(introduce, needs)
-    except Exception as error:  # whatever is raised there: most often that harness is not installed
-        raise InvalidInputError(f"--on: a worker can't be asked who it is: {error}") from error
-    return {name: msgspec.json.decode(line, type=Introduction) for name, line in told.items()}
+        told: dict[str, bytes | Exception] = client.run(introduce, needs, on_error="return")
+    except Exception as error:  # of the scheduler's
+        raise InfraError(f"--on: the workers can't be asked who they are: {error}") from error
+    return {
+        name: msgspec.json.decode(said, type=Introduction)
+        if isinstance(said, bytes)
+        else f"it can't be asked who it is: {type(said).__name__}: {said}"
+        for name, said in told.items()
+    }
 
 
 def connect(where: Where) -> Any:

@@ -242,9 +242,11 @@ def varied(first: Variant, change: str) -> Variant:
 
 
 def _another_command(first: Variant, change: str) -> Variant:
-    if schedule := re.fullmatch(r"schedule=(\d+)", change):
+    if schedule := re.fullmatch(r"schedule=(\d{1,18})", change):
         return _reached(msgspec.structs.replace(first, schedule=int(schedule[1])))
     words = tuple(shlex.split(change))
+    if not words:
+        raise InvalidInputError("--vs: expected schedule=SEED or another command, and it is empty")
     if len(words) == 1 and re.fullmatch(r"[a-z_]+=[^/]*", words[0]):
         raise InvalidInputError(f"--vs: {change}: beside a command, expected schedule=SEED or another command")
     return msgspec.structs.replace(first, command=words)

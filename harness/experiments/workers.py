@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from harness.exceptions import InfraError
 from harness.experiments.cluster import Cluster
-from harness.experiments.gunnery import Gunnery, here
+from harness.experiments.gunnery import Gunnery, Loss, here
 from harness.experiments.worker import Ask, trials_of
 from harness.supervisor.dialogue import Dialogue, DialogueError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMAND: Final = (sys.executable, "-m", "harness.experiments.worker")
 PATIENCE_S: Final = 1e6  # a trial takes as long as it takes; a worker that is gone is noticed at once
+HERE: Final = "local"
 MOST_LOST: Final = 3  # workers that one group may cost
 
 
@@ -32,7 +34,7 @@ class Worker:
     """A worker process on this machine. Where the process is lost, its group is fired again by a new one."""
 
     def __init__(self) -> None:
-        self.lost, self._is_cancelled = 0, False
+        self.losses, self._is_cancelled = deque[Loss](), False
         self._process = Dialogue(COMMAND, PATIENCE_S)
 
     def fire(self, variant: Variant, numbers: Sequence[int], until_s: float) -> list[Trial]:
@@ -44,9 +46,10 @@ class Worker:
                 answer = self._process.ask(line)
             except (DialogueError, InfraError) as error:  # it is gone, or the guard above it
                 self._process.close()
-                self.lost, why = self.lost + 1, error
+                why = error
                 if self._is_cancelled:
                     break
+                self.losses.append(Loss(HERE, ((variant, numbers),)))
             else:
                 return trials_of(answer)
         raise InfraError(f"--on: {MOST_LOST} workers were lost with one group; the last one {why}")

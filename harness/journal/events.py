@@ -23,7 +23,8 @@ class Kind(StrEnum):
     environment. `closed`: how that process left it, a `Closing`; absent where it was killed.
     `started`: an attempt or a group of trials is about to be started. `kill_intent`: a signal is about to be sent.
     `finished`: an attempt with its classification and decision. `step`: the state of a durable run after step `number`.
-    `trials`: a group of an experiment's trials. `decided`: the answer about a title of the job, once.
+    `trials`: a group of an experiment's trials. `returned`: trials that went back from a worker that was lost, to be
+    fired again by another. `decided`: the answer about a title of the job, once.
     """
 
     JOB = "job"
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     FINISHED = "finished"
     STEP = "step"
     TRIALS = "trials"
+    RETURNED = "returned"
     DECIDED = "decided"
 
 

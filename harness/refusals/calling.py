@@ -43,7 +43,7 @@ def sweep(
     given to the function. `warmup` calls come before the first refusal.
 
         report = harness.sweep(load, libraries=["_mymodule"])
-        assert report.verdict == "PASS", report
+        assert report.verdict == "PASS", str(report)
 
     `ok(value, error)` says what counts as handled beside a MemoryError, `equal(reference, value)` which results are
     right where their contents don't tell. `then` is what is tried after each refusal in the same process: the same

@@ -44,6 +44,7 @@ class Swept(NamedTuple):
     again: dict[str, tuple[int, int]] = {}  # noqa: RUF012 -- never changed
 
 
+SHOWN = 8
 LIVES = 3  # of each finding's first refusal
 MakeHost = Callable[[], "Host"]
 
@@ -72,7 +73,7 @@ def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
         every = ready.targets(plan)
         chosen = choose(every, plan)
         if not chosen:
-            raise InfraError(f"no call of the recording is {plan.site or plan.at}")
+            raise InfraError(_absent(plan, every))
         targets = each_way(chosen, plan, lambda n: ready.recording.calls[n - 1].size)
         tell.begins(ready)
         course = _Course(make_host, plan, ready, targets, tell)
@@ -89,6 +90,14 @@ def sweep(make_host: MakeHost, plan: Plan, tell: Tell) -> Swept:
             course.is_finished,
             course.again,
         )
+
+
+def _absent(plan: Plan, every: list[Target]) -> str:
+    """Why the one refusal that was asked for can't be made."""
+    if plan.site:
+        return f"there is no site {plan.site} among its {len(every)} calls: the code or what it is given has changed"
+    some = ", ".join(str(one.n) for one in every[:SHOWN])
+    return f"call {plan.at} is none that may be refused; those are {some}{', …' if len(every) > SHOWN else ''}"
 
 
 def debug(make_host: MakeHost, plan: Plan) -> str:

@@ -36,6 +36,11 @@ class Asked(msgspec.Struct, frozen=True):
     plan: Plan
     again: tuple[str, ...] = ()
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The function or the command, as it was said."""
+        return self.again[self.again.index("--") + 1 :] if self.call is None else self.again[-1:]
+
     def subject(self) -> Subject:
         """What is swept."""
         return Subject(self.words, self.call)

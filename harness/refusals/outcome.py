@@ -59,11 +59,14 @@ def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, 
     found = tuple(_judged(one, replay, accepted, strict=strict) for one in lived)
     bad = [one for one in found if one.fails]
     doubts = list(swept.doubts)
-    if swept.missed:
-        doubts.append(f"{len(swept.missed)} of {swept.sites} sites were not refused in every way")
-    if not (swept.is_finished or swept.interrupted):
+    missed = len({(one.site, one.operation) for one in swept.missed})
+    if missed:
+        doubts.append(f"{missed} of {swept.sites} sites were not refused in every way")
+    if swept.interrupted:
+        doubts.append("it was interrupted")
+    elif not swept.is_finished:
         doubts.append("the time was over before every refusal had its turn")
-    verdict = FAIL if bad else UNKNOWN if doubts or swept.interrupted else PASS
+    verdict = FAIL if bad else UNKNOWN if doubts else PASS
     failed = [f"{len(bad)} of {len(found)} findings fail"] if bad else []
     return Report(
         subject,
@@ -72,7 +75,7 @@ def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, 
         swept.sites,
         len(swept.refusals),
         found,
-        len(swept.missed),
+        missed,
         swept.calls,
         (*failed, *doubts),
         tuple(swept.notes),
@@ -106,7 +109,8 @@ def infra(subject: str, error: InfraError) -> Report:
 
 def interrupted(subject: str) -> Report:
     """A sweep that was ended before it refused anything."""
-    return Report(subject, UNKNOWN, {}, 0, 0, (), interrupted=True, is_finished=False)
+    reason = "it was interrupted before anything was refused"
+    return Report(subject, UNKNOWN, {}, 0, 0, (), reasons=(reason,), interrupted=True, is_finished=False)
 
 
 def command_line(words: Sequence[str]) -> Replay:

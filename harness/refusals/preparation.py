@@ -86,7 +86,8 @@ def _notes(recording: Recording, trial: Trial, *, exact: bool) -> Iterator[str]:
     if not exact:
         yield "its calls are not the same each time: each is aimed at by its stack, not by its number"
     if trial.answer.forks:
-        yield f"it starts {trial.answer.forks} processes of its own: they are not swept"
+        many = "a process" if trial.answer.forks == 1 else f"{trial.answer.forks} processes"
+        yield f"it starts {many} of its own: not swept"
     if recording.overflowed:
         yield "the recording is cut where the page was full"
 

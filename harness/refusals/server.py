@@ -98,6 +98,10 @@ class Server:
         why = ": ".join(filter(None, fields[1:]))
         if words == [swept.FAILED]:
             raise InvalidInputError(f"{self._call.call}: can't be loaded: {why}")
+        if fields[0] == swept.GIVES:
+            raise InfraError(
+                f"{self._call.call} gives a {fields[1]}: nothing was done yet; expected a function that does"
+            )
         if words[-1] != swept.READY:
             raise InfraError(f"{self._call.call} fails without a refusal: {why}")
         said = said_of(fields[1 : 1 + FIELDS])

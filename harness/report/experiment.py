@@ -10,6 +10,7 @@ from rich.progress import TaskID
 
 from harness.experiments.conduct import corrected, ranked
 from harness.experiments.groups import FEWEST_GROUPS, grouped_interval
+from harness.experiments.paired import SURE_TRIALS, Method
 from harness.experiments.shares import by_host, chance
 from harness.experiments.tally import GROUP
 from harness.report.words import WHY, counted, printable
@@ -82,13 +83,21 @@ def conclusion_lines(told: Conclusion) -> Iterator[str]:
         yield from ("the first failure of each kind", *kept)
     yield from share_lines(told)
     if told.lost:
-        wild = any(variant.is_wild for variant in one.variants)
-        biased = ": what is left to chance may be biased by that" if wild else ", and its seeds say the same again"
-        yield f"{counted(told.lost, 'worker')} lost; what it had not answered was fired again{biased}"
+        yield f"{counted(told.lost, 'worker')} lost; what was not answered was fired again"
+        yield from (f"  {line}" for line in _again_lines(told))
     if told.verdict:
         yield f"verdict: {told.verdict}"
     yield f"stopped: {told.ended or 'not ended'}; {told.elapsed_s:.1f} s"
     yield ""
+
+
+def _again_lines(told: Conclusion) -> Iterator[str]:
+    """How many trials of each variant lost workers had, and what that means for the numbers."""
+    for variant in told.experiment.variants:
+        if again := told.again.get(variant.name, 0):
+            biased = "their rate is left to chance, and may be biased by that"
+            meaning = biased if variant.is_wild else "their seeds say the same again"
+            yield f"{variant.name}: at most {counted(again, 'trial')}: {meaning}"
 
 
 def _schedule_lines(one: Experiment, found: Difference) -> Iterator[str]:
@@ -107,6 +116,9 @@ def difference_lines(found: Difference) -> Iterator[str]:
     """What came of a comparison."""
     yield f"{found.first} and {found.second}, side by side"
     yield f"  {found.text}"
+    if found.trials < SURE_TRIALS and found.method in {Method.GROUPS, Method.BLOCKS}:
+        often = f"with {found.trials} trials each, equal variants differ in up to {found.level:.0%} of cases"
+        yield f"  {often}, where outcomes follow each other beyond a group; in up to 6% otherwise"
 
 
 def corrected_lines(told: Sequence[Conclusion]) -> Iterator[str]:

@@ -106,8 +106,8 @@ def _open(report: HistoryReport) -> Iterator[str]:
 def _runs(report: HistoryReport) -> Iterator[str]:
     for one in report.runs:
         verdict = one.verdict or "UNKNOWN"
-        yield f'<section><h2>{_text(one.title)}</h2><p class="{verdict}">{_text(words.ending(one.run))}'
-        yield f"{'' if one.verdict else ', not decided'}.</p>"
+        how = f"{words.ending(one.run)}{'' if one.verdict else ', not decided'}."
+        yield f'<section><h2>{_text(one.title)}</h2><p class="{verdict}">{_text(how)}</p>'
         if one.run.attempts:
             yield "<ol>" + "".join(f"<li>{_text(words.attempt_line(a))}</li>" for a in one.run.attempts) + "</ol>"
         yield "</section>"
@@ -125,7 +125,7 @@ def _sweeps(report: HistoryReport) -> Iterator[str]:
     for swept in report.sweeps:
         yield f"<section><h2>{_text(sweep.headline(swept))}</h2>"
         yield f'<p class="{_text(swept.verdict)}">{_text(sweep.verdict_line(swept))}</p>'
-        yield f"<p>{_text(' '.join(sweep.PREFACE))}</p>"
+        yield f"<p>{_text(' '.join(sweep.preface(swept)))}</p>"
         yield from (f"<p>{_text(note)}</p>" for note in swept.notes)
         yield from _table("Refusals", ("verdict", "how many"), swept.tally.items())
         for finding in swept.findings:

@@ -122,7 +122,7 @@ def _sweep(suite: ET.Element, swept: Sweep) -> None:
     case.set("time", f"{swept.duration_s:.3f}")
     if tag := ELEMENTS.get(Verdict(swept.verdict)):
         _tell(case, tag, "; ".join(swept.reasons) or swept.verdict)
-    _out(case, [*sweep.PREFACE, sweep.headline(swept), *(f"note: {note}" for note in swept.notes)])
+    _out(case, [*sweep.preface(swept), sweep.headline(swept), *(f"note: {note}" for note in swept.notes)])
 
 
 def _run_lines(one: KeptRun) -> list[str]:

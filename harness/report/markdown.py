@@ -74,7 +74,7 @@ def _checks(report: HistoryReport) -> Iterator[str]:
 def _sweeps(report: HistoryReport) -> Iterator[str]:
     for swept in report.sweeps:
         yield from (f"## {_cell(sweep.headline(swept))}", "", f"**{_cell(sweep.verdict_line(swept))}**", "")
-        yield from (*sweep.PREFACE, "")
+        yield from (*sweep.preface(swept), "")
         for finding in swept.findings:
             title, *rest = sweep.finding_lines(finding)
             yield from (f"### {_cell(title)}", "", *(f"    {words.printable(line)}" for line in rest), "")

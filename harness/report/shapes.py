@@ -113,6 +113,11 @@ def conclusion_shape(told: Conclusion) -> Shape:
         "verdict": told.verdict,
         "kept": told.kept,
         "lost": told.lost,
+        "fired_again": [
+            {"variant": one.name, "trials": told.again[one.name], "may_be_biased": one.is_wild}
+            for one in told.experiment.variants
+            if one.name in told.again
+        ],
         "shares": [
             {"variant": variant, "worker": name, "trials": share.groups * GROUP, "failures": share.failures}
             for variant, shares in told.shares.items()

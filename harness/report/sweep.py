@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.refusals.verdicts import MEMORY
 from harness.report.words import counted
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ PREFACE: Final = (
     "Each finding needs a refused allocation. malloc does fail: under RLIMIT_AS and RLIMIT_DATA, with",
     "vm.overcommit_memory=2, for large sizes, in 32-bit and arena limits, and where a thread's stack finds no room.",
     "To end the process by design is an answer too: accept such a finding in a baseline, with the reason.",
+)
+PREFACE_OF_OTHERS: Final = (
+    "Each finding needs a call that the system refuses, as it does where a disk is full or breaks, a signal comes in",
+    "between, or the number of processes and threads is bounded.",
 )
 
 
@@ -68,7 +73,12 @@ def finding_line(refusal: Refusal) -> str:
     where = refusal.crash[0] if refusal.crash else ""
     parts = [refusal.verdict, _signal(refusal), refusal.detail, f"in {where}" if where else ""]
     asked = refusal.refused[0] if refusal.refused else "?"
-    return f"{' '.join(filter(None, parts))}; refused: {refusal.target.operation} in {asked} ({refusal.target.mode})"
+    return f"{' '.join(filter(None, parts))}; refused: {_asked(refusal)} in {asked} ({refusal.target.mode})"
+
+
+def _asked(refusal: Refusal) -> str:
+    """What was refused, and with which error where there are several."""
+    return " ".join(filter(None, [refusal.target.operation, refusal.target.error]))
 
 
 def _signal(refusal: Refusal) -> str:
@@ -83,6 +93,12 @@ def verdict_line(report: Report) -> str:
     return f"{report.verdict}{': ' if report.reasons else ''}{'; '.join(report.reasons)}"
 
 
+def preface(report: Report) -> tuple[str, ...]:
+    """What to know before the first finding."""
+    asked = {one.first.target.operation for one in report.findings}
+    return PREFACE_OF_OTHERS if asked and not asked & MEMORY else PREFACE
+
+
 def headline(report: Report) -> str:
     """The first line: how much was refused, and what came of it."""
     told = ", ".join(f"{count} {verdict}" for verdict, count in report.tally.items())
@@ -95,7 +111,7 @@ def lines(report: Report) -> Iterator[str]:
     if report.trials:
         yield headline(report)
     if report.findings:
-        yield from ("", *PREFACE)
+        yield from ("", *preface(report))
     for number, finding in enumerate(report.findings, 1):
         first, *rest = finding_lines(finding)
         yield from ("", f"{number}. {first}", *rest)
@@ -114,7 +130,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     where = f"{counted(finding.count, 'refusal')} at {counted(finding.sites, 'site')}"
     yield f"   {where}, {' and '.join(finding.modes)}{again}"
     yield from _stack("crash", first.crash, CRASH_FRAMES)
-    yield from _stack(f"refused {first.target.operation}", first.refused, REFUSED_FRAMES)
+    yield from _stack(f"refused {_asked(first)}", first.refused, REFUSED_FRAMES)
     yield from (f"   {line}" for line in _opinions(finding.dialects))
     if finding.accepted:
         yield f"   accepted: {finding.accepted}"
@@ -123,7 +139,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
 
 def _stack(title: str, frames: tuple[str, ...], count: int) -> Iterator[str]:
     for at, text in enumerate(frames[:count]):
-        yield f"   {title if at == 0 else '':>16}  {text}"
+        yield f"   {title if at == 0 else '':>20}  {text}"
 
 
 def _opinions(dialects: dict[str, Opinion]) -> Iterator[str]:

@@ -75,6 +75,22 @@ void prepare_stacks(int memory_is_short) {
         *(volatile char *)(top - depth) = 0;
 }
 
+/* A program that locks all its memory would hold ours as well, against its RLIMIT_MEMLOCK: give up what is not in use. */
+static void be_frugal(void) {
+    stack_t current, large = ours;
+    is_frugal = 1;
+    if (large.ss_size <= LEAST_BYTES || real_sigaltstack(NULL, &current) != 0 || current.ss_flags & SS_ONSTACK) return;
+    stack_t small = map_stack(LEAST_BYTES);
+    if (small.ss_flags & SS_DISABLE || (is_our_stack(&current) && real_sigaltstack(&small, NULL) != 0)) return;
+    ours = small;
+    munmap((char *)large.ss_sp - GUARD_BYTES, GUARD_BYTES + large.ss_size);
+}
+
+INTERPOSED int mlockall(int flags) {
+    be_frugal();
+    return (int)call_kernel(SYS_mlockall, (long[6]){flags});
+}
+
 /* --- what the program sees: no stack of ours, and its own in the place of it --- */
 
 static int is_off(const stack_t *stack) { return stack->ss_flags & SS_DISABLE; }

@@ -2,6 +2,7 @@
  * named, again after each exec of that process, and hands itself on to no other.
  *
  * The program is to see nothing of it: no variable, no descriptor, no handler, no signal stack, no allocation. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,10 +59,17 @@ static int is_expected(struct box *box) {
     return __atomic_compare_exchange_n(&box->armed, &expected, UNARMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/* Before anybody else's, so that no other library sees the variables. The C library has not noted the environment yet. */
-__attribute__((constructor)) static void begin(int count, char **arguments, char **environment) {
-    (void)count;
+static void begin_with(char **arguments, char **environment) {
     if (take_variables(arguments, environment) != 0 || handed_over()->process != getpid()) return;
     struct box *box = open_box();
     if (box && is_expected(box) && adopt_box(box) == 0) arm_program(box);
+}
+
+/* Before anybody else's, so that no other library sees the variables. The C library has not noted the environment yet.
+ * The program begins with the errno that it would begin with. */
+__attribute__((constructor)) static void begin(int count, char **arguments, char **environment) {
+    int error = errno;
+    (void)count;
+    begin_with(arguments, environment);
+    errno = error;
 }
