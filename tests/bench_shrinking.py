@@ -3,7 +3,8 @@
     python tests/bench_shrinking.py [--seeds 10] [--defects NAME …] [--max-examples 2000] [--write docs/shrinking.md]
 
 Ten defects in a C function over bytes, planted here and built by cc. Each is looked for with the same seed in both
-ways, one after the other, in this process. The table has what each of the seeds was shrunk to, how often, and the wall time.
+ways, one after the other, in this process. The table has what the seeds were shrunk to, and the
+wall time.
 """
 
 import argparse
@@ -49,7 +50,8 @@ int {name}(const unsigned char *d, size_t n) {{
 }}
 """
 ABOUT = """`make bench-shrinking`: {seeds} seeds of each of {defects} planted defects. *Wall* is the time to
-find and shrink the crash, as a share of what a plain fork for each example takes with the same seed; the median of the seeds."""
+find and shrink the crash, as a share of what a plain fork for each example takes with the same seed; the median of
+the seeds."""
 
 
 class Died(Exception):  # noqa: N818 -- what a plain loop knows
