@@ -52,10 +52,14 @@ class Here:
 
     def have_workers(self, count: int) -> None:
         """Start workers until so many live, and wait for them."""
+        self.fill(count)
+        self.wait_for(count)
+
+    def fill(self, count: int) -> None:
+        """Start workers until so many live or come up."""
         self.workers = [one for one in self.workers if one.poll() is None]
         for _ in range(count - len(self.workers)):
             self.start_worker()
-        self.wait_for(count)
 
     def wait_for(self, count: int) -> None:
         """Wait until so many workers have come."""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.program import program
+from harness.cli.program import program, run
 from harness.dialects import BUILT_IN, DEFAULT, NEWEST, RELEASES, find, lineage, parted, spelled
 from harness.dialects import upstream_v1 as legacy
 from harness.dialects.compare import DEATHS, argued, compare, compare_requests, rules_that_answer, sweep, treat, why
@@ -118,6 +118,14 @@ def test_every_cell_of_strict_has_its_reason() -> None:
     found = {words: why(evidence, NEWEST, STRICT) for words, evidence in differing()}
     assert [words for words, row in found.items() if row is None] == []
     assert {row.name for row in found.values() if row} == {row.name for row in argued(STRICT)}
+
+
+def test_reasons_are_told_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal a rule's reason begins a line, and no control character is spelt out before it."""
+    assert run(["dialects", "strict"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if line.startswith("oom-kill: ")]
+    assert not [line for line in told if line.startswith("\\n")]
 
 
 def test_the_sweep_sees_all_rules() -> None:

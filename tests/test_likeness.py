@@ -159,10 +159,10 @@ def test_many_at_once_are_the_same_comparisons(random: np.random.Generator) -> N
 def test_the_level_that_is_told_is_the_real_one(random: np.random.Generator, groups: int) -> None:
     """No equal variants differ more often than is said; and some do, where more than 6 % is said."""
     error = math.sqrt(0.25 / 4000)
-    seen = [level for p in (0.3, 0.5) for level in levels(random, 4000, groups, p, (0.0, 0.45))]
+    seen = [level for p in (0.1, 0.3, 0.5) for level in levels(random, 4000, groups, p, (0.0, 0.45))]
     told = real_level(groups * GROUP)
     assert max(seen) <= told + error
-    assert told <= 0.06 or max(seen) >= told - 0.03
+    assert told <= 0.06 or max(seen) > 0.06
 
 
 def test_a_level_is_told_below_a_thousand_trials() -> None:

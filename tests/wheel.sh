@@ -13,7 +13,7 @@ trap 'rm -r "$work"' EXIT
 "$python" -m venv "$work/building"
 "$work/building/bin/python" -m pip install --quiet build
 mkdir "$work/source"
-(cd "$project" && git ls-files -z | tar --null -T - -c) | tar -x -C "$work/source" # no build of before, no history
+git -C "$project" archive HEAD | tar -x -C "$work/source" # what is committed, and nothing else
 git -C "$project" rev-parse HEAD >"$work/source/commit.txt"
 "$work/building/bin/python" -m build --outdir "$work/dist" "$work/source" >"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
 ls -l "$work/dist"

@@ -63,4 +63,5 @@ def _compare(first: Dialect, second: Dialect, as_json: bool) -> None:
         return
     out.print(table(("death", first.name, second.name), [(row.death, str(row.first), str(row.second)) for row in rows]))
     for one in reasons:
-        say(out, f"\n{one.name}: {one.reason}; needs {one.needs}")
+        say(out, "")
+        say(out, f"{one.name}: {one.reason}; needs {one.needs}")
