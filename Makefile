@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 RUNS := $(VENV)/runs
 SOURCES := pyproject.toml $(wildcard native/*.txt native/*/*) $(filter-out %__pycache__/,$(wildcard harness/ harness/*/))
 
-.PHONY: run test test-most test-all lint check docs witness chaos bench bench-pytest differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
+.PHONY: run test test-most test-all lint check docs witness chaos bench bench-pytest bench-shrinking planted differential statistics scale transparency sweep engines compilers cgroup2 wheel clean
 
 run: $(RUNS)
 	$(BIN)/crash-harness run
@@ -73,6 +73,14 @@ bench: $(STAMP)
 # What the guard costs a test suite, beside other ways to isolate tests; ARGS may name folders of tests.
 bench-pytest: $(STAMP)
 	$(BIN)/python tests/bench_pytest.py --write docs/pytest-cost.md $(ARGS)
+
+# Ten planted native defects, found and shrunk by Hypothesis: to what, and how long against a plain fork for each example.
+bench-shrinking: $(STAMP)
+	$(BIN)/python tests/bench_shrinking.py --write docs/shrinking.md $(ARGS)
+
+# Crashes planted at random in a suite: each is to be blamed right, and every other test as ever. Half an hour.
+planted: $(STAMP)
+	$(BIN)/python tests/planted.py $(ARGS)
 
 # What intervals, comparisons, drift and advice are worth when attempts resemble each other, by simulation.
 statistics: $(STAMP)

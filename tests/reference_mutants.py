@@ -366,20 +366,22 @@ def _loses(engine: Any, _: Any) -> None:
 
 
 def _zombie(engine: Any, _: Any) -> None:
-    """A job that has failed is started once more."""
-    true = engine.decide
+    """A job that was said to have failed is started once more, a little later."""
+    true = engine.look
 
-    def decide(self: Any, job: Any, kind: str) -> None:
-        true(self, job, kind)
-        if job.state == "failed" and not job.cancelled and job.attempts == self.limit():
-            threading.Timer(0.2, self.haunt, (job,)).start()
+    def look(self: Any, job: str, handle: Any) -> Any:
+        told = true(self, job, handle)
+        if told["state"] == "failed" and not handle.cancelled and handle.attempts == self.limit():
+            threading.Timer(0.2, self.haunt, (handle,)).start()
+        return told
 
     def haunt(self: Any, job: Any) -> None:
         with self.changed:
-            job.state = "pending"
-            self.changed.notify_all()
+            if job.state == "failed" and job.attempts == self.limit():
+                job.state = "pending"
+                self.changed.notify_all()
 
-    engine.decide, engine.haunt = decide, haunt
+    engine.look, engine.haunt = look, haunt
 
 
 # --- processes ---

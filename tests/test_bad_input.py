@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import filters
+from harness.cli import lines
 from harness.cli.program import run
 from harness.exceptions import InvalidInputError
 from harness.reading import MOST_BYTES, read_file
@@ -123,8 +123,8 @@ def test_a_line_without_end_is_refused_and_the_next_one_answered(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """A filter holds a bounded part of a line; one that does not end, as of a device, ends the filter."""
-    monkeypatch.setattr(filters, "MOST_BYTES", 100)
-    monkeypatch.setattr(filters, "ENDLESS_BYTES", 1_000)
+    monkeypatch.setattr(lines, "MOST_BYTES", 100)
+    monkeypatch.setattr(lines, "ENDLESS_BYTES", 1_000)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 350 + b"\n" + EXIT_0)))
     assert run(["classify"]) == 2
     first, second = capfdbinary.readouterr().out.splitlines()

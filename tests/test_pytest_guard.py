@@ -575,7 +575,11 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
     )
     done = guarded("def test_a(): pass\ndef test_b(): pass")
     assert done.ret == 3
-    done.stdout.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
+    done.stdout.fnmatch_lines([
+        "*crash-guard: no guarded process comes up*",
+        "*a plugin asks for workerinput[[]'of_a_controller'], which*-p no:*",
+        "*KeyError: 'of_a_controller'*",
+    ])  # fmt: skip
     under_xdist = guarded("def test_a(): pass", "-n1")
     assert under_xdist.ret == 3
     under_xdist.stderr.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])

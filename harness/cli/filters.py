@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 import msgspec
 
+from harness.cli.lines import bounded, lines, source
 from harness.cli.options import dialect_option, seed_option
 from harness.cli.output import emit
 from harness.dialects.custom import opened
@@ -21,57 +20,17 @@ from harness.wire.errors import UnexpectedError
 from harness.wire.request import Request, RunNotFoundError, parse_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from harness.wire.schema import Schema
 
 
-MOST_BYTES = 64 << 20
-"""Bytes of a line that is answered; a longer one is refused, and the next one is answered again."""
-
-ENDLESS_BYTES = 1 << 28
-"""Bytes after which a line is taken for one without end, as /dev/zero is."""
-
-
-def _source(context: click.Context, _: click.Parameter, value: str) -> IO[bytes]:
-    """Open FILE, or take stdin for "-"."""
-    if value == "-":
-        if sys.stdin is None:
-            raise InvalidInputError("stdin is closed")
-        return sys.stdin.buffer
-    try:
-        return context.with_resource(Path(value).open("rb"))
-    except OSError as error:
-        raise InvalidInputError(f"{value}: {error.strerror}") from error
-
-
-def _lines(source: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines as they come; of one that is too long, its beginning. Raises InvalidInputError for a read error."""
-    try:
-        while line := source.readline(MOST_BYTES + 1):
-            yield line
-            rest, skipped = line, 0
-            while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
-                rest, skipped = source.readline(MOST_BYTES + 1), skipped + MOST_BYTES
-                if skipped > ENDLESS_BYTES:
-                    raise InvalidInputError(f"{source.name}: a line of more than {ENDLESS_BYTES >> 20} MiB")
-    except OSError as error:
-        raise InvalidInputError(f"{source.name}: {error.strerror}") from error
-
-
-def _bounded(line: bytes) -> bytes:
-    """Return the line. Raises InvalidInputError if it is too long."""
-    if len(line) > MOST_BYTES:
-        raise InvalidInputError(f"a line of more than {MOST_BYTES >> 20} MiB")
-    return line
-
-
-def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
+def _filter(file: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     """Answer each line; an invalid one gets {"invalid": …} in its place. Returns the exit code."""
     code = 0
-    for number, line in enumerate(_lines(source), 1):
+    for number, line in enumerate(lines(file), 1):
         try:
-            emit(answer(number, _bounded(line)))
+            emit(answer(number, bounded(line)))
         except (ValueError, InvalidInputError) as error:
             reason = str(error) if line.strip() else "an empty line, expected a JSON object"
             emit({"invalid": f"line {number}: {reason}"})
@@ -83,7 +42,7 @@ def _filter(source: IO[bytes], answer: Callable[[int, bytes], object]) -> int:
     "classify",
     epilog='Example: echo \'{"termination": {"kind": "exited", "status": 139}}\' | crash-harness classify',
 )
-@click.argument("file", callback=_source, default="-")
+@click.argument("file", callback=source, default="-")
 @dialect_option
 @click.pass_context
 def classify_lines(context: click.Context, file: IO[bytes], dialect: str) -> None:
@@ -107,7 +66,7 @@ def _request(value: object, schema: Schema) -> Request:
 
 
 @click.command("decide", epilog="Example: crash-harness decide --dialect strict requests.jsonl")
-@click.argument("file", callback=_source, default="-")
+@click.argument("file", callback=source, default="-")
 @dialect_option
 @seed_option
 @click.pass_context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -76,7 +77,16 @@ def refuse(death: Death, where: str | None) -> NoReturn:
     """End the session, once, where no guarded process comes up."""
     said = death.evidence.stderr.strip() or death.evidence.stdout.strip()
     at = f" while it collected {where}" if where else ""
-    give_up(f"no guarded process comes up: {dead.headline(death)}{at}\n{said[-MOST_SAID:]}")
+    give_up(f"no guarded process comes up: {dead.headline(death)}{at}{_advice(said)}\n{said[-MOST_SAID:]}")
+
+
+def _advice(said: str) -> str:
+    """Say what to do where a plugin asks for what only the controller of xdist gives its workers."""
+    key = re.search(r"workerinput\[[\"'](\w+)[\"']\]", said)
+    if key is None:
+        return ""
+    asked = f"workerinput[{key[1]!r}]"
+    return f"\na plugin asks for {asked}, which only xdist's controller sets: leave it out by -p no:ITS-NAME"
 
 
 def give_up(why: str) -> NoReturn:

@@ -5,27 +5,35 @@ There a crash is an exception, so that Hypothesis finds it again, shrinks it, ke
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Isolate the examples of this test."""
+    session: Any = item.config.pluginmanager.getplugin("crash-guarded")
+    with isolated_examples(session.deadline_s):
+        return (yield)
+
+
+@contextmanager
+def isolated_examples(deadline_s: float | None) -> Iterator[None]:
+    """Have Hypothesis run its examples in forks meanwhile, each for so long at most."""
     from hypothesis import core  # noqa: PLC0415 -- the test's own
 
     from harness.pytest_guard.examples import Examples, can_be_used  # noqa: PLC0415 -- it needs Hypothesis
 
     if not can_be_used():
         pytest.skip("an older version of Hypothesis")
-    session: Any = item.config.pluginmanager.getplugin("crash-guarded")
     kind: Any = core.StateForActualGivenExecution
     once, begin = kind.execute_once, kind.__init__
-    examples = Examples(once, session.deadline_s)
+    examples = Examples(once, deadline_s)
 
     def execute_once(state: object, data: object, **words: Any) -> None:
         __tracebackhide__ = True
@@ -33,7 +41,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
     kind.execute_once, kind.__init__ = execute_once, _patient(begin)
     try:
-        return (yield)
+        yield
     finally:
         kind.execute_once, kind.__init__ = once, begin
         examples.end()

@@ -28,7 +28,7 @@ extern const char list_prefix[], box_prefix[]; /* "LD_PRELOAD=", "CRASH_BOX=" */
 /* Whether `text` is the variable with that prefix. */
 int begins_with(const char *text, const char *prefix);
 
-/* Reads the value of CRASH_BOX. The library is told by LD_PRELOAD. 0, or -1 for what is none. */
+/* Reads the value of CRASH_BOX. The library is told by LD_PRELOAD. 0, or -1 for a value that is not one of ours. */
 int read_box_variable(const char *value, struct handover *handover);
 
 /* `environment` with our variables, in `whole`, which has room for ADDED more and the NULL. The texts live in `variables`.

@@ -138,7 +138,7 @@ static int needs_sanitizer(const struct look *look) {
     return 0;
 }
 
-/* A file with its program headers elsewhere than behind the header is none that a linker made. */
+/* A linker puts the program headers right behind the header; a file that has them elsewhere is refused. */
 static int is_whole(const struct look *look) {
     const Elf64_Ehdr *header = &look->head.header;
     if (look->length < (ssize_t)sizeof *header || header->e_phentsize != sizeof(Elf64_Phdr)) return 0;

@@ -75,7 +75,7 @@ int print_catalogue(void);
  * 0, or BAD_BOX. */
 int arm(int fd);
 
-/* The same in front of whoever handles these signals already: he is called next, with the very same signal. */
+/* The same, in front of a handler that is there already: that one is called next, with the very same signal. */
 int arm_in_front(int fd);
 
 /* Fires row `index`. Returns DONE or DID_NOT_FIRE if the process lives, or an enum refusal. */

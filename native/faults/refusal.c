@@ -1,4 +1,4 @@
-/* What the system, or whoever stands in for it, refuses: address space, threads, the n-th allocation. Each of these
+/* What the system, or what stands in for it, refuses: address space, threads, the n-th allocation. Each of these
  * bounds itself right before, and touches next to nothing of what it is given. */
 #include "faults/family.h"
 

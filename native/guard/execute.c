@@ -16,7 +16,7 @@ static const char *search_path(char *const *environment) {
     return "/bin:/usr/bin";
 }
 
-/* A file that may be executed. What is none of these, a pipe without a writer for one, is not even opened. */
+/* Whether a file may be executed. Anything else, such as a pipe without a writer, is not even opened. */
 static int is_program(const char *path) {
     struct stat status;
     if (stat(path, &status) != 0) return 0;

@@ -61,7 +61,7 @@ static void dismiss(struct life *life, pid_t *pid) {
     *pid = 0;
 }
 
-/* Somebody may have stopped whoever is to answer. */
+/* Somebody may have stopped the process that is to answer: it is continued. */
 static int ask_for_victim(int line, pid_t asked, struct word *word) {
     if (line < 0 || ask(line, &(struct word){.kind = LET_GO}) != 0) return -1;
     if (await(line, GONE, word, MOMENT_MS) != 0) {

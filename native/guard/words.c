@@ -9,7 +9,7 @@
 
 #include "guard/signals.h"
 
-enum { MOST_STALE = 1000 }; /* whoever says more than that is to be waited for no longer */
+enum { MOST_STALE = 1000 }; /* after so many words of another kind the sender is given up */
 
 int open_line(int ends[2]) {
     int on = 1;

@@ -12,7 +12,7 @@ enum kind {
     STOPPED, /* whoever is its parent: the victim was stopped by signal `number` */
     LET_GO,  /* guard to whoever is its parent: reap the victim */
     GONE,    /* the answer: `number` is its wait status, unless there is an `error` */
-    READY,   /* init: `error` is 0, or why it is none */
+    READY,   /* init: `error` is 0, or why init could not be set up */
     SWEEP,   /* guard to init: end what is left */
     SWEPT,   /* the answer: `survivors` had to be killed, or -1 */
 };
@@ -36,7 +36,7 @@ int hear(int fd, struct word *word, pid_t *speaker, int patience_ms);
 /* Says what is to be answered. What was said before is nobody's answer, and is dropped. 0, or -1. */
 int ask(int fd, const struct word *word);
 
-/* Waits for the answer of that kind, each word that is none for that time. 0, or -1. */
+/* Waits for an answer of that kind; after each word of another kind the time begins anew. 0, or -1. */
 int await(int fd, enum kind answer, struct word *heard, int patience_ms);
 
 /* As hear(), for ever, and tells `changed` whenever a child has ended, stopped or gone on. */

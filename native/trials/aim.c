@@ -27,7 +27,7 @@ static int dial_of(const struct fault *row, const char *name, size_t length) {
     return -1;
 }
 
-/* Of a row that is not there nothing is known: that there is none is the answer of fire(). */
+/* A row that does not exist can't be checked here: fire() answers that there is no such row. */
 static int read_value(const char *word, const struct fault *row, int64_t values[PARAMETERS]) {
     char *end;
     const char *sign = strchr(word, '=');

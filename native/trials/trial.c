@@ -118,7 +118,7 @@ static int see_it_end(const struct stand *stand, pid_t victim, struct trial *tri
     return reaped < 0 ? -1 : 0;
 }
 
-/* Orphans come to the subreaper; mostly there is none, and one call says so. */
+/* Orphans of the victim become children of the subreaper. Mostly there are no orphans, and one call shows that. */
 static int32_t sweep(void) {
     siginfo_t none;
     if (waitid(P_ALL, 0, &none, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD) return 0;

@@ -137,7 +137,7 @@ static void on_signal(struct tracer *tracer, pid_t thread, int signal_number) {
     resume(tracer, thread, signal_number);
 }
 
-/* A handler that starts another process wants it to look at this one, as a tracer: that is none of a runtime's ways. */
+/* A handler that starts another process does so to have this one looked at by a tracer; runtimes do not do that. */
 static int starts_process(long call) {
 #if defined(__x86_64__)
     if (call == SYS_fork || call == SYS_vfork) return 1;
