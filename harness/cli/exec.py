@@ -72,15 +72,8 @@ def exec_command(
     """
     policy = policy_of(given["max_attempts"], given["retry_config"], given["machine"])
     relay, stdin = Relay(as_json=as_json), given["stdin"]
-    watched = partial(
-        supervise,
-        relay=relay,
-        observe=given["witnesses"],
-        backtrace=given["backtrace"],
-        containment=given["containment"],
-        stdin=stdin,
-        in_terminal=True,
-    )
+    way = {name: given[name] for name in ("backtrace", "containment", "stdin")}
+    watched = partial(supervise, relay=relay, observe=given["witnesses"], in_terminal=True, **way)
     bounds = Bounds(limits_of(given), given["timeout"], policy.machine, watched)
     with ExitStack() as stack:
         kept = stack.enter_context(open_kept(history, context.params, policy, bounds)) if history else None

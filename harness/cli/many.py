@@ -9,15 +9,14 @@ from typing import Final
 
 import click
 
+from harness.cli.listing import lines_of
 from harness.cli.options import options
 from harness.engine.durable import PYTEST
 from harness.exceptions import InvalidInputError
 from harness.journal import Kind, read
 from harness.reading import read_file
-from harness.supervisor import Command, supervise
 
-MARK, HOLE = "::", "{}"
-STDOUT: Final = 1
+HOLE: Final = "{}"
 SESSION: Final = re.compile(r" #\d+$")  # of a test that has crashed in more than one session
 
 OPTIONS = (
@@ -40,8 +39,6 @@ OPTIONS = (
         " in place of {}.",
     ),
 )
-
-
 many_options = options(OPTIONS)
 
 
@@ -61,7 +58,7 @@ def commands_of(
     if crashes:
         return _filled("--crash-history", crashed_tests(crashes), command)
     if each is not None:
-        return _filled("--each", _lines(each), command)
+        return _filled("--each", lines_of(each), command)
     return [command] if command else []
 
 
@@ -89,34 +86,6 @@ def _of_file(path: Path) -> list[tuple[str, ...]]:
     if not found:
         raise InvalidInputError(f"{path}: there is no command in it")
     return found
-
-
-def _lines(listing: str) -> list[str]:
-    """Run the listing command, and return what it lists."""
-    words, heard = _words(listing), list[bytes]()
-
-    def relay(stream: int, chunk: bytes) -> None:
-        if stream == STDOUT:
-            heard.append(chunk)
-
-    evidence = supervise(Command(tuple(words)), relay=relay, observe="off")
-    lines = [line.strip() for line in b"".join(heard).decode(errors="surrogateescape").splitlines()]
-    found = [line for line in lines if MARK in line]
-    if not evidence.succeeded or not found:
-        last = (evidence.stderr.strip() or evidence.stdout.strip() or "no output").splitlines()[-1]
-        how = f"{evidence.termination}, {len(found)} lines with {MARK}"
-        raise InvalidInputError(f"--each: {listing}: expected success and lines with {MARK}, not {how}: {last}")
-    return found
-
-
-def _words(listing: str) -> list[str]:
-    try:
-        words = shlex.split(listing)
-    except ValueError as error:
-        raise InvalidInputError(f"--each: {listing}: {error}") from error
-    if not words:
-        raise InvalidInputError("--each: expected a command that lists, and it is empty")
-    return words
 
 
 def _filled(option: str, lines: list[str], command: tuple[str, ...]) -> list[tuple[str, ...]]:

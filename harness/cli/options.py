@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
-
 SEED = click.IntRange(-(2**63), 2**63 - 1)
 COUNT = click.IntRange(1, 2**53)
 JOBS = click.IntRange(1, 1000)
 JUDGE = "harness.judge"
+OF_HISTORY = "is that of the history"
 
 
 def options(*groups: tuple[Any, ...]) -> Callable[[Function], Function]:
@@ -89,9 +89,6 @@ def dialect_or(context: click.Context, dialect: str, kept: str) -> str:
     if context.get_parameter_source("dialect") is not ParameterSource.DEFAULT:
         return dialect
     return spelled(judge, next(lineage(kept))) if judge else kept
-
-
-OF_HISTORY = "is that of the history"
 
 
 def refuse_beside(context: click.Context, what: str, names: Iterable[str], why: str) -> None:

@@ -27,12 +27,7 @@ WHAT = (
         metavar="FAMILY",
         help=f"{', '.join(FAMILIES)}; repeatable.  [default: memory]",
     ),
-    click.option(
-        "--errors",
-        multiple=True,
-        metavar="NAME",
-        help=f"Of files: {', '.join(ERRNOS)}.  [default: all]",
-    ),
+    click.option("--errors", multiple=True, metavar="NAME", help=f"Of files: {', '.join(ERRNOS)}.  [default: all]"),
     click.option(
         "--mode",
         type=Word([*MODES, asking.BOTH], "mode"),
