@@ -53,6 +53,20 @@ def test_an_empty_second_command_is_wrong_use(capsys: pytest.CaptureFixture[str]
     assert "--vs: expected schedule=SEED or another command, and it is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["policy.json", "", "x" * 9_000])
+def test_a_policy_that_is_no_json_is_shown_what_is_one(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody who gives the name of a file is told that the option takes the text itself."""
+    assert run(["exec", "--retry-config", given, "--", "true"]) == 2
+    assert """--retry-config: expected JSON like {"maxAttempts": 3}, not '""" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["no-such-thing", "/dev/null", "."])
+def test_an_engine_that_can_not_be_started_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No cell is run with a program that is none."""
+    assert run(["engines", "check", name]) == 2
+    assert f"{name}: no engine that `crash-harness engines` lists, and no program" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", OUTPUTS, ids=[name[:10] for name, _, _ in OUTPUTS])
 @pytest.mark.parametrize(
     "words", [["run", "--html"], ["run", "--junit"], ["gate", "record", "-o"], ["gate", "check", "b.toml", "--junit"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def engine_of(words_: tuple[str, ...], asked: Asked) -> tuple[enginefile.EngineF
     if len(words_) == 1 and is_name:
         file = enginefile.find(first)
         return file, msgspec.structs.replace(file.engine(), asked=asked)
+    if not shutil.which(first):
+        raise InvalidInputError(f"{first}: no engine that `crash-harness engines` lists, and no program to be executed")
     return None, Engine(Path(words_[-1]).name, words_, asked)
 
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from harness.cli.options import options
 from harness.cli.word import Word
 from harness.engine.policy import Policy, check_retry
-from harness.exceptions import InvalidInputError
+from harness.exceptions import InvalidInputError, shown
 from harness.wire import javascript
 from harness.wire.policy import PRESETS
 
@@ -37,8 +37,11 @@ def _config(_: click.Context, parameter: click.Parameter, value: str | None) -> 
         config = javascript.read(value.encode())
         if config is not None:
             check_retry(config)
-    except (ValueError, InvalidInputError) as error:
+    except InvalidInputError as error:
         raise click.BadParameter(str(error), param=parameter) from error
+    except ValueError as error:
+        said = f'expected JSON like {{"maxAttempts": 3}}, not {shown(value)}: {error}'
+        raise click.BadParameter(said, param=parameter) from error
     return config
 
 

@@ -108,9 +108,8 @@ class Request:
     """An example to be run: what its data are made of, and the words of execute_once()."""
 
     def __init__(self, data: Any, words: dict[str, Any]) -> None:
-        self._other = (
-            None if isinstance(data, ConjectureData) else data
-        )  # of an explicit example: only a fresh fork has it
+        # The data of an explicit example are of another type, and only a fresh fork has them.
+        self._other = None if isinstance(data, ConjectureData) else data
         self._made = None if self._other else (data.prefix, data.max_choices, data.span_comments)
         random = getattr(data, "_random", None)
         self._random = random and random.getstate()
