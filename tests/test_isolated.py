@@ -7,9 +7,12 @@ import pickle
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import harness
 from harness import NativeCrash, isolated
+from harness.pytest_guard.shrinking import isolated_examples
 
 
 def crash(address: int = 8) -> bytes:
@@ -88,3 +91,23 @@ def test_wrong_options_are_refused() -> None:
         isolated(crash, deadline_s=-1)
     with pytest.raises(harness.InvalidInputError, match="fresh=True"):
         isolated(crash, memory_bytes=1)
+
+
+def test_examples_that_do_not_crash_again_are_no_skip() -> None:
+    """A crash that is not found again leaves a test that has run: it passes, and what is wrong otherwise fails."""
+    plain = settings(max_examples=20, database=None)
+
+    @plain
+    @given(st.integers())
+    def passes(number: int) -> None:
+        assert isinstance(number, int)
+
+    @plain
+    @given(st.integers())
+    def fails(number: int) -> None:
+        assert number < 0
+
+    with isolated_examples(None):
+        passes()
+        with pytest.raises(AssertionError):
+            fails()

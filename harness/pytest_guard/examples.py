@@ -213,13 +213,14 @@ class Examples:
         self._known: set[type] = set()
         self._always_fresh = False
 
-    def execute_once(self, state: object, data: Any, **words: Any) -> None:
+    def execute_once(self, state: Any, data: Any, **words: Any) -> None:
         """Stand for Hypothesis's own: run one example, and raise what it raises."""
         __tracebackhide__ = True
         request = Request(data, words)
         is_final = bool(words.get("is_final"))
         is_fresh = self._always_fresh or state is not self._state or is_final
         self._state = state
+        state.ever_executed = True  # a test that is never run is skipped
         answer, crash, served = self._run(request, is_fresh=is_fresh)
         if crash is not None and type(crash) not in self._known and served > 1:
             answer, crash, _ = self._run(request, is_fresh=True)
