@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.exceptions import InvalidInputError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -84,6 +82,8 @@ def swept(request: pytest.FixtureRequest, subtests: pytest.Subtests) -> Callable
         return lambda call, **words: _serve(call, marked | words)
 
     def sweep(call: Callable[[], object], **words: Any) -> Report:
+        from harness.exceptions import InvalidInputError  # noqa: PLC0415 -- not for a run that only has the plugin
+
         request.node.stash[CALLED] = True
         try:
             return _sweep(request, subtests, call, marked | words)

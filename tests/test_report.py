@@ -202,7 +202,7 @@ def test_the_command_writes_files_and_json(histories: dict[str, Path], tmp_path:
     assert [len(one["findings"]) for one in json.loads(ran.stdout)["experiments"]] == [2]
     assert {(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {0o666 & ~umask()}
     refused = command("report", histories["trials"], "--html", tmp_path / "no" / "page.html")
-    assert (refused.returncode, "No such file" in refused.stderr) == (2, True)
+    assert (refused.returncode, "there is no folder" in refused.stderr) == (2, True)
     assert command("report", tmp_path / "nothing").returncode == 2
     assert "max attempts" in command("report", histories["trials"]).stdout
 
