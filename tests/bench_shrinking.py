@@ -52,7 +52,8 @@ int {name}(const unsigned char *d, size_t n) {{
 ABOUT = """`make bench-shrinking`: {seeds} seeds of each of {defects} planted defects. *Wall* is the time to
 find and shrink the crash, as a share of what a plain fork for each example takes with the same seed; the median of
 the seeds. *As plain* is in how many of the seeds that fork loop was shrunk to the same input: where a defect has two
-smallest inputs there, it is Hypothesis that stops at either."""
+smallest inputs there, it is Hypothesis that stops at either. `None`: neither way came across the crash.
+A defect that is found and shrunk within a hundred examples leaves few forks to be saved."""
 
 
 class Died(Exception):  # noqa: N818 -- what a plain loop knows
@@ -94,21 +95,23 @@ def shrunk(call: Callable[[bytes], object], number: int, most: int, around: Any)
     return (last[0] if last else None), time.monotonic() - began
 
 
-def row(name: str, call: Callable[[bytes], object], seeds: int, most: int) -> str:
-    """Measure one defect."""
-    found, shares, plain_s, same = Counter[bytes | None](), [], [], 0
+def row(name: str, call: Callable[[bytes], object], seeds: int, most: int) -> tuple[str, float, float]:
+    """Measure one defect. Return its line, and the seconds of both ways in all."""
+    found, shares, plain_s, ours_s, same = Counter[bytes | None](), [], [], 0.0, 0
     for number in range(seeds):
         plain, spent = shrunk(forked(call), number, most, nullcontext())
         ours, guarded = shrunk(call, number, most, isolated_examples(None))
         found[ours] += 1
         same += plain == ours
         plain_s.append(spent)
+        ours_s += guarded
         if plain is not None and ours is not None:
             shares.append(guarded / spent)
     told = "; ".join(f"`{one!r}` {times} of {seeds}" for one, times in found.most_common())
     share = f"{statistics.median(shares):.2f}" if shares else "-"
     condition = DEFECTS[name].replace("|", "\\|")
-    return f"| {name} | `{condition}` | {told} | {same} | {statistics.median(plain_s):.1f} s | {share} |"
+    line = f"| {name} | `{condition}` | {told} | {same} | {statistics.median(plain_s):.1f} s | {share} |"
+    return line, ours_s, sum(plain_s)
 
 
 def called(function: Any, data: bytes) -> None:
@@ -126,6 +129,7 @@ def main() -> None:
     asked = parser.parse_args()
     lines = ["| defect | condition | shrunk to | as plain | plain fork loop | wall |", "|---|---|---|---|---|---|"]
     sys.stdout.write("\n".join([*lines, ""]))
+    in_all = [0.0, 0.0]
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.defects:
             source, library = Path(folder, f"{name}.c"), Path(folder, f"{name}.so")
@@ -133,10 +137,12 @@ def main() -> None:
             subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
             function = getattr(ctypes.CDLL(str(library)), name)
             function.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-            lines.append(row(name, partial(called, function), asked.seeds, asked.max_examples))
+            line, *spent = row(name, partial(called, function), asked.seeds, asked.max_examples)
+            lines, in_all = [*lines, line], [sum(pair) for pair in zip(in_all, spent, strict=True)]
             sys.stdout.write(f"{lines[-1]}\n")
             sys.stdout.flush()
     if asked.write:
+        lines += ["", f"All of them took {in_all[0] / in_all[1]:.2f} of the time of the plain loops."]
         about = ABOUT.format(seeds=asked.seeds, defects=len(asked.defects))
         asked.write.write_text("\n".join(["# What shrinking a crash costs", "", about, "", *lines, ""]))
 
