@@ -2,6 +2,9 @@
 
 Importing this loads nothing: each public name is fetched from its module when it is first used (PEP 562), so that a
 test suite in which the pytest plugin is merely installed does not pay for it.
+
+PYTEST_DONT_REWRITE: there is no assertion here, and pytest's warning that it came too late would end a guarded process
+of a project that makes errors of warnings.
 """
 
 TYPE_CHECKING = False  # a type checker takes it for typing's; importing typing costs as much as all the rest here

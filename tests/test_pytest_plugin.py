@@ -1,5 +1,6 @@
 """The plugin in a user's own pytest run."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,12 @@ def test_the_fixtures_serve_a_users_own_test(pytester: pytest.Pytester) -> None:
             assert run_scenario({str(path)!r}, "never").judgement.verdict == "PASS"
     """)
     pytester.runpytest_subprocess(test).assert_outcomes(passed=5)
+
+
+def test_pytest_does_not_warn_of_our_package(pytestconfig: pytest.Config) -> None:
+    """It is imported before pytest looks for what to rewrite; a project may make an error of that warning."""
+    hook = pytestconfig.pluginmanager.rewrite_hook
+    assert "harness" in sys.modules
+    with pytest.warns(pytest.PytestAssertRewriteWarning, match="sys") as told:
+        hook.mark_rewrite("harness", "sys")
+    assert len(told) == 1
