@@ -33,7 +33,7 @@ class Here:
             [*DASK, kind, "--scheduler-file", str(self._file), *self._tls, *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(self._file.parent), **(env or {})},
         )
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
