@@ -26,10 +26,9 @@ from harness.refusals.conduct import Tell
 from harness.refusals.kept import Kept
 from harness.refusals.line import Line
 from harness.refusals.outcome import Report, command_line, report
-from harness.refusals.server import Call, Server
+from harness.refusals.server import LATE_NOTE, Call, Server
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
-from harness.refusals.trial import Said
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +48,7 @@ def lazy(): yield careful()
 def unsteady(): return careful(), random.random()
 def endless():
     while True: pass
+def pooled_before(): pooled()
 def forking():
     if os.fork() == 0: os._exit(0)
     os.wait()
@@ -92,8 +92,9 @@ VERDICTS = {
     "jumping": {"crash"},
     "disguised": {"disguised"},
     "leaving": {"abort"},
+    "pooled": {"handled"},
 }
-PASSES = {"careful", "frugal", "leaky", "disguised"}
+PASSES = {"careful", "frugal", "leaky", "disguised", "pooled"}
 HANGS = {"keeping", "hanging"}
 
 
@@ -209,7 +210,7 @@ def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.refusals.server.RENEW_EVERY", 9)
     greet = Server._greet
 
-    def counted(server: Server, line: Line) -> Said:
+    def counted(server: Server, line: Line) -> list[str]:
         started.append("a server")
         return greet(server, line)
 
@@ -219,6 +220,20 @@ def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         (one.target, one.verdict) for one in whole.refusals
     ]
     assert len(started) == 3
+
+
+def test_a_call_that_starts_threads_has_them_in_each_trial() -> None:
+    """A fork lacks the worker that the first call started: each trial makes its first calls itself, and says so."""
+    seen = sweep("pooled", Plan(jobs=2))
+    assert (seen.tally, seen.missed) == ({"handled": 2}, 0)
+    assert LATE_NOTE in seen.notes
+
+
+def test_a_call_that_needs_a_thread_of_its_setup_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that was there before the first call is in no fork: soon the sweep says so, and what to do."""
+    monkeypatch.setattr("harness.refusals.server.RECORDING_S", 0.5)
+    with pytest.raises(InfraError, match=r"in a fork of its server it did not end .* sweep it as a command"):
+        sweep("pooled", call=Call("", setup="truth:pooled_before"))
 
 
 def test_another_thread_may_make_the_next_call() -> None:
