@@ -36,7 +36,8 @@ class Command:
         self.notes: list[str] = []
         self.reference: Said | None = None
         self.is_steady = True
-        self.most_lives, self.recording_s = math.inf, RECORDING_S
+        self.most_lives = math.inf
+        self.recording_s = RECORDING_S
         self._victim, self._environment = Victim(tuple(argv)), settled(os.environ)
         reason = preload.why_not(argv[0], self._environment)
         if reason:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
-RECORDING_S, SLOWER = 20.0, 20  # a recording unwinds each call, and so it is slower than the first calls were
+RECORDING_S, PROBE_S, SLOWER = 20.0, 2.0, 20  # the last: how many times as long as the first calls took
 SWEEP_S = 30.0  # beyond its deadline, for what ends a child
 QUIET = Order("call", ())
-LATE_NOTE = "its first calls start threads, which a fork lacks: each trial makes its first calls itself"
+LATE_NOTE = "it needs threads that its first calls start, which a fork lacks: each trial makes its first calls itself"
 RENEW_EVERY = 10_000  # trials: what a trial does outside of its memory, as to its files, may add up
 GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
@@ -79,10 +79,10 @@ class Server:
         self.reference: Said | None = None
         self.is_steady = True
         self.starts_threads = False
-        self.recording_s = RECORDING_S
+        self.calls_s = 0.0
         self.most_lives = float(RENEW_EVERY)
         self._call = call
-        self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
+        self._patience_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
         script = (sys.executable, "-P", swept.__file__, library_path())
         self._process = process or Process(script, dict(os.environ), farewell_s=0.0)
         with ExitStack() as stack:
@@ -106,8 +106,8 @@ class Server:
         words = [line.hear(IMPORT_S, "importing").word]
         if words[0] == swept.IMPORTED:
             began = time.monotonic()
-            words.append(line.hear(self._calls_s, "calling").word)
-            self.recording_s = RECORDING_S + SLOWER * (time.monotonic() - began)
+            words.append(line.hear(self._patience_s, "calling").word)
+            self.calls_s = time.monotonic() - began
         fields = self.page.answer().text.split(SEPARATOR)
         why = ": ".join(filter(None, fields[1:]))
         if words == [swept.FAILED]:
@@ -134,8 +134,17 @@ class Server:
             self.notes.append(f"its process has {after} threads: the trials have only the one that calls")
 
     def _follow(self, called: Server) -> None:
-        self.reference, self.is_steady = called.reference, called.is_steady
+        self.reference, self.is_steady, self.calls_s = called.reference, called.is_steady, called.calls_s
         self.notes += [*called.notes[: not called.is_steady], LATE_NOTE]
+
+    @property
+    def recording_s(self) -> float:
+        """What a life without a refusal may take: each call is unwound, and so it is slower than the first were."""
+        return RECORDING_S + SLOWER * self.calls_s
+
+    def lacks_threads(self) -> bool:
+        """Whether the call does not end in a fork, which lacks the threads that the first calls have started."""
+        return self.starts_threads and self.live(QUIET, PROBE_S + SLOWER * self.calls_s).hung
 
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Fork one child at the call, and see it end."""
@@ -168,11 +177,13 @@ class Server:
 
 
 def serve(call: Call, call_s: float | None = None, process: Process | None = None) -> Server:
-    """Start a server; one whose calls start threads makes way for one that has not called yet. Raises like Server."""
+    """Start a server; one whose forks lack threads makes way for one that has not called yet. Raises like Server."""
     server = Server(call, call_s, process)
-    if not server.starts_threads:
-        return server
-    with server:
+    with ExitStack() as stack:
+        stack.push(server)
+        if not server.lacks_threads():
+            stack.pop_all()
+            return server
         return Server(msgspec.structs.replace(call, late=True), call_s, process, server)
 
 
