@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from harness.gate.questions import requests
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.schema import load, shipped
 from harness.scenarios.verdict import Verdict
-from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError
+from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError, _Life
 from harness.wire.errors import UnexpectedError
 from harness.wire.request import Request, RunNotFoundError, RunSettings
 
@@ -157,6 +158,29 @@ def test_a_judge_that_hangs_is_given_up() -> None:
             with pytest.raises(DialogueError, match="no answer within"):
                 dialogue.ask(b"{}")
         with pytest.raises(DialogueError, match="is not asked any more"):
+            dialogue.ask(b"{}")
+
+
+class Busy:
+    """A poller that always has something to read on one descriptor: its process writes faster than anybody reads."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def register(self, *_: object) -> None:
+        """Do nothing."""
+
+    def poll(self, _: float) -> list[tuple[int, int]]:
+        """There is always more."""
+        return [(self._fd, select.POLLIN)]
+
+
+def test_a_judge_that_never_falls_silent_is_given_up() -> None:
+    """Its patience is over, whatever it writes to stderr meanwhile."""
+    with Dialogue(["sleep", "60"], patience_s=0.05) as dialogue:
+        dialogue._life = life = _Life(["sleep", "60"])
+        life._poller = Busy(life._guard.stderr)  # type: ignore[assignment]  # as far as it is asked
+        with pytest.raises(DialogueError, match="no answer within"):
             dialogue.ask(b"{}")
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -21,7 +22,7 @@ import harness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate import known
 from harness.journal import Kind, read
-from harness.refusals import conduct, subject
+from harness.refusals import conduct, subject, symbols
 from harness.refusals.conduct import Tell
 from harness.refusals.kept import Kept
 from harness.refusals.line import Line
@@ -168,6 +169,15 @@ def test_a_hang_says_where() -> None:
     (found,) = sweep("keeping", Plan(deadline_s=1.5)).findings
     assert "libtruth.so!keeping" in found.first.crash
     assert found.first.signal is None
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_module_that_is_no_file_has_no_names(kind: str, tmp_path: Path) -> None:
+    """The swept process may have named it: it is neither waited for nor read without end."""
+    pipe = tmp_path / "pipe.so"
+    os.mkfifo(pipe)
+    path = {"device": "/dev/zero", "pipe": str(pipe)}[kind]
+    assert symbols.function_at(path, 0) == symbols.build_id(path) == ""
 
 
 def test_a_leak_is_what_a_call_without_a_refusal_does_not_leave_behind() -> None:

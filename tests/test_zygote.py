@@ -164,6 +164,20 @@ def test_a_zygote_that_dies_is_no_crash() -> None:
         assert next(iter(list(zygote.fire(Shot("null_read"), 1, 60)))).evidence().group == 2
 
 
+def test_a_zygote_that_died_between_two_calls_is_no_broken_pipe() -> None:
+    """The call that finds it gone is told how it ended; the next one has a new one."""
+    with Zygote() as zygote:
+        list(zygote.fire(Shot("null_read"), 1, 60))
+        (guard,) = psutil.Process().children()
+        runners = [one for one in guard.children(recursive=True) if one.name() == "runner"]
+        for process in runners:
+            process.kill()
+        psutil.wait_procs(runners, timeout=30)
+        with pytest.raises(InfraError, match="zygote SIGKILL"):
+            list(zygote.fire(Shot("null_read"), 1, 60))
+        assert len(list(zygote.fire(Shot("null_read"), 1, 60))) == 1
+
+
 @needs_cgroup
 @pytest.mark.parametrize("host", HOSTS)
 def test_an_oom_kill_is_counted_for_its_own_trial(host: Host) -> None:

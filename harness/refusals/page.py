@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -136,12 +137,15 @@ class Page:
     """One shared page, as a file descriptor for the swept process and a mapping for us."""
 
     def __init__(self) -> None:
-        try:
-            self.fd = os.memfd_create("crash-sweep", os.MFD_CLOEXEC)
-            os.ftruncate(self.fd, PAGE_BYTES)
-            self._map = mmap.mmap(self.fd, PAGE_BYTES)
-        except OSError as error:
-            raise InfraError(f"the shared page can't be made: {error.strerror}") from error
+        with ExitStack() as undo:
+            try:
+                self.fd = os.memfd_create("crash-sweep", os.MFD_CLOEXEC)
+                undo.callback(os.close, self.fd)
+                os.ftruncate(self.fd, PAGE_BYTES)
+                self._map = mmap.mmap(self.fd, PAGE_BYTES)
+            except OSError as error:
+                raise InfraError(f"the shared page can't be made: {error.strerror}") from error
+            undo.pop_all()
 
     def close(self) -> None:
         """Give it back."""
