@@ -438,6 +438,11 @@ def test_a_closed_pipe_is_quiet() -> None:
 def test_a_case_is_chosen_as_it_is_printed() -> None:
     """What a line of `run` shows can be given back to it; --list shows all."""
     assert "controls[never]" in crash_harness("run", "--list").stdout
+    refused = crash_harness("run", "--list", "--fail-fast", "controls")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "crash-harness: --list: --fail-fast has no part in it: leave it out\n",
+    )
     done = crash_harness("run", "controls[never]", "abort[double-free]")
     assert done.returncode == 0
     assert "2 cases: 2 PASS" in done.stdout
@@ -452,7 +457,7 @@ def test_the_catalogue_is_listed_too() -> None:
     done = crash_harness("run", "--catalogue", "--dialect", "strict")
     assert (done.returncode, done.stderr) == (
         2,
-        "crash-harness: --catalogue: dialect has no part in it: leave it out\n",
+        "crash-harness: --catalogue: --dialect has no part in it: leave it out\n",
     )
 
 

@@ -108,7 +108,7 @@ def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any
 
 def _swept(asked: Asked, terms: sweeping.Terms, history: History | None) -> Report:
     if history and (decided := kept.answer(history)):
-        return decided
+        return sweeping.judge(decided, asked.plan, terms) if terms != sweeping.Terms() else decided
     one, out = subject.settled(asked.subject()), console(stderr=True)
     with progress(out) as bar:
         teller: Tell = Teller(out, bar)
