@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from harness.exceptions import InfraError
+from harness.refusals.recording import Recorded
 from harness.refusals.stacks import RawStack  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor import box
 
@@ -92,14 +93,6 @@ class Order(msgspec.Struct, frozen=True):
     image: int = 0
     least_bytes: int = 0
     bytecode: tuple[tuple[int, int], ...] = ()
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One recorded call: what was asked for, of how many bytes, and the number of its stack on the page."""
-
-    operation: str
-    size: int
-    stack: int
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -237,11 +230,11 @@ class Page:
         for at, kind in enumerate(kinds):
             KIND.pack_into(self._map, MODULES_AT + at * MODULE.size, KINDS.index(kind))
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[Recorded]:
         """The calls of a recording, in order."""
         end = EVENTS_AT + self._counts()[2] * EVENT.size
         for size, stack, operation in EVENT.iter_unpack(self._map[EVENTS_AT:end]):
-            yield Call(NAMES.get(operation, ""), size, stack)
+            yield Recorded(NAMES.get(operation, ""), size, stack)
 
     def stacks(self) -> list[RawStack]:
         """The distinct stacks of a recording, by number."""
