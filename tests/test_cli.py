@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from harness.exceptions import InfraError
+from harness.machine import why_not
 from harness.supervisor import supervise
 
 FIX = {"native-addon-race", "jit-gc", "near-oom", "bad-host", "deterministic-bug"}
@@ -275,8 +276,8 @@ def test_exec_takes_upstreams_retry_config() -> None:
 
 def test_exec_gives_a_larger_machine_more_memory() -> None:
     """--memory is that of --machine; the OOM path leads to one with more, in proportion."""
-    if json.loads(crash_harness("doctor", "--json").stdout)["skips"]:
-        pytest.skip("no memory cgroup; doctor says why")
+    if reason := why_not(("memory_cgroup",)):
+        pytest.skip(reason)
     config = '{"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}}'
     hog = (sys.executable, "-S", "-c", "b'x' * (100 << 20)")
     answer = executed("--memory", "48MiB", "--memory-by", "cgroup", "--retry-config", config, "--", *hog)

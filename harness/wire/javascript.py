@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TOO_DEEP = "it is nested too deep"
 
 
@@ -62,7 +62,7 @@ def write_indented(value: object) -> bytes:
 
 def escape_halves(text: str) -> str:
     """Write each half of a surrogate pair in a JSON text as its escape, as JSON.stringify does."""
-    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):x}", text)
+    return HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):x}", text)
 
 
 def _refuse(name: str) -> object:
