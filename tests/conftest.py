@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.supervisor import Cgroup, memory_cgroup
@@ -44,6 +45,14 @@ def compile_program(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         return str(folder / name)
 
     return build
+
+
+@pytest.fixture
+def nothing_is_left_behind() -> Iterator[None]:
+    """The test ends with the children and descriptors it began with."""
+    before = len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))
+    yield
+    assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
 
 
 @pytest.fixture(scope="session")
