@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 TOLD_APART: Final = ("exc", "segv", "abrt", "kill", "term", "exit139", "exit0")
 GUISES: Final = ("segv", "handled", "sh139")
 SHOWN: Final = 80
-NOISE: Final = re.compile(r"/\S+|0x[0-9a-fA-F]+|\bj[0-9a-f]{8}\b|\d{4,}")
+NOISE: Final = re.compile(
+    r"/\S+|0x[0-9a-fA-F]+|\bj[0-9a-f]{8}\b|\b[0-9a-fA-F]{8}[0-9a-fA-F-]*\b|\d+:\d\d[:\d.,]*|\d+\.\d+|\d{4,}"
+)
 DECIDED_BY: Final = {
     "P9": (*(f"{kind}/none" for kind in TOLD_APART), "hang/max3", "hang/none", "mixed"),
     "P10": ("oom/none", "kill/none"),
@@ -31,7 +33,7 @@ DECIDED_BY: Final = {
 
 
 def stripped(view: View, text: str) -> str:
-    """Take out of a cause what differs from run to run: paths, addresses, job ids, long numbers, pids."""
+    """Take out of a cause what differs from run to run: paths, addresses, ids, times, fractions, long numbers, pids."""
     text = NOISE.sub("", text)
     pids = "|".join({str(line.pid) for line in view.record.lines}) or "-"
     return " ".join(re.sub(rf"\b(?:{pids})\b", "", text).split())

@@ -162,6 +162,8 @@ class Play:
         self._kills = fires
         _, workers = self.stage.alive()
         tree = processes.below(os.getpid(), processes.everything()) - {self.stage.client.pid}
+        if not tree & set(workers):
+            raise InfraError("alive: none of its workers is a process below the adapter, so none can be killed")
         starts = [line.process for line in self.record.lines if line.ev == "start"]
         payload = [pid for process in starts if (pid := processes.find(*process))]
         marked = [pid for pid in dict.fromkeys([*workers, *payload]) if pid in tree]
@@ -211,7 +213,7 @@ class Play:
             self.stage.rest(0.1)
             self._check_patience()
         says = "" if alive else "says that it does not live; "
-        self.stage.see("P8", f"the engine {says}had {before} living workers, has {living}")
+        self.stage.see("P8", f"the engine {says}had {before} living workers, has {living}", by_clock=alive)
 
     def _stop(self) -> None:
         """Stop the engine, wait two seconds, and note each process of the payload that is still there."""
@@ -253,7 +255,7 @@ def live(order: Order, declared: Declaration, folder: Path, ports: list[int], ru
             _clear(stage)
             if play:
                 play.close()
-    record.log = (folder / "log").read_text(errors="replace")[-LOG_BYTES:]
+    record.log = _end_of_log(folder)
     if not record.infra:
         record.infra = _nothing_proved(stage)
     return record
@@ -318,6 +320,12 @@ def first_hello(order: Order, folder: Path, run: str) -> dict[str, Any]:
             _clear(stage)
 
 
+def _end_of_log(folder: Path) -> str:
+    with (folder / "log").open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_BYTES))
+        return log.read(LOG_BYTES).decode(errors="replace")
+
+
 def _last_words(folder: Path) -> str:
-    lines = (folder / "log").read_text(errors="replace").strip().splitlines()
+    lines = _end_of_log(folder).strip().splitlines()
     return lines[-1][:200] if lines else "its log is empty"

@@ -164,11 +164,9 @@ class Stage:
         self.rest(max(TICK_S, REST * (time.monotonic() - began)))
 
     def rest(self, seconds: float) -> None:
-        """Sleep, and note by how much the sleep was too long. It counts: the engine had that time, too."""
-        end = (began := time.monotonic()) + seconds
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, SLEEP_S))
-            self.record.clock.look(time.monotonic())
+        """Sleep, and note by how much the sleep was too long."""
+        began = time.monotonic()
+        time.sleep(seconds)
         self.record.clock.late_s += max(0.0, time.monotonic() - began - seconds - CAP_S)
 
     def _listen(self, reply: dict[str, Any], at: float) -> None:
