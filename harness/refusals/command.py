@@ -22,6 +22,7 @@ from harness.supervisor import Limits, preload, supervise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+RECORDING_S: Final = 300.0  # each call is unwound
 DATA_BYTES: Final = 8 << 30  # private memory; a program that asks without end is not to take the machine
 
 
@@ -36,6 +37,7 @@ class Command:
         self.reference: Said | None = None
         self.is_steady = True
         self.most_lives = math.inf
+        self.recording_s = RECORDING_S
         self._victim, self._environment = Victim(tuple(argv)), settled(os.environ)
         reason = preload.why_not(argv[0], self._environment)
         if reason:

@@ -87,6 +87,7 @@ def _evidence(trial: Trial) -> Evidence:
         cpu_s=cpu_us / 1e6,
         survivors=survivors,
         containment=group.containment.name,
+        limits=group.enforcement.counts,
         host=group.shot.host,
         start=group.start,
         group=group.number if group.start == "warm" else None,
