@@ -257,6 +257,14 @@ def test_causes_are_compared_without_what_differs_from_run_to_run() -> None:
     assert "segv and abrt" in reasons[0]
 
 
+def test_a_status_stays_where_a_process_has_its_number() -> None:
+    """In a PID namespace 139 is a pid, too, and a cause that ends in it is still told from one that does not."""
+    views = {name: crashed(name, cause) for name, cause in (("exit139/none", "exit 139"), ("exit0/none", "exit"))}
+    lines = [msgspec.structs.replace(one, pid=139) for one in views["exit139/none"].record.lines]
+    views["exit139/none"].record.lines = lines
+    assert [reason for _, reason in across.judge(views)["P9"] if reason] == []
+
+
 def test_a_number_that_differs_for_the_same_fault_is_a_counter() -> None:
     """It is no difference between two faults; a number that is the same each time is one, in its own place."""
     told = {

@@ -17,12 +17,14 @@ NOISE: Final = re.compile(
     r"/\S+|0x[0-9a-fA-F]+|\bj[0-9a-f]{8}\b|\b[0-9a-fA-F]{8}[0-9a-fA-F-]*\b|\d+:\d\d[:\d.,]*|\d+\.\d+|\d{4,}"
 )
 NUMBER: Final = re.compile(r"\d+")
+TELLING: Final = frozenset({*range(65), *range(128, 193)})
+"""Signals, and statuses that a shell makes of them: they stay, also where a pid happens to be the same number."""
 
 
 def stripped(view: View, text: str) -> str:
     """Take out of a cause what differs from run to run: paths, addresses, ids, times, fractions, long numbers, pids."""
     text = NOISE.sub("", text)
-    pids = "|".join({str(line.pid) for line in view.record.lines}) or "-"
+    pids = "|".join({str(line.pid) for line in view.record.lines if line.pid not in TELLING}) or "-"
     return " ".join(re.sub(rf"\b(?:{pids})\b", "", text).split())
 
 
