@@ -385,6 +385,8 @@ def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
     seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([]))
     verdict, tally = COMMANDS[what]
     assert (seen.verdict, set(seen.tally), seen.sites) == (verdict, tally, 1)
+    if what == "hang":
+        assert seen.findings[0].first.crash[0].startswith("refuser!")
 
 
 def test_what_is_executed_in_place_of_a_command_is_swept(refuser: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from harness.evidence import EndedBy, Evidence
 from harness.exceptions import InfraError
 from harness.refusals.debugger import GDB_S, gdb_words
-from harness.refusals.line import Line
+from harness.refusals.line import LAST_WORDS_S, Line
 from harness.refusals.page import Order, Page
 from harness.refusals.surroundings import library_path, settled
 from harness.refusals.trial import Said, Trial
@@ -53,7 +53,7 @@ class Command:
             self._victim,
             Limits(data_bytes=DATA_BYTES),
             deadline_s,
-            grace_s=0.0,
+            grace_s=LAST_WORDS_S,
             env=self._environment,
             relay=lambda number, chunk: written[number].update(chunk),
             library=preload.Library(library_path(), self.page.fd),
