@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -22,11 +23,11 @@ import harness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate import known
 from harness.journal import Kind, read
-from harness.refusals import conduct, subject
+from harness.refusals import conduct, subject, symbols
 from harness.refusals.conduct import Tell
 from harness.refusals.kept import Kept
 from harness.refusals.line import Line
-from harness.refusals.outcome import Report, command_line, report
+from harness.refusals.outcome import Report, command_line, infra, judged, report
 from harness.refusals.server import LATE_NOTE, Call, Server
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
@@ -188,6 +189,15 @@ def test_a_hang_says_where() -> None:
     (found,) = sweep("keeping", Plan(deadline_s=1.5)).findings
     assert "libtruth.so!keeping" in found.first.crash
     assert found.first.signal is None
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_module_that_is_no_file_has_no_names(kind: str, tmp_path: Path) -> None:
+    """The swept process may have named it: it is neither waited for nor read without end."""
+    pipe = tmp_path / "pipe.so"
+    os.mkfifo(pipe)
+    path = {"device": "/dev/zero", "pipe": str(pipe)}[kind]
+    assert symbols.function_at(path, 0) == symbols.build_id(path) == ""
 
 
 def test_a_leak_is_what_a_call_without_a_refusal_does_not_leave_behind() -> None:
@@ -553,6 +563,31 @@ def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> No
         kept = list(reading.bodies(Kind.TRIALS, Kept))
     assert [event.number for event, _ in kept] == list(range(1, 21))
     assert told("--resume", str(file), "truth:careful", cwd=truth)[1]["tally"] == rest["tally"]
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_decided_is_judged_by_the_terms_of_now(truth: Path, tmp_path: Path) -> None:
+    """--strict, --baseline and --accept beside --resume are not passed over, and nothing is refused again."""
+    kept, book = (str(tmp_path / name) for name in ("sweep.sqlite", "known.toml"))
+    assert told("--mode", "once", "--history", kept, "truth:jumping", cwd=truth)[0] == 1
+    assert told("--resume", kept, cwd=truth)[0] == 1
+    accepted = told("--resume", kept, "--baseline", book, "--accept", "all", "--because", "since 1.0", cwd=truth)
+    assert (accepted[0], accepted[1]["findings"][0]["accepted"]) == (0, "since 1.0")
+    assert told("--resume", kept, "--baseline", book, cwd=truth)[0] == 0
+    with read(Path(kept)) as reading:
+        assert len(list(reading.events(Kind.OPENED))) == 1
+
+
+def test_terms_change_what_a_report_says() -> None:
+    """Judged once more by other terms, its findings fail or not, its doubts stay, and what was INFRA stays so."""
+    (finding,) = sweep("jumping").findings
+    doubtful = msgspec.structs.replace(sweep("jumping"), reasons=("1 of 1 findings fail", "it was interrupted"))
+    excused = judged(doubtful, lambda one: "known" if one.key == finding.key else "", strict=False)
+    assert (excused.verdict, excused.reasons) == ("UNKNOWN", ("it was interrupted",))
+    again = judged(excused, lambda _: "", strict=False)
+    assert (again.verdict, again.reasons) == ("FAIL", doubtful.reasons)
+    broken = infra("x", InfraError("no gdb"))
+    assert judged(broken, lambda _: "", strict=True) is broken
 
 
 def test_reports_go_to_files(truth: Path, tmp_path: Path) -> None:
