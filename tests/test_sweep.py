@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import msgspec
 import psutil
 import pytest
 
@@ -26,10 +27,10 @@ from harness.refusals.conduct import Tell
 from harness.refusals.kept import Kept
 from harness.refusals.line import Line
 from harness.refusals.outcome import Report, command_line, report
-from harness.refusals.server import Call, Server
+from harness.refusals.server import LATE_NOTE, Call, Server
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
-from harness.refusals.trial import Said
+from harness.report.sweep import lines
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,13 @@ def lazy(): yield careful()
 def unsteady(): return careful(), random.random()
 def endless():
     while True: pass
+def pooled_before(): pooled()
+_idle = []
+def attended():
+    if not _idle:
+        _idle.append(threading.Thread(target=threading.Event().wait, daemon=True))
+        _idle[0].start()
+    return careful()
 def forking():
     if os.fork() == 0: os._exit(0)
     os.wait()
@@ -92,8 +100,9 @@ VERDICTS = {
     "jumping": {"crash"},
     "disguised": {"disguised"},
     "leaving": {"abort"},
+    "pooled": {"handled"},
 }
-PASSES = {"careful", "frugal", "leaky", "disguised"}
+PASSES = {"careful", "frugal", "leaky", "disguised", "pooled"}
 HANGS = {"keeping", "hanging"}
 
 
@@ -185,6 +194,19 @@ def test_dialects_take_a_refusal_for_what_it_is() -> None:
     assert found.dialects["upstream-4.5"].code == "TASK_PROCESS_SIGSEGV"
 
 
+def test_what_fails_nothing_is_told_once_where_it_ends_alike() -> None:
+    """Of three places with one disguise the terminal shows the first and counts the others; each failure is shown."""
+    seen = sweep("disguised")
+    (found,) = seen.findings
+    three = [msgspec.structs.replace(found, key=f"key{number}") for number in range(3)]
+    text = "\n".join(lines(msgspec.structs.replace(seen, findings=tuple(three))))
+    assert "[key0]" in text
+    assert "and 2 findings (4 refusals at 2 sites) that end alike elsewhere" in text
+    assert "[key1]" not in text
+    failing = tuple(msgspec.structs.replace(one, fails=True) for one in three)
+    assert "[key2]" in "\n".join(lines(msgspec.structs.replace(seen, findings=failing)))
+
+
 def test_a_replay_line_lives_the_same_again(truth: Path) -> None:
     """One site by its hash: one trial, the same finding."""
     found = sweep("trailing", Plan(modes=("once",))).findings[0]
@@ -209,7 +231,7 @@ def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.refusals.server.RENEW_EVERY", 9)
     greet = Server._greet
 
-    def counted(server: Server, line: Line) -> Said:
+    def counted(server: Server, line: Line) -> list[str]:
         started.append("a server")
         return greet(server, line)
 
@@ -219,6 +241,27 @@ def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         (one.target, one.verdict) for one in whole.refusals
     ]
     assert len(started) == 3
+
+
+def test_a_call_that_starts_threads_has_them_in_each_trial() -> None:
+    """A fork lacks the worker that the first call started: each trial makes its first calls itself, and says so."""
+    seen = sweep("pooled", Plan(jobs=2))
+    assert (seen.tally, seen.missed) == ({"handled": 2}, 0)
+    assert LATE_NOTE in seen.notes
+
+
+def test_threads_that_the_call_does_not_need_change_nothing() -> None:
+    """A call that ends in a fork without the idle thread of its first call is swept from its warm start."""
+    seen = sweep("attended")
+    assert (seen.tally, LATE_NOTE in seen.notes) == ({"handled": 2}, False)
+    assert "its process has 2 threads: the trials have only the one that calls" in seen.notes
+
+
+def test_a_call_that_needs_a_thread_of_its_setup_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that was there before the first call is in no fork: soon the sweep says so, and what to do."""
+    monkeypatch.setattr("harness.refusals.server.RECORDING_S", 0.5)
+    with pytest.raises(InfraError, match=r"in a fork of its server it did not end .* sweep it as a command"):
+        sweep("pooled", call=Call("", setup="truth:pooled_before"))
 
 
 def test_another_thread_may_make_the_next_call() -> None:
@@ -342,6 +385,8 @@ def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
     seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([]))
     verdict, tally = COMMANDS[what]
     assert (seen.verdict, set(seen.tally), seen.sites) == (verdict, tally, 1)
+    if what == "hang":
+        assert seen.findings[0].first.crash[0].startswith("refuser!")
 
 
 def test_what_is_executed_in_place_of_a_command_is_swept(refuser: str) -> None:
