@@ -37,6 +37,6 @@ int add_variables(char **whole, struct variables *variables, const struct handov
 
 size_t count_strings(char *const *strings);
 
-/* Notes in the page why the next program will not carry the library: "NAME WHY", or WHY alone. NULL for WHY takes the
+/* Notes in the page why the next program will not carry the library: "NAME WHY", or WHY alone. NULL for both takes the
  * reason out. */
 void note_reason(struct box *box, const char *name, const char *why);
