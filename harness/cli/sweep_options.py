@@ -47,7 +47,9 @@ WHERE = (
         help="Of a command: from where on; LIB is a part of a file name that dlopen is given.  [default: its mark, if "
         "it makes one, else main]",
     ),
-    click.option("--dense", is_flag=True, help="Refuse every call, not one for each site."),
+    click.option(
+        "--dense", is_flag=True, help="Refuse every call, not the first of each site (of a loop also the second)."
+    ),
     click.option(
         "--depth", type=click.IntRange(1, 32), default=4, show_default=True, help="Frames of a stack that make a site."
     ),
