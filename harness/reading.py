@@ -70,60 +70,34 @@ def read_file(path: Path, *, pipes: bool = False) -> str:
         raise InvalidInputError(f"{path}: it is not UTF-8") from error
 
 
-def read_toml(
-    path: Path, shape: type[Shape], more: Mapping[str, object] | None = None, *, strict: bool = True
-) -> Shape:
-    """Read a TOML file as a `shape`, with `more` members that are not the file's. Raises InvalidInputError.
-
-    Not `strict`, a date may stand where a text is expected.
-    """
+def read_toml(path: Path, shape: type[Shape], more: Mapping[str, object] | None = None) -> Shape:
+    """Read a TOML file as a `shape`, with `more` members that are not the file's. Raises InvalidInputError."""
     try:
         table = tomllib.loads(read_file(path))
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path}: {_no_document(error, 'TOML')}") from error
-    return read_table({**table, **(more or {})}, shape, f"{path}: ", strict=strict)
+    return read_table({**table, **(more or {})}, shape, f"{path}: ")
 
 
-def read_table(table: object, shape: type[Shape], where: str = "", *, strict: bool = True) -> Shape:
+def read_table(table: object, shape: type[Shape], where: str = "") -> Shape:
     """Read what was decoded already as a `shape`. Raises InvalidInputError, which begins with `where`."""
     try:
-        return msgspec.convert(table, shape, strict=strict)
+        return msgspec.convert(table, shape)
     except msgspec.ValidationError as error:
         raise InvalidInputError(f"{where}{explain(str(error), shape, table)}") from error
+    except InvalidInputError as error:  # a record that checks itself doesn't know where it stands
+        raise InvalidInputError(f"{where}{error}") from error
     except RecursionError as error:
         raise InvalidInputError(f"{where}{_no_document(error, 'data')}") from error
-
-
-def read_json(text: bytes | str, shape: type[Shape], where: str = "") -> Shape:
-    """Read one JSON document as a `shape`. Raises InvalidInputError, which begins with `where`."""
-    try:
-        return msgspec.json.decode(text, type=shape)
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{where}{explain(str(error), shape, _decoded(text))}") from error
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        empty = not text.strip()
-        raise InvalidInputError(
-            f"{where}{'nothing, expected JSON' if empty else _no_document(error, 'JSON')}"
-        ) from error
-
-
-def _decoded(text: bytes | str) -> object:
-    """Decode a document so that an error can quote it; UNSET, which is not quoted, where it can't be decoded."""
-    try:
-        return msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return msgspec.UNSET
 
 
 def _no_document(error: Exception, language: str) -> str:
     """Say why a text could not be decoded."""
     if isinstance(error, RecursionError):
         return f"no {language} that can be read: it is nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return f"no {language}: it is not UTF-8"
     if "integer string conversion" in str(error):
         return f"no {language} that can be read: it has an integer of more digits than any number here"
-    return f"no {language}: {str(error).removeprefix('JSON is malformed: ')}"
+    return f"no {language}: {error}"
 
 
 def explain(message: str, shape: Any, data: object) -> str:
@@ -186,7 +160,7 @@ def _walk(types: Iterable[inspect.Type], path: str) -> Iterator[inspect.Type]:
 
 def _members(types: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
     for one in types:
-        plain = one.type if isinstance(one, inspect.Metadata) else one
+        plain = _plain(one)
         if isinstance(plain, inspect.UnionType):
             yield from _members(plain.types)
         else:

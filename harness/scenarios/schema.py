@@ -241,14 +241,9 @@ def shipped() -> Path:
     return inside if inside.is_dir() else room.parent.parent / "scenarios"
 
 
-def load_all(paths: list[Path]) -> list[Scenario]:
-    """Load files and folders of files. Raises InvalidInputError when nothing is selected or names collide."""
-    files = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+def load_all(path: Path) -> list[Scenario]:
+    """Load a file, or a folder of files. Raises InvalidInputError where there is none."""
+    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not files:
-        raise InvalidInputError(f"no scenario files (*.toml) in {', '.join(map(str, paths))}")
-    scenarios = [load(file) for file in dict.fromkeys(files)]
-    names = [scenario.name for scenario in scenarios]
-    for name, file in zip(names, dict.fromkeys(files), strict=True):
-        if names.count(name) > 1:
-            raise InvalidInputError(f"{file}: the scenario name {name!r} is used by two files")
-    return scenarios
+        raise InvalidInputError(f"no scenario files (*.toml) in {path}")
+    return list(map(load, files))
