@@ -145,9 +145,10 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     `black_box` says whether a command carried the library that sees its signals: "armed", "off", or "unavailable:
     why"; a fault of ours always does. `second_witness` is the one that needs no library: "perf", "trace", "off", or
     "unavailable: why". `survivors` counts processes that the victim left behind and that had to be killed;
-    `containment` is what held it. `host` and `start` say what carried a fault of ours and how it was started; attempts
-    of one `group` were forked from one process, so they share its address-space layout. `backtrace` is there when it
-    was asked for and a signal ended the process: a line a frame, innermost first, or "unavailable: why".
+    `containment` is what held it; `limits` are those that are one number, called as in `harness.Limits`. `host` and
+    `start` say what carried a fault of ours and how it was started; attempts of one `group` were forked from one
+    process, so they share its address-space layout. `backtrace` is there when it was asked for and a signal ended the
+    process: a line a frame, innermost first, or "unavailable: why".
     """
 
     termination: Termination
@@ -164,6 +165,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     second_witness: str | None = None
     survivors: int = 0
     containment: str | None = None
+    limits: dict[str, ByteCount] = {}
     host: Host | None = None
     start: Start | None = None
     group: int | None = None

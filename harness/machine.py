@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 20.0
+UNKNOWN = "unknown"
 MALLOC = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "PYTHONMALLOC")
 
 
@@ -228,13 +229,16 @@ def _said(command: list[str]) -> str:
         evidence = supervise(command, deadline_s=PATIENCE_S, observe="off")
     except InfraError as error:
         return str(error)
-    return evidence.stdout.strip() if str(evidence.termination) == "exited 0" else "unknown"
+    return evidence.stdout.strip() if str(evidence.termination) == "exited 0" else UNKNOWN
 
 
 def _commit() -> str:
-    """The commit of the sources, "dirty" where they differ from it; nothing where they are no checkout."""
+    """The commit of the sources, "dirty" where they differ from it; "unknown" where they are no checkout for git."""
     folder = str(Path(__file__).parent)
     if shutil.which("git") is None or not (Path(folder).parent / ".git").exists():
-        return "unknown"
+        return UNKNOWN
+    commit = _said(["git", "-C", folder, "rev-parse", "HEAD"])
+    if commit == UNKNOWN:  # as where the checkout is another user's
+        return UNKNOWN
     changed = _said(["git", "-C", folder, "status", "--porcelain", "--untracked-files=no"])
-    return _said(["git", "-C", folder, "rev-parse", "HEAD"]) + (" dirty" if changed else "")
+    return f"{commit} dirty" if changed else commit

@@ -94,36 +94,13 @@ def read_table(table: object, shape: type[Shape], where: str = "", *, strict: bo
         raise InvalidInputError(f"{where}{_no_document(error, 'data')}") from error
 
 
-def read_json(text: bytes | str, shape: type[Shape], where: str = "") -> Shape:
-    """Read one JSON document as a `shape`. Raises InvalidInputError, which begins with `where`."""
-    try:
-        return msgspec.json.decode(text, type=shape)
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{where}{explain(str(error), shape, _decoded(text))}") from error
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        empty = not text.strip()
-        raise InvalidInputError(
-            f"{where}{'nothing, expected JSON' if empty else _no_document(error, 'JSON')}"
-        ) from error
-
-
-def _decoded(text: bytes | str) -> object:
-    """Decode a document so that an error can quote it; UNSET, which is not quoted, where it can't be decoded."""
-    try:
-        return msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return msgspec.UNSET
-
-
 def _no_document(error: Exception, language: str) -> str:
     """Say why a text could not be decoded."""
     if isinstance(error, RecursionError):
         return f"no {language} that can be read: it is nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return f"no {language}: it is not UTF-8"
     if "integer string conversion" in str(error):
         return f"no {language} that can be read: it has an integer of more digits than any number here"
-    return f"no {language}: {str(error).removeprefix('JSON is malformed: ')}"
+    return f"no {language}: {error}"
 
 
 def explain(message: str, shape: Any, data: object) -> str:
@@ -186,7 +163,7 @@ def _walk(types: Iterable[inspect.Type], path: str) -> Iterator[inspect.Type]:
 
 def _members(types: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
     for one in types:
-        plain = one.type if isinstance(one, inspect.Metadata) else one
+        plain = _plain(one)
         if isinstance(plain, inspect.UnionType):
             yield from _members(plain.types)
         else:

@@ -23,7 +23,7 @@ class Here:
         self._file, self._stack, self._keys = folder / "scheduler.json", stack, keys
         self.workers: list[subprocess.Popen[bytes]] = []
         protocol = ["--protocol", "tls"] if keys else []
-        self._start("scheduler", *protocol, "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.scheduler = self._start("scheduler", *protocol, "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         while not self._file.exists() or not self._file.read_text().endswith("}"):
             pass
         self.address: str = json.loads(self._file.read_text())["address"]

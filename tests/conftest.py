@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.supervisor import Cgroup, memory_cgroup
@@ -38,11 +39,20 @@ def compile_program(tmp_path_factory: pytest.TempPathFactory) -> Compile:
             pytest.skip("there is no C compiler called cc")
         command = [compiler, "-O0", "-g", "-D_GNU_SOURCE", "-pthread", *options, "-o", str(folder / name)]
         done = subprocess.run([*command, str(SOURCES / source)], capture_output=True, text=True, check=False)
+        assert options or done.returncode == 0, done.stderr  # what is not there everywhere is asked for by an option
         if done.returncode != 0:
             pytest.skip(f"cc {' '.join(options)}: {done.stderr.strip().splitlines()[-1]}")
         return str(folder / name)
 
     return build
+
+
+@pytest.fixture
+def nothing_is_left_behind() -> Iterator[None]:
+    """The test ends with the children and descriptors it began with."""
+    before = len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))
+    yield
+    assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
 
 
 @pytest.fixture(scope="session")

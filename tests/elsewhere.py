@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import msgspec
+import psutil
 
 from harness.experiments.conduct import Progress, conduct
 from harness.experiments.stopping import Stopping
@@ -41,6 +42,19 @@ class Noting(Progress):
     def but_layouts(self) -> list[dict[str, object]]:
         """The trials without the processes that they were forked from, of which a loss makes more."""
         return [{**trial, "layout": None} for trial in self.trials]
+
+
+def own(module: str) -> list[psutil.Process]:
+    """The processes that this one has started to run a module, and that live."""
+    return [one for one in psutil.Process().children(recursive=True) if _words(one)[1:3] == ["-m", module]]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """Its command; none of one that is dead, or about to be."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def conducted(

@@ -772,7 +772,9 @@ def main() -> None:
     name = sys.argv[1]
     engine = type("Engine", (reference.Reference,), {})
     worker = type("Worker", (reference.Worker,), {})
-    change = MUTANTS[name].change if name in MUTANTS else BAD[name].change
+    from more_mutants import MORE  # noqa: PLC0415 -- which takes the class Mutant from here
+
+    change = ({**MUTANTS, **MORE}.get(name) or BAD[name]).change
     change(engine, worker)
     engine.worker = (sys.executable, "-S", os.path.abspath(__file__), name, "worker")  # type: ignore[attr-defined]
     reference.main(engine, worker)

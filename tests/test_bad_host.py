@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
-import psutil
 import pytest
+from elsewhere import own
 from msgspec.structs import replace
 
 from harness.dialects import BUILT_IN
@@ -22,6 +22,7 @@ from clusters import Here
 
 BAD_HOST = load(shipped() / "bad-host.toml")
 CASE = BAD_HOST.case[0]
+HOST = "harness.experiments.host"
 LANDS_ELSEWHERE = [
     [("host-a", "forced", "SIGSEGV"), ("host-b", "safe", "exited 0")],
     [("host-b", "safe", "exited 0")],
@@ -39,20 +40,6 @@ def ends(results: Sequence[Result]) -> list[list[tuple[str | None, str | None, s
     """Host, what that host injected, and how it ended, by attempts."""
     runs = [result.run for result in results if result.run]
     return [[(one.host, one.injected, str(one.evidence.termination)) for one in run.attempts] for run in runs]
-
-
-def own_hosts() -> list[psutil.Process]:
-    """The host processes that this one has started, and that live."""
-    words = ["-m", "harness.experiments.host"]
-    return [one for one in psutil.Process().children(recursive=True) if command(one)[1:3] == words]
-
-
-def command(process: psutil.Process) -> list[str]:
-    """Its words; none of one that is dead, or about to be."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 class Struck:
@@ -86,7 +73,7 @@ def test_processes_of_this_machine_are_the_hosts() -> None:
     results = results_on(Where(seats=2))
     assert [result.judgement.verdict for result in results] == [Verdict.PASS, Verdict.PASS]
     assert ends(results) == LANDS_ELSEWHERE
-    assert own_hosts() == []
+    assert own(HOST) == []
 
 
 @pytest.mark.slow
@@ -94,12 +81,12 @@ def test_a_process_that_is_killed_is_nobodys_crash() -> None:
     """Its attempt is INFRA, and says which host."""
 
     def strike() -> None:
-        for one in own_hosts():
+        for one in own(HOST):
             one.kill()
             one.wait()
 
     assert lost(Where(seats=2), strike).startswith("host host-a: it was lost with an attempt")
-    assert own_hosts() == []
+    assert own(HOST) == []
 
 
 @pytest.fixture(scope="module")

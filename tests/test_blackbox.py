@@ -14,7 +14,7 @@ from conftest import Compile
 
 from harness.dialects import find
 from harness.evidence import Evidence, Exited, FaultRecord, Signaled
-from harness.supervisor import Limits, box, containment, observe, supervise
+from harness.supervisor import Limits, box, containment, observe, preload, supervise
 
 MIB = 1 << 20
 LIMITS = Limits(memory_bytes=256 * MIB, data_bytes=48 * MIB)
@@ -376,7 +376,7 @@ def test_a_victim_that_becomes_another_user_keeps_the_box(public_copy: Path, cra
     """Root's page may be written by whoever the victim becomes."""
     shutil.copy(crasher, public_copy)
     public_copy.chmod(0o755)
-    if not all(path.stat().st_mode & 1 for path in observe.library_path().parents):
+    if not all(path.stat().st_mode & 1 for path in preload.library_path().parents):
         pytest.skip("the library lies where another user can't read it")
     evidence = run(*as_nobody(str(public_copy), "null:16"))
     assert (evidence.black_box, evidence.fault and evidence.fault.address) == ("armed", 16)
@@ -388,7 +388,7 @@ def test_the_libraries_show_nothing_but_what_they_interpose() -> None:
         pytest.skip("there is no nm")
 
     def shown(*, counting: bool) -> set[str]:
-        command = ["nm", "-D", "--defined-only", str(observe.library_path(counting=counting))]
+        command = ["nm", "-D", "--defined-only", str(preload.library_path(counting=counting))]
         return {line.split()[-1] for line in subprocess.check_output(command, text=True).splitlines()}
 
     aligned = {"posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc"}

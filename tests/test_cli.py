@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from harness.exceptions import InfraError
+from harness.machine import why_not
 from harness.supervisor import supervise
 
 FIX = {"native-addon-race", "jit-gc", "near-oom", "bad-host", "deterministic-bug"}
@@ -275,8 +276,8 @@ def test_exec_takes_upstreams_retry_config() -> None:
 
 def test_exec_gives_a_larger_machine_more_memory() -> None:
     """--memory is that of --machine; the OOM path leads to one with more, in proportion."""
-    if json.loads(crash_harness("doctor", "--json").stdout)["skips"]:
-        pytest.skip("no memory cgroup; doctor says why")
+    if reason := why_not(("memory_cgroup",)):
+        pytest.skip(reason)
     config = '{"maxAttempts": 3, "outOfMemory": {"machine": "medium-1x"}}'
     hog = (sys.executable, "-S", "-c", "b'x' * (100 << 20)")
     answer = executed("--memory", "48MiB", "--memory-by", "cgroup", "--retry-config", config, "--", *hog)
@@ -438,6 +439,11 @@ def test_a_closed_pipe_is_quiet() -> None:
 def test_a_case_is_chosen_as_it_is_printed() -> None:
     """What a line of `run` shows can be given back to it; --list shows all."""
     assert "controls[never]" in crash_harness("run", "--list").stdout
+    refused = crash_harness("run", "--list", "--fail-fast", "controls")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "crash-harness: --list: --fail-fast has no part in it: leave it out\n",
+    )
     done = crash_harness("run", "controls[never]", "abort[double-free]")
     assert done.returncode == 0
     assert "2 cases: 2 PASS" in done.stdout
@@ -452,7 +458,7 @@ def test_the_catalogue_is_listed_too() -> None:
     done = crash_harness("run", "--catalogue", "--dialect", "strict")
     assert (done.returncode, done.stderr) == (
         2,
-        "crash-harness: --catalogue: dialect has no part in it: leave it out\n",
+        "crash-harness: --catalogue: --dialect has no part in it: leave it out\n",
     )
 
 

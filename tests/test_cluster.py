@@ -71,6 +71,21 @@ def test_a_worker_that_is_killed_changes_nothing(here: Here, tmp_path: Path, see
 
 @pytest.mark.long
 @pytest.mark.slow
+def test_a_scheduler_that_is_lost_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """The harness could not do its part, and says so, whether a block is under way or on its way back."""
+    with ExitStack() as stack:
+        lost = Here(tmp_path, stack)
+        lost.have_workers(1)
+        experiment = dosed(2000)
+        fresh = msgspec.structs.replace(experiment.variants[0], start="fresh")  # slow: a block is under way
+        with pytest.raises(InfraError, match="--on: the "):
+            conducted(
+                msgspec.structs.replace(experiment, variants=(fresh,)), lost.where, lambda _: lost.scheduler.kill()
+            )
+
+
+@pytest.mark.long
+@pytest.mark.slow
 def test_where_nobody_can_be_used_it_is_said(here: Here) -> None:
     """A scheduler without workers is wrong use; where no scheduler answers, the harness could not do its part."""
     for one in here.workers:

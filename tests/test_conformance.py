@@ -9,7 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from reference_mutants import BAD, ENGINES, MUTANTS
+from misdeeds import MISDEEDS
+from more_mutants import MORE
+from reference_mutants import BAD, ENGINES
+from reference_mutants import MUTANTS as FIRST
 
 from harness.conformance import enginefile, scratch, suite
 from harness.conformance.check import Asked, Check
@@ -21,6 +24,7 @@ from harness.supervisor import memory_cgroup
 from harness.supervisor.launch import runner_path
 
 pytestmark = pytest.mark.slow
+MUTANTS = {**FIRST, **MORE}
 PROGRAM = str(Path(__file__).parent / "reference_mutants.py")
 NAMES = sorted(MUTANTS)
 PATIENCE_S = 10.0
@@ -96,6 +100,30 @@ def test_an_adapter_that_does_wrong_ends_its_cell_with_what_is_wrong() -> None:
     found = suite.check_all(engines)
     assert {name: one.verdict for name, one in found.items()} == {name: one.verdict for name, one in BAD.items()}
     assert [name for name, one in found.items() if BAD[name].reason not in reasons(one)] == []
+
+
+@pytest.mark.long
+def test_whatever_an_adapter_does_its_check_ends_as_the_protocol_says() -> None:
+    """Torn, endless, deaf, frozen, littering, lying: each gets its verdict and its reason, and leaves nothing."""
+    program = str(Path(__file__).parent / "misdeeds.py")
+    env = {"CH_TEST_MARK": f"{os.getpid()}-misdeeds"}
+    engines = [
+        Engine(name, command(program, name), Asked(cells=(one.cell,)), env=env) for name, one in MISDEEDS.items()
+    ]
+    found = suite.check_all(engines, time_s=600)
+    assert {name: one.verdict for name, one in found.items()} == {name: one.verdict for name, one in MISDEEDS.items()}
+    assert [name for name, one in found.items() if MISDEEDS[name].reason not in reasons(one)] == []
+    assert marked(env["CH_TEST_MARK"]) == []
+
+
+@pytest.mark.long
+def test_a_check_ends_when_its_time_is_over() -> None:
+    """Cells that are not settled by then are INFRA and say so; what was settled stays."""
+    program = str(Path(__file__).parent / "misdeeds.py")
+    engine = Engine("slow", command(program, "a process that comes back"), Asked(cells=("segv/none", "late")), jobs=1)
+    found = suite.check_all([engine], time_s=3)["slow"]
+    assert found.verdict == "INFRA"
+    assert "the check's time of 3 s was over" in reasons(found)
 
 
 def reasons(found: Check) -> str:

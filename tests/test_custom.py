@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shlex
 import subprocess
 import sys
@@ -20,10 +21,11 @@ from harness.evidence import Evidence, Signaled
 from harness.exceptions import InvalidInputError, JudgeError
 from harness.gate.deaths import evidences
 from harness.gate.questions import requests
+from harness.gate.tables import digest
 from harness.scenarios.campaign import Campaign
 from harness.scenarios.schema import load, shipped
 from harness.scenarios.verdict import Verdict
-from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError
+from harness.supervisor.dialogue import HANGS, LINE_BYTES, Dialogue, DialogueError, _Life
 from harness.wire.errors import UnexpectedError
 from harness.wire.request import Request, RunNotFoundError, RunSettings
 
@@ -160,6 +162,29 @@ def test_a_judge_that_hangs_is_given_up() -> None:
             dialogue.ask(b"{}")
 
 
+class Busy:
+    """A poller that always has something to read on one descriptor: its process writes faster than anybody reads."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def register(self, *_: object) -> None:
+        """Do nothing."""
+
+    def poll(self, _: float) -> list[tuple[int, int]]:
+        """There is always more."""
+        return [(self._fd, select.POLLIN)]
+
+
+def test_a_judge_that_never_falls_silent_is_given_up() -> None:
+    """Its patience is over, whatever it writes to stderr meanwhile."""
+    with Dialogue(["sleep", "60"], patience_s=0.05) as dialogue:
+        dialogue._life = life = _Life(["sleep", "60"])
+        life._poller = Busy(life._guard.stderr)  # type: ignore[assignment]  # as far as it is asked
+        with pytest.raises(DialogueError, match="no answer within"):
+            dialogue.ask(b"{}")
+
+
 @pytest.mark.slow
 def test_a_function_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a program: it is one."""
@@ -252,6 +277,21 @@ def test_a_case_fails_with_its_judge() -> None:
     assert "ZeroDivisionError" in result.judgement.reasons[0]
 
 
+@pytest.mark.parametrize("name", ["rule", "cause"])
+def test_half_a_surrogate_pair_is_no_name(name: str) -> None:
+    """A baseline keeps rules and causes, and no TOML file can hold it."""
+    said = json.dumps({"error": None, "rule": "r", "cause": "c", name: "\ud800"}).encode()
+    with pytest.raises(JudgeError, match=f"{name}: expected text, not half a surrogate pair"):
+        Custom("mine", OURS, lambda *_: said).classify(SEGV)
+
+
+def test_half_a_surrogate_pair_is_a_message() -> None:
+    """As an engine in JavaScript may cut one: a baseline has a digest of it."""
+    said = {"error": {"type": "INTERNAL_ERROR", "code": "TASK_PROCESS_SIGSEGV", "message": "\ud800"}}
+    mine = Custom("mine", OURS, lambda *_: json.dumps({**said, "rule": "r", "cause": "c"}).encode())
+    assert digest(mine.classify(SEGV)) != digest(OURS.classify(SEGV))
+
+
 @pytest.mark.slow
 def test_a_good_judge_passes_a_case() -> None:
     """Expectations are those of the dialect that it is like; answers are the judge's."""
@@ -267,7 +307,7 @@ def test_a_good_judge_passes_a_case() -> None:
     "spec",
     [
         *("nonsense", "json:", ":f", "json:no_such", "no.such.module:f", "json:__name__", "cmd:"),
-        *("cmd:sh 'unclosed", "judges_that_fail:any"),
+        *("cmd:sh 'unclosed", "judges_that_fail:any", "judges_that_intrude:any"),
     ],
 )
 def test_a_name_that_means_nothing_is_wrong_use(spec: str) -> None:

@@ -228,20 +228,18 @@ def test_a_failure_before_the_first_attempt_counts_from_0() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "platform", "status"),
+    ("error", "status"),
     [
-        (SEGV, False, "CRASHED"),
-        (SEGV, True, "SYSTEM_FAILURE"),
-        (internal(Code.COULD_NOT_FIND_TASK), False, "CRASHED"),
-        (internal(Code.MAX_DURATION_EXCEEDED), False, "TIMED_OUT"),
-        (internal(Code.TASK_RUN_CANCELLED), False, "CANCELED"),
-        (TaskError("STRING_ERROR", raw="x"), False, "COMPLETED_WITH_ERRORS"),
-        (TaskError("STRING_ERROR", raw="x"), True, "SYSTEM_FAILURE"),
+        (SEGV, "CRASHED"),
+        (internal(Code.COULD_NOT_FIND_TASK), "CRASHED"),
+        (internal(Code.MAX_DURATION_EXCEEDED), "TIMED_OUT"),
+        (internal(Code.TASK_RUN_CANCELLED), "CANCELED"),
+        (TaskError("STRING_ERROR", raw="x"), "COMPLETED_WITH_ERRORS"),
     ],
 )
-def test_statuses(error: TaskError, platform: bool, status: str) -> None:
-    """Any internal error is a crash, but for the time and the flag."""
-    assert legacy.final_status(error, reported_by_platform=platform) == status
+def test_statuses(error: TaskError, status: str) -> None:
+    """Any internal error is a crash, but for the time."""
+    assert legacy.final_status(error) == status
 
 
 def test_what_is_not_retriable_is_not_retried() -> None:

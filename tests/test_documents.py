@@ -46,9 +46,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_that_are_named_are_there(page: Path) -> None:
-    """A page that another one speaks of exists."""
-    named = re.findall(r"\bdocs/[a-z0-9-]+\.md", page.read_text())
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """A page that another one speaks of exists, and a source file that a page names."""
+    text = page.read_text()
+    named = re.findall(r"\bdocs/[a-z0-9-]+\.md", text)
+    named += re.findall(r"`((?:harness|native|scenarios|tests)/[\w/.-]+\.\w+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

@@ -527,6 +527,8 @@ def test_a_judge_is_guarded() -> None:
         guarded.decide(Request(internal("NOPE")))
     with pytest.raises(JudgeError, match=r"expected a Classification, got 'SIGSEGV', on .*\"status\":3"):
         Guarded(Mute("mute", find("upstream-4.5"))).classify(evidence)
+    with pytest.raises(JudgeError, match=r"KeyError: 'POD_EVICTED', on .*half a pair: .ud83d"):
+        guarded.decide(Request(internal("POD_EVICTED", "half a pair: \ud83d")))
 
 
 class Mute(Derived):

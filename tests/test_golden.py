@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import golden_table
 import msgspec
 import pytest
 from msgspec import UNSET
@@ -28,18 +27,13 @@ if TYPE_CHECKING:
     from harness.dialects.builtin import BuiltIn
     from harness.wire.schema import Schema
 
-DATA = Path(__file__).parent / "data"
 VERSIONS = {version: find(name) for version, name in PUBLISHED.items()}
 ROWS = {"4.4.6": 8_567, "4.5.0": 8_567, "4.8.3": 8_745}
 SHOWN = 3
 POLICY_MEMBERS = {field.encode_name: field.name for field in msgspec.structs.fields(RetryPolicy)}
 
 
-@cache
-def _table(version: str) -> dict[str, Any]:
-    with gzip.open(DATA / f"truth-{version}.json.gz") as file:
-        table: dict[str, Any] = json.load(file)
-    return table
+_table = cache(golden_table.read)
 
 
 # Reading a table.

@@ -1,6 +1,7 @@
 """harness.isolated: native crashes of any call as exceptions."""
 
 import ctypes
+import errno
 import functools
 import os
 import pickle
@@ -11,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
-from harness import NativeCrash, isolated
+from harness import InfraError, NativeCrash, isolated
 from harness.pytest_guard.shrinking import isolated_examples
+from harness.supervisor.forked import FAILED
+from harness.supervisor.limits import LONGEST_S
 
 
 def crash(address: int = 8) -> bytes:
@@ -29,6 +32,47 @@ def test_what_a_call_returns_or_raises_comes_back() -> None:
     assert "isolated process" in caught.value.__notes__[0]
     isolated(seen.append)(1)
     assert seen == []
+
+
+def test_an_exception_that_can_neither_travel_nor_be_shown_is_told_all_the_same() -> None:
+    """Its class is local, and its text raises: its name and its stack come back."""
+
+    class ShyError(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    def shy() -> None:
+        raise ShyError
+
+    with pytest.raises(RuntimeError, match=r"ShyError: <exception str\(\) failed>"):
+        isolated(shy)()
+
+
+def test_an_exit_status_belongs_to_the_call() -> None:
+    """No status means that the fork could not be made: not even the one with which such a fork ends."""
+    with pytest.raises(NativeCrash, match=f"exit status {FAILED}"):
+        isolated(os._exit)(FAILED)
+
+
+@pytest.mark.parametrize("missing", ["fork", "pidfd_open"])
+def test_a_process_that_cant_be_had_is_infra_and_leaves_nothing(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor and no child is left."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 -- names are all
+    monkeypatch.setattr(os, missing, refuse)
+    with pytest.raises(InfraError, match="temporarily unavailable"):
+        isolated(int)()
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 -- as above
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_deadline_may_be_as_long_as_any() -> None:
+    """Beyond what poll() takes at once, too."""
+    assert isolated(int, deadline_s=LONGEST_S)() == 0
 
 
 def test_a_crash_is_an_exception_with_evidence() -> None:

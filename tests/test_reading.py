@@ -314,9 +314,12 @@ from pathlib import Path
 from harness.journal import History, Kind
 history = History(Path(sys.argv[1]))
 history.write(Kind.KILL_INTENT)
+forked, begun = os.pipe()
 if os.fork() == 0:
+    os.write(begun, b".")
     time.sleep(60)
     os._exit(0)
+os.read(forked, 1)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     died = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "h")], start_new_session=True)

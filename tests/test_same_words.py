@@ -261,6 +261,17 @@ MISTAKES = {
         lambda: Limits(0),
         ["exec", "--memory", "0", "--", "true"],
     ),
+    "no files": Mistake(
+        "limits.open_files: expected a whole number of files above 0 and below 2**63, not 0",
+        lambda: Limits(open_files=0),
+        ["exec", "--open-files", "0", "--", "true"],
+        'victim = { fault = "never" }\nlimits = { open_files = 0 }',
+    ),
+    "no processes": Mistake(
+        f"limits.processes: expected a whole number of processes above 0 and below 2**63, not {2**63}",
+        lambda: Limits(processes=2**63),
+        ["exec", "--processes", str(2**63), "--", "true"],
+    ),
     "a means": Mistake(
         "limits.memory_by: expected one of auto, rlimit, cgroup, not 'cgruop'; did you mean 'cgroup'?",
         lambda: Limits(1, memory_by="cgruop"),  # type: ignore[arg-type]  # which is the mistake

@@ -1,6 +1,7 @@
 """Scenario files: the schema is closed, errors name file and key, and the shipped data is sound."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from harness.dialects import BUILT_IN
 from harness.exceptions import InvalidInputError
 from harness.scenarios.schema import Scenario, load, load_all, shipped
+from harness.scenarios.select import select
 
 GOOD = """
 claim = "A crash is a crash."
@@ -175,10 +177,21 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 def test_an_empty_selection_is_refused(tmp_path: Path) -> None:
     """Nothing to run is wrong use, not success."""
     with pytest.raises(InvalidInputError, match="no scenario files"):
-        load_all([tmp_path])
+        load_all(tmp_path)
 
 
-SHIPPED = load_all([shipped()])
+def test_what_is_asked_for_twice_is_run_once(tmp_path: Path) -> None:
+    """A case by itself and with its file is one case; two files of one name, whose cases look alike, are refused."""
+    (twice,) = select(("controls[never]", "controls"), None)
+    assert sorted(case.name for case in twice.case) == sorted(
+        case.name for case in load(shipped() / "controls.toml").case
+    )
+    shutil.copy(shipped() / "controls.toml", tmp_path)
+    with pytest.raises(InvalidInputError, match=r"the scenario name 'controls' is that of .* too"):
+        select(("controls", str(tmp_path / "controls.toml")), None)
+
+
+SHIPPED = load_all(shipped())
 
 
 @pytest.mark.parametrize("scenario", SHIPPED, ids=[scenario.name for scenario in SHIPPED])

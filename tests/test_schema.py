@@ -174,3 +174,4 @@ TEXTS = st.text(st.characters(exclude_categories=()))
 def test_what_is_written_is_read_back(value: object) -> None:
     """Any text, halves of pairs included; two of them that meet are a pair."""
     assert javascript.read(javascript.write(value)) == json.loads(json.dumps(value))
+    assert javascript.read(javascript.write_indented(value)) == json.loads(json.dumps(value))

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -40,12 +39,7 @@ def marked(mark: str) -> list[psutil.Process]:
     return [process for process in found if mark in " ".join(process.info["cmdline"] or [])]
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
-    """Every test here ends with the children and descriptors it began with."""
-    before = len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))
-    yield
-    assert (len(psutil.Process().children(recursive=True)), len(list(Path("/proc/self/fd").iterdir()))) == before
+pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 
 
 @pytest.mark.long

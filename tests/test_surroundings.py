@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +143,12 @@ def test_secrets_of_the_environment_are_not_kept(monkeypatch: pytest.MonkeyPatch
     assert "MALLOC_ARENA_MAX=1" in told
     assert "MALLOC_CONF" in told
     assert "hunter2" not in told
+
+
+def test_a_commit_that_git_does_not_tell_is_not_dirty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As where the checkout is another user's: git refuses to look."""
+    refuses = tmp_path / "git"
+    refuses.write_text("#!/bin/sh\nexit 128\n")
+    refuses.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert environment()["commit"] == "unknown"

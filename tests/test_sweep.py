@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import msgspec
 import psutil
 import pytest
 
@@ -21,15 +23,15 @@ import harness
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate import known
 from harness.journal import Kind, read
-from harness.refusals import conduct, subject
+from harness.refusals import conduct, subject, symbols
 from harness.refusals.conduct import Tell
 from harness.refusals.kept import Kept
 from harness.refusals.line import Line
-from harness.refusals.outcome import Report, command_line, report
-from harness.refusals.server import Call, Server
+from harness.refusals.outcome import Report, command_line, infra, judged, report
+from harness.refusals.server import LATE_NOTE, Call, Server
 from harness.refusals.stacks import Rules
 from harness.refusals.targets import Plan
-from harness.refusals.trial import Said
+from harness.report.sweep import lines
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +51,13 @@ def lazy(): yield careful()
 def unsteady(): return careful(), random.random()
 def endless():
     while True: pass
+def pooled_before(): pooled()
+_idle = []
+def attended():
+    if not _idle:
+        _idle.append(threading.Thread(target=threading.Event().wait, daemon=True))
+        _idle[0].start()
+    return careful()
 def forking():
     if os.fork() == 0: os._exit(0)
     os.wait()
@@ -92,8 +101,9 @@ VERDICTS = {
     "jumping": {"crash"},
     "disguised": {"disguised"},
     "leaving": {"abort"},
+    "pooled": {"handled"},
 }
-PASSES = {"careful", "frugal", "leaky", "disguised"}
+PASSES = {"careful", "frugal", "leaky", "disguised", "pooled"}
 HANGS = {"keeping", "hanging"}
 
 
@@ -170,6 +180,15 @@ def test_a_hang_says_where() -> None:
     assert found.first.signal is None
 
 
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_module_that_is_no_file_has_no_names(kind: str, tmp_path: Path) -> None:
+    """The swept process may have named it: it is neither waited for nor read without end."""
+    pipe = tmp_path / "pipe.so"
+    os.mkfifo(pipe)
+    path = {"device": "/dev/zero", "pipe": str(pipe)}[kind]
+    assert symbols.function_at(path, 0) == symbols.build_id(path) == ""
+
+
 def test_a_leak_is_what_a_call_without_a_refusal_does_not_leave_behind() -> None:
     """Only the refusal that forgets a block is a leak; the careful function has none."""
     plan = Plan(modes=("once",), leak=8)
@@ -183,6 +202,19 @@ def test_dialects_take_a_refusal_for_what_it_is() -> None:
     assert found.dialects["strict"].code == "TASK_PROCESS_MAYBE_OOM_KILLED"
     assert "medium-1x" in found.dialects["strict"].decision
     assert found.dialects["upstream-4.5"].code == "TASK_PROCESS_SIGSEGV"
+
+
+def test_what_fails_nothing_is_told_once_where_it_ends_alike() -> None:
+    """Of three places with one disguise the terminal shows the first and counts the others; each failure is shown."""
+    seen = sweep("disguised")
+    (found,) = seen.findings
+    three = [msgspec.structs.replace(found, key=f"key{number}") for number in range(3)]
+    text = "\n".join(lines(msgspec.structs.replace(seen, findings=tuple(three))))
+    assert "[key0]" in text
+    assert "and 2 findings (4 refusals at 2 sites) that end alike elsewhere" in text
+    assert "[key1]" not in text
+    failing = tuple(msgspec.structs.replace(one, fails=True) for one in three)
+    assert "[key2]" in "\n".join(lines(msgspec.structs.replace(seen, findings=failing)))
 
 
 def test_a_replay_line_lives_the_same_again(truth: Path) -> None:
@@ -209,7 +241,7 @@ def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.refusals.server.RENEW_EVERY", 9)
     greet = Server._greet
 
-    def counted(server: Server, line: Line) -> Said:
+    def counted(server: Server, line: Line) -> list[str]:
         started.append("a server")
         return greet(server, line)
 
@@ -219,6 +251,27 @@ def test_a_server_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         (one.target, one.verdict) for one in whole.refusals
     ]
     assert len(started) == 3
+
+
+def test_a_call_that_starts_threads_has_them_in_each_trial() -> None:
+    """A fork lacks the worker that the first call started: each trial makes its first calls itself, and says so."""
+    seen = sweep("pooled", Plan(jobs=2))
+    assert (seen.tally, seen.missed) == ({"handled": 2}, 0)
+    assert LATE_NOTE in seen.notes
+
+
+def test_threads_that_the_call_does_not_need_change_nothing() -> None:
+    """A call that ends in a fork without the idle thread of its first call is swept from its warm start."""
+    seen = sweep("attended")
+    assert (seen.tally, LATE_NOTE in seen.notes) == ({"handled": 2}, False)
+    assert "its process has 2 threads: the trials have only the one that calls" in seen.notes
+
+
+def test_a_call_that_needs_a_thread_of_its_setup_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that was there before the first call is in no fork: soon the sweep says so, and what to do."""
+    monkeypatch.setattr("harness.refusals.server.RECORDING_S", 0.5)
+    with pytest.raises(InfraError, match=r"in a fork of its server it did not end .* sweep it as a command"):
+        sweep("pooled", call=Call("", setup="truth:pooled_before"))
 
 
 def test_another_thread_may_make_the_next_call() -> None:
@@ -342,6 +395,8 @@ def test_a_command_is_judged_by_how_it_ends(refuser: str, what: str) -> None:
     seen = report(one.name, conduct.sweep(one.host(plan), plan, Tell()), command_line([]))
     verdict, tally = COMMANDS[what]
     assert (seen.verdict, set(seen.tally), seen.sites) == (verdict, tally, 1)
+    if what == "hang":
+        assert seen.findings[0].first.crash[0].startswith("refuser!")
 
 
 def test_what_is_executed_in_place_of_a_command_is_swept(refuser: str) -> None:
@@ -497,6 +552,31 @@ def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> No
         kept = list(reading.bodies(Kind.TRIALS, Kept))
     assert [event.number for event, _ in kept] == list(range(1, 21))
     assert told("--resume", str(file), "truth:careful", cwd=truth)[1]["tally"] == rest["tally"]
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_decided_is_judged_by_the_terms_of_now(truth: Path, tmp_path: Path) -> None:
+    """--strict, --baseline and --accept beside --resume are not passed over, and nothing is refused again."""
+    kept, book = (str(tmp_path / name) for name in ("sweep.sqlite", "known.toml"))
+    assert told("--mode", "once", "--history", kept, "truth:jumping", cwd=truth)[0] == 1
+    assert told("--resume", kept, cwd=truth)[0] == 1
+    accepted = told("--resume", kept, "--baseline", book, "--accept", "all", "--because", "since 1.0", cwd=truth)
+    assert (accepted[0], accepted[1]["findings"][0]["accepted"]) == (0, "since 1.0")
+    assert told("--resume", kept, "--baseline", book, cwd=truth)[0] == 0
+    with read(Path(kept)) as reading:
+        assert len(list(reading.events(Kind.OPENED))) == 1
+
+
+def test_terms_change_what_a_report_says() -> None:
+    """Judged once more by other terms, its findings fail or not, its doubts stay, and what was INFRA stays so."""
+    (finding,) = sweep("jumping").findings
+    doubtful = msgspec.structs.replace(sweep("jumping"), reasons=("1 of 1 findings fail", "it was interrupted"))
+    excused = judged(doubtful, lambda one: "known" if one.key == finding.key else "", strict=False)
+    assert (excused.verdict, excused.reasons) == ("UNKNOWN", ("it was interrupted",))
+    again = judged(excused, lambda _: "", strict=False)
+    assert (again.verdict, again.reasons) == ("FAIL", doubtful.reasons)
+    broken = infra("x", InfraError("no gdb"))
+    assert judged(broken, lambda _: "", strict=True) is broken
 
 
 def test_reports_go_to_files(truth: Path, tmp_path: Path) -> None:

@@ -267,9 +267,11 @@ def test_a_plan_tries_ten_trials_and_says_how_long_it_takes(tmp_path: Path) -> N
     [
         (["--commands", "/no/such/file"], "does not exist"),
         (["--each", "true", "--", "true"], "lines with ::"),
-        (["--power", ".8", "--beta", ".1", "--", "true"], "1 - beta"),
+        (["--sprt", ".1:.3", "--power", ".8", "--beta", ".1", "--", "true"], "1 - beta"),
         (["--vs-name", "x", "--commands", "/dev/null"], "there is no command in it"),
         (["--backtrace", "abort"], "a command has one"),
+        (["--alpha", ".1", "--", "true"], "without --sprt: --alpha has no part in it"),
+        (["--seconds-per-trial", "1", "--", "true"], "without --plan: --seconds-per-trial has no part in it"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: list[str], message: str) -> None:

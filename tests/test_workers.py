@@ -6,9 +6,8 @@ import subprocess
 import sys
 
 import msgspec
-import psutil
 import pytest
-from elsewhere import conducted, dosed
+from elsewhere import conducted, dosed, own
 
 from harness.dialects import BUILT_IN
 from harness.evidence import Evidence
@@ -26,19 +25,6 @@ from harness.report.experiment import conclusion_lines
 WORKER = "harness.experiments.worker"
 
 
-def workers() -> list[psutil.Process]:
-    """The worker processes that this one has started, and that live."""
-    return [one for one in psutil.Process().children(recursive=True) if words(one)[1:] == ["-m", WORKER]]
-
-
-def words(process: psutil.Process) -> list[str]:
-    """Its command; none of one that is dead, or about to be."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
 @pytest.mark.slow
 def test_workers_fire_what_we_would() -> None:
     """Every field but what is measured, in the order of the numbers; and no worker is left."""
@@ -46,7 +32,7 @@ def test_workers_fire_what_we_would() -> None:
     local, elsewhere = conducted(experiment, None), conducted(experiment, "local:2")
     assert local.trials == elsewhere.trials
     assert local.tallies == elsewhere.tallies
-    assert (elsewhere.lost, workers()) == (0, [])
+    assert (elsewhere.lost, own(WORKER)) == (0, [])
     told = conclude(experiment, elsewhere)
     assert sum(share.groups for share in told.shares["dosed"].values()) == 25
     assert len(told.shares["dosed"]) == 2
@@ -62,7 +48,7 @@ def test_a_worker_that_is_killed_changes_nothing(seed: int) -> None:
     kills = {draw.randrange(2, 10), draw.randrange(10, 20), draw.randrange(20, 30)}  # one might be idle just then
 
     def strike(group: int) -> None:
-        for one in workers()[:1] if group in kills else []:
+        for one in own(WORKER)[:1] if group in kills else []:
             one.send_signal(signal.SIGKILL)
 
     whole, cut = conducted(experiment, None), conducted(experiment, "local:2", strike)
@@ -74,7 +60,7 @@ def test_a_worker_that_is_killed_changes_nothing(seed: int) -> None:
     assert f"  dosed: at most {again} trials: their seeds say the same again" in conclusion_lines(
         conclude(experiment, cut)
     )
-    assert workers() == []
+    assert own(WORKER) == []
 
 
 @pytest.mark.slow
@@ -84,7 +70,7 @@ def test_a_group_that_ends_every_worker_is_said(monkeypatch: pytest.MonkeyPatch)
     experiment = Experiment("t", (Variant("x", "upstream-4.8", 0, command=("true",)),), Stopping(trials=10))
     with pytest.raises(InfraError, match=r"3 workers were lost with one group; the last one ended .*exited 7"):
         conducted(experiment, "local:1")
-    assert workers() == []
+    assert own(WORKER) == []
 
 
 def test_a_worker_says_what_it_could_not_do() -> None:

@@ -35,7 +35,8 @@ def raised(error: BaseException) -> bytes:
         data = pickle.dumps((RAISED, error))
         pickle.loads(data)  # noqa: S301 -- our own; some can be written and not read
     except Exception:  # noqa: BLE001 -- the user's own class may do anything
-        return pickle.dumps((RAISED, RuntimeError(f"{type(error).__name__}: {error}\n{text}")))
+        said = "".join(traceback.format_exception_only(error)).strip()  # which str() of the class may not be able to
+        return pickle.dumps((RAISED, RuntimeError(f"{said}\n{text}")))
     return data
 
 

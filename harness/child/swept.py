@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 IMPORTED, READY, FAILED = 1, 2, 3
 SEPARATOR = "\x1f"
 GIVES = "gives"
+LATE = "late"  # each trial makes the first calls itself: threads that they start are lost in a fork
 LATER = ("coroutine", "generator", "async_generator")  # what a call gives that has not begun
 CALLS = 3  # before anything is compared: caches fill
 TEXT_LETTERS = 400
@@ -206,16 +207,22 @@ class Server:
             return self._judge.error(error)
         return self._judge.value(value)
 
-    def warm_up(self) -> bool:
-        """Fill caches and take the reference. False, with a word to the supervisor, where the call can't be swept."""
+    def first_calls(self, *, in_window: bool = True) -> object:
+        """Fill caches, take the reference, and return it. No window may be opened where a refusal waits in it."""
         for _ in range(self._order["warmup"]):
-            self.attempt(in_window=True)
+            self.attempt(in_window=in_window)
         reference: object = None
         try:
             reference = self._function()
             self._judge.remember(reference)
-        except BaseException as error:  # noqa: BLE001 -- it shows below
+        except BaseException as error:  # noqa: BLE001 -- the next attempt shows it
             error.__traceback__ = None
+        return reference
+
+    def warm_up(self) -> bool:
+        """Make the first calls. False, with a word to the supervisor, where the call can't be swept."""
+        began_with = _threads()
+        reference = self.first_calls()
         if type(reference).__name__ in LATER:
             self._library.say(FAILED, GIVES, type(reference).__name__)
             return False
@@ -224,7 +231,8 @@ class Server:
             self._library.say(FAILED, "fails", seen[-1][1].split("/")[0], seen[-1][2])
             return False
         same = len({tuple(one[:2]) for one in seen}) == 1
-        self._library.say(READY, "same" if same else "differs", *seen[-1], seen[0][2], str(_threads()))
+        counts = str(began_with), str(_threads())
+        self._library.say(READY, "same" if same else "differs", *seen[-1], seen[0][2], *counts)
         return True
 
     def serve(self) -> int:
@@ -237,6 +245,8 @@ class Server:
         os._exit(0)
 
     def _trial(self) -> None:
+        if self._order[LATE]:
+            self.first_calls(in_window=False)
         first = self.attempt(in_window=True)
         self._library.tell(*first)
         self._library.next()
@@ -296,7 +306,9 @@ def run(library: Library, order: dict[str, Any], function: Callable[[], object])
         sys.modules["faulthandler"].disable()
     library.say(IMPORTED)
     server = Server(library, order, function)
-    if not server.warm_up():
+    if order[LATE]:
+        library.say(READY)
+    elif not server.warm_up():
         return 1
     _bound(library, order["growth"])
     return server.serve()

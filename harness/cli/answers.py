@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.cli.output import emit_pretty
-from harness.experiments.conduct import INTERRUPTED, Conclusion, conduct_all
+from harness.experiments import conduct
+from harness.experiments.conduct import Conclusion, conduct_all
 from harness.report.experiment import Shown, brief_lines, conclusion_lines, corrected_lines
 from harness.report.shapes import conclusions_shape
 from harness.report.terminal import console, progress, say, tell_history, tell_ranking
-from harness.scenarios.verdict import exit_code
+from harness.scenarios.verdict import INTERRUPTED, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from harness.experiments.gunnery import Gunneries
     from harness.experiments.variant import Experiment
     from harness.journal import History
-
-EXIT_INTERRUPTED = 130
 
 
 def tell_all(
@@ -42,9 +41,9 @@ def tell_all(
     for line in corrected_lines(told):
         say(out, line)
     tell_ranking(out, told)
-    interrupted = bool(told) and told[-1].ended == INTERRUPTED
+    interrupted = bool(told) and told[-1].ended == conduct.INTERRUPTED
     if as_json:
         emit_pretty(conclusions_shape(told, interrupted=interrupted))
     if book:
         tell_history(out, book)
-    return EXIT_INTERRUPTED if interrupted else exit_code(one.verdict for one in told if one.verdict)
+    return INTERRUPTED if interrupted else exit_code(one.verdict for one in told if one.verdict)

@@ -11,14 +11,12 @@ from harness.report.reader import of_results
 from harness.report.shapes import results_shape
 from harness.report.terminal import console, plain_line, progress, say, tell_history, tell_results
 from harness.scenarios.campaign import Campaign, Result, decided, run_all, title_of
-from harness.scenarios.verdict import exit_code
+from harness.scenarios.verdict import INTERRUPTED, exit_code
 
 if TYPE_CHECKING:
     from harness.report.terminal import Terminal
     from harness.scenarios.order import Order
     from harness.scenarios.schema import Scenario
-
-INTERRUPTED = 130
 
 
 def tell_titles(scenarios: list[Scenario], *, as_json: bool) -> None:

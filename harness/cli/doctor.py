@@ -9,6 +9,7 @@ from harness.cli.output import emit_pretty, write
 from harness.exceptions import InfraError
 from harness.machine import Capability, capabilities, surroundings, why_not, witnesses
 from harness.report.words import counted
+from harness.scenarios.campaign import title_of
 from harness.scenarios.schema import load_all, shipped
 from harness.supervisor import Shot, supervise
 
@@ -37,8 +38,8 @@ def _looking() -> list[Capability]:
 def _skips() -> dict[str, str]:
     """Return the shipped cases that will be skipped here, with the reason."""
     return {
-        f"{scenario.name}[{case.name}]": reason
-        for scenario in load_all([shipped()])
+        title_of(scenario, case): reason
+        for scenario in load_all(shipped())
         for case in scenario.case
         if (reason := why_not(case.needs()))
     }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.conformance.conductor import Engine, News
 
 POLICIES = ("none", "max3")
+MOST_TIME_S = 7 * 86_400
 
 
 @click.group(invoke_without_command=True, epilog="Example: crash-harness engines check celery")
@@ -56,6 +57,15 @@ def install_engines(names: tuple[str, ...]) -> None:
     "--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Lives of each cell at least."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Cells at once; four for each processor if not given.")
+@click.option(
+    "--time",
+    "time_s",
+    type=click.IntRange(1, MOST_TIME_S),
+    default=suite.TIME_S,
+    show_default=True,
+    metavar="S",
+    help="Seconds the check may take; cells that are not settled by then prove nothing.",
+)
 @click.option("--history", type=click.Path(path_type=Path), help="Keep the check in this new file.")
 @of_formats
 @json_option
@@ -66,7 +76,7 @@ def check_engine(context: click.Context, /, words_: tuple[str, ...], as_json: bo
     Exit status 0 for PASS, 1 for FAIL, 3 where nothing could be proved, 4 for an engine that is not installed.
     """
     file, engine = engine_of(words_, asked_of(given))
-    told = _check(file, engine, given["jobs"], as_json=as_json)
+    told = _check(file, engine, given, as_json=as_json)
     if given["history"]:
         kept.keep(given["history"], engine, told, environment())
     write_files(given, of_check(told))
@@ -77,7 +87,7 @@ def check_engine(context: click.Context, /, words_: tuple[str, ...], as_json: bo
     context.exit(told.exit_code)
 
 
-def _check(file: enginefile.EngineFile | None, engine: Engine, jobs: int | None, *, as_json: bool) -> check.Check:
+def _check(file: enginefile.EngineFile | None, engine: Engine, given: dict[str, Any], *, as_json: bool) -> check.Check:
     if file and (missing := file.missing()):
         return check.skipped(file.name, missing)
     known = file.expected(dt.datetime.now(tz=dt.UTC).date()) if file else {}
@@ -92,4 +102,5 @@ def _check(file: enginefile.EngineFile | None, engine: Engine, jobs: int | None,
                 bar.advance(task)
                 out.print(escape(f"{news.settled.verdict:<5} {news.settled.name}"), soft_wrap=True)
 
-        return suite.check_all([engine], known=known, observe=observe, at_once=jobs)[engine.name]
+        bounds = {"at_once": given["jobs"], "time_s": given["time_s"]}
+        return suite.check_all([engine], known=known, observe=observe, **bounds)[engine.name]

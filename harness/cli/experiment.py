@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
 RESUMED = {"old", "as_json", "on", "tls_ca_file", "tls_cert", "tls_key", "dialect"}
+OF_SPRT = ("alpha", "beta", "power")
 NOT_PLANNED = ("history", "old", "bisect", "on")
 
 
@@ -74,6 +75,10 @@ def experiment(
     `git bisect run` is this command alone. With --plan nothing is tried but ten trials, to say how long it would take.
     """
     command: tuple[str, ...] = context.meta.get(COMMAND, ())
+    if not given["sprt"]:
+        refuse_beside(context, "without --sprt", OF_SPRT, "has no part in it")
+    if not is_plan:
+        refuse_beside(context, "without --plan", ("seconds",), "has no part in it")
     if old:
         refuse_beside(context, "--resume", set(context.params) - RESUMED, OF_HISTORY)
     planned = [] if old else _planned(scenario, command, given)

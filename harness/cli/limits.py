@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import click
@@ -10,12 +11,12 @@ from harness.cli.options import options
 from harness.cli.word import Word
 from harness.exceptions import InvalidInputError
 from harness.supervisor import Limits, check_timeout, parse_bytes
-from harness.supervisor.limits import MemoryBy
+from harness.supervisor.limits import ROWS, MemoryBy, check_count
 
 
 def limits_of(given: dict[str, Any]) -> Limits:
     """Make the limits of what was said."""
-    return Limits(given["memory"], given["memory_by"], processes=given["processes"])
+    return Limits(given["memory"], given["memory_by"], **{name: given[name] for name in ROWS})
 
 
 def _size(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -35,6 +36,17 @@ def _seconds(_: click.Context, parameter: click.Parameter, value: float | None) 
     return value
 
 
+def _count(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Read an option as one of the limits that are a number."""
+    name = parameter.name or ""
+    count = int(value) if value and re.fullmatch(r"-?[0-9]{1,20}", value) else value
+    try:
+        check_count(f"limits.{name}", ROWS[name].unit, count)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    return int(count) if count is not None else None
+
+
 LIMITS = (
     click.option("--timeout", type=float, callback=_seconds, help="Seconds an attempt may take."),
     click.option(
@@ -49,6 +61,9 @@ LIMITS = (
         show_default=True,
         help="What enforces it: malloc is refused, or the kernel kills; auto is the cgroup where there is one.",
     ),
-    click.option("--processes", type=click.IntRange(1), help="Processes and threads an attempt may have at a time."),
+    *(
+        click.option(f"--{name.replace('_', '-')}", name, metavar="N", callback=_count, help=row.meaning)
+        for name, row in ROWS.items()
+    ),
 )
 limit_options = options(LIMITS)

@@ -18,7 +18,7 @@ def worded(error: click.ClickException) -> str:
     if isinstance(error, click.MissingParameter):
         return f"{error.format_message().rstrip('.')}{_help(error)}"
     if isinstance(error, click.BadParameter) and error.param is not None:
-        return f"{_name(error.param)}: {_value(error.param, error.message)}"
+        return f"{name_of(error.param)}: {_value(error.param, error.message)}"
     return error.format_message().rstrip(".").replace("\n", " ")
 
 
@@ -31,7 +31,7 @@ def _help(error: click.UsageError) -> str:
     return "" if error.ctx is None else f"; see {error.ctx.command_path} --help"
 
 
-def _name(parameter: click.Parameter) -> str:
+def name_of(parameter: click.Parameter) -> str:
     """As it stands on the command line."""
     return parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.human_readable_name
 
@@ -40,4 +40,4 @@ def _value(parameter: click.Parameter, message: str) -> str:
     """Without the name that the API has for the same, and in plain words."""
     for said, plain in PLAINER.items():
         message = message.replace(said, plain)
-    return message.rstrip(".").removeprefix(f"{_name(parameter).lstrip('-')}: ").replace("\n", " ")
+    return message.rstrip(".").removeprefix(f"{name_of(parameter).lstrip('-')}: ").replace("\n", " ")

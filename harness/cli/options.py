@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
+from harness.cli.mistake import name_of
 from harness.cli.word import Word
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
@@ -14,7 +15,7 @@ from harness.exceptions import InvalidInputError
 from harness.supervisor.schedule import MOST_SEED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -91,11 +92,11 @@ def dialect_or(context: click.Context, dialect: str, kept: str) -> str:
     return spelled(judge, next(lineage(kept))) if judge else kept
 
 
-def refuse_beside(context: click.Context, what: str, names: Iterable[str], why: str) -> None:
+def refuse_beside(context: click.Context, what: str, names: Collection[str], why: str) -> None:
     """Raise InvalidInputError, which says why, where one of these was given on the command line."""
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise InvalidInputError(f"{what}: {name} {why}: leave it out")
+    for one in context.command.params:
+        if one.name in names and context.get_parameter_source(one.name) is ParameterSource.COMMANDLINE:
+            raise InvalidInputError(f"{what}: {name_of(one)} {why}: leave it out")
 
 
 def host_option(command: Function) -> Function:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import click
-import msgspec
 
 from harness.report.words import lines_of
 from harness.wire import javascript
@@ -32,7 +31,7 @@ def emit(value: object) -> None:
 
 def emit_pretty(value: object) -> None:
     """Write the same, indented, for documents that a person may read."""
-    _write(msgspec.json.format(javascript.write(value), indent=2))
+    _write(javascript.write_indented(value))
 
 
 def _write(document: bytes) -> None:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.files import Output
-from harness.cli.options import json_option
+from harness.cli.options import Function, json_option
 from harness.cli.output import write
 from harness.journal import read, replace_file
 from harness.report.formats import FORMATS, render
 from harness.report.reader import read as read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from harness.report.reader import HistoryReport
-
-Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 def of_formats(command: Function) -> Function:

@@ -10,9 +10,8 @@ from harness.report.shapes import answers_shape
 from harness.report.terminal import console, progress, say, table
 from harness.report.words import counted
 from harness.scenarios.rollcall import Answer, call_all
-from harness.scenarios.verdict import Verdict, exit_code
+from harness.scenarios.verdict import INTERRUPTED, Verdict, exit_code
 
-INTERRUPTED = 130
 HEADINGS = ("verdict", "fault", "tier", "observed", "expected")
 
 

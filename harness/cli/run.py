@@ -21,6 +21,7 @@ from harness.scenarios.select import select
 
 OF_THE_ORDER = ("scenario", "case", "pattern", "seed")
 OF_THE_CATALOGUE = {"whole", "only_list", "jobs", "as_json", "verbose"}
+OF_THE_LIST = {"scenario", "case", "pattern", "only_list", "as_json"}
 
 
 @click.command(epilog="Example: crash-harness run native-addon-race --dialect upstream-4.4")
@@ -50,6 +51,7 @@ def run(context: click.Context, /, scenario: tuple[str, ...], case: str | None, 
         how = {name: given[name] for name in ("as_json", "verbose")}
         context.exit(list_calls(given["as_json"]) if only_list else roll_call(jobs, **how))
     if only_list:
+        refuse_beside(context, "--list", set(context.params) - OF_THE_LIST, "has no part in it")
         tell_titles(select(scenario, case, pattern), as_json=given["as_json"])
         return
     if given["resume"]:

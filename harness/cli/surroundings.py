@@ -7,7 +7,7 @@ import os
 import stat
 import termios
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -17,9 +17,9 @@ from harness.supervisor.observe import FORMERLY, Observe
 from harness.supervisor.process import Stdin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from harness.cli.options import Function
 
-Function = TypeVar("Function", bound="Callable[..., Any]")
+
 BLACK_BOX = "harness.black_box"
 
 

@@ -24,6 +24,7 @@ from harness.refusals.verdicts import GOOD
 from harness.report.reader import of_sweep
 from harness.report.sweep import finding_line, lines, record
 from harness.report.terminal import console, progress, say
+from harness.scenarios.verdict import INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from harness.refusals.refusal import Refusal
     from harness.report.terminal import Terminal
 
-INTERRUPTED = 130
 OF_THIS_SESSION = {"old", "as_json", "time_s", "jobs", "gdb", "html", "junit", "markdown", "history", "strict"} | {
     *("baseline", "accept", "because", "owner", "review", "words"),
 }
@@ -108,7 +108,7 @@ def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any
 
 def _swept(asked: Asked, terms: sweeping.Terms, history: History | None) -> Report:
     if history and (decided := kept.answer(history)):
-        return decided
+        return sweeping.judge(decided, asked.plan, terms) if terms != sweeping.Terms() else decided
     one, out = subject.settled(asked.subject()), console(stderr=True)
     with progress(out) as bar:
         teller: Tell = Teller(out, bar)

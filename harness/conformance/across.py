@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from harness.conformance.causes import Causes
 from harness.conformance.protocol import Cap
 from harness.conformance.record import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.conformance.protocol import Claim
     from harness.conformance.view import View
 
     Views = Mapping[str, View]
 
+HANGS: Final = ("hang/max3", "hang/none")
 TOLD_APART: Final = ("exc", "segv", "abrt", "kill", "term", "exit139", "exit0")
 GUISES: Final = ("segv", "handled", "sh139")
 SHOWN: Final = 80
-NOISE: Final = re.compile(r"/\S+|0x[0-9a-fA-F]+|\bj[0-9a-f]{8}\b|\d{4,}")
 DECIDED_BY: Final = {
-    "P9": (*(f"{kind}/none" for kind in TOLD_APART), "hang/max3", "hang/none", "mixed"),
+    "P9": (*(f"{kind}/{policy}" for kind in TOLD_APART for policy in ("none", "max3")), *HANGS, "mixed"),
     "P10": ("oom/none", "kill/none"),
     "P14": ("hang/max3", "nhang/max3", "hang/none", "nhang/none"),
     "P20": (*(f"{guise}/max3" for guise in GUISES), "abrt/max3"),
@@ -30,27 +29,9 @@ DECIDED_BY: Final = {
 """The cells that each needs."""
 
 
-def stripped(view: View, text: str) -> str:
-    """Take out of a cause what differs from run to run: paths, addresses, job ids, long numbers, pids."""
-    text = NOISE.sub("", text)
-    pids = "|".join({str(line.pid) for line in view.record.lines}) or "-"
-    return " ".join(re.sub(rf"\b(?:{pids})\b", "", text).split())
-
-
-def _failed(views: Views, name: str) -> tuple[View, Claim] | None:
-    view = views.get(name)
-    last = view.record.last("X") if view else None
-    return (view, last) if view and last and last.state == "failed" else None
-
-
-def _cause(views: Views, name: str) -> str | None:
-    found = _failed(views, name)
-    return stripped(found[0], found[1].cause) if found else None
-
-
-def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
-    told = {kind: _cause(views, f"{kind}/none") for kind in TOLD_APART}
-    told["timeout"] = _cause(views, "hang/max3") or _cause(views, "hang/none")
+def _told_apart(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
+    told = {kind: causes.of(f"{kind}/none") for kind in TOLD_APART}
+    told["timeout"] = causes.of("hang/max3") or causes.of("hang/none")
     if sum(cause is not None for cause in told.values()) < 2:  # noqa: PLR2004 -- one cause alone differs from nothing
         return
     kinds = defaultdict(list)
@@ -65,41 +46,42 @@ def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
         )
 
 
-def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
+def _mixed(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
     """Say where a job that fails in three ways is told otherwise than a job that fails in one of them."""
-    mixed = _failed(views, "mixed")
+    mixed = causes.failed("mixed")
     if mixed is None:
         return
     view, last = mixed
     faults = [view.cell.fault(start.n) for start in view.starts("X")]
-    alone = [_failed(views, f"{fault}/none") for fault in faults]
+    alone = [causes.failed(f"{fault}/none") for fault in faults]
     if not alone or None in alone:
         return
-    wanted = [stripped(one, (claim.history or (claim.cause,))[0]) for one, claim in filter(None, alone)]
-    history = [stripped(view, cause) for cause in last.history or ()]
+    wanted = [causes.read(one, (claim.history or (claim.cause,))[0]) for one, claim in filter(None, alone)]
+    history = [causes.read(view, cause) for cause in last.history or ()]
     if history and history != wanted:
         yield "mixed", Reason("P9", f"causes {history}, alone {wanted}")
-    elif stripped(view, last.cause) != _cause(views, f"{faults[-1]}/none"):
+    elif causes.read(view, last.cause) != causes.of(f"{faults[-1]}/none"):
         yield "mixed", Reason("P9", f"the last cause is {last.cause[:SHOWN]!r}, alone {wanted[-1]!r}")
     else:
         yield "mixed", None
 
 
-def _told_from_kill(views: Views) -> Iterator[tuple[str, Reason | None]]:
-    oom, kill = _cause(views, "oom/none"), _cause(views, "kill/none")
+def _told_from_kill(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
+    oom, kill = causes.of("oom/none"), causes.of("kill/none")
     if oom is not None and kill is not None:
         yield "oom/none", Reason("P10", f"an OOM is told as kill -9 is: {kill[:SHOWN]!r}") if oom == kill else None
 
 
-def _one_timeout(views: Views) -> Iterator[tuple[str, Reason | None]]:
+def _one_timeout(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
     for policy in ("max3", "none"):
-        one, other = _cause(views, f"hang/{policy}"), _cause(views, f"nhang/{policy}")
+        one, other = causes.of(f"hang/{policy}"), causes.of(f"nhang/{policy}")
         if one is not None and other is not None:
             text = f"two causes for one time limit: {one[:SHOWN]!r} and {other[:SHOWN]!r}"
             yield f"nhang/{policy}", Reason("P14", text) if one != other else None
 
 
-def _guises(views: Views) -> Iterator[tuple[str, Reason | None]]:
+def _guises(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
+    views = causes.views
     table = next(iter(views.values())).declared.table if views else {}
     kinds = [*GUISES, *(["abrt"] if table.get("abrt") == table.get("segv") else [])]
     starts = {kind: len(views[f"{kind}/max3"].starts("X")) for kind in kinds if f"{kind}/max3" in views}
@@ -121,11 +103,11 @@ def judge(views: Views) -> dict[str, list[tuple[str, Reason | None]]]:
     found: dict[str, list[tuple[str, Reason | None]]] = {}
     if not views:
         return found
-    declared = next(iter(views.values())).declared
+    declared, causes = next(iter(views.values())).declared, Causes(views)
     for name, (need, rules) in ACROSS.items():
         if not declared.can(need) or (name == "P14" and not declared.can(Cap.CAUSE)):
             continue
-        decided = [one for rule in rules for one in rule(views)]
+        decided = [one for rule in rules for one in rule(causes)]
         if decided:
             found[name] = decided
     return found

@@ -11,12 +11,11 @@ from harness.conformance.cells import CLASS_OF, Cell, cells, named
 from harness.conformance.protocol import Declaration  # noqa: TC001 -- msgspec reads the annotations of Check
 from harness.conformance.settle import Settled, Verdict  # noqa: TC001 -- msgspec reads the annotations of Check
 
-RANK: Final = ("FAIL", "INFRA", "PASS", "SKIP")
 KNOWN: Final = {"FAIL": 1, "INFRA": 3, "SKIP": 4, "PASS": 0}
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What was asked for; nothing given is all of it. `shot`: a fault by name of the catalogue, and how it ends."""
+    """What was asked for; nothing given is all of it. `shots`: faults by name of the catalogue, and how each ends."""
 
     properties: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()

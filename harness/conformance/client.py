@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 REPLY_S = 10.0
 SLICE_S = 0.1
 CHUNK_BYTES = 1 << 16
+MOST_LOG_BYTES = 64 << 20
 SHOWN = 200
 LEAVE_S = 0.2
 
@@ -73,7 +74,7 @@ class Client:
     def ask(self, do: str, limit_s: float = REPLY_S, **members: Any) -> dict[str, Any]:
         """Send a request and return the reply.
 
-        Raises GoneError if none comes in time, InfraError after 1 MiB of noise.
+        Raises GoneError if none comes in time, InfraError after 1 MiB of noise or 64 MiB of log.
         """
         self._asked += 1
         request = json.dumps({**members, "id": self._asked, "do": do}, separators=(",", ":")) + "\n"
@@ -83,6 +84,8 @@ class Client:
             reply = self._take()
             if self._noise + len(self._rest) > LINE_BYTES:
                 raise InfraError(f"{do}: more than {LINE_BYTES} bytes on its stdout that are no reply")
+            if os.fstat(self._log.fileno()).st_size > MOST_LOG_BYTES:
+                raise InfraError(f"{do}: more than {MOST_LOG_BYTES} bytes on its stderr")
             if reply is not None:
                 return reply
             if clock.look(time.monotonic()) > limit_s:
@@ -140,10 +143,10 @@ class Client:
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
     try:
-        reply = json.loads(line)
+        reply = _writable(json.loads(line))
     except (ValueError, RecursionError):
         return None
-    return _writable(reply) if isinstance(reply, dict) else None
+    return reply if isinstance(reply, dict) else None
 
 
 def _writable(value: Any) -> Any:

@@ -29,7 +29,7 @@ CANCEL_AFTER_S = 0.4
 SLACK_S = 0.5
 LEAVE_S = 2.0
 DEATH_S = 5.0
-PATIENCE = 8  # times the horizon in real seconds; a cell that takes longer proves nothing
+PATIENCE = 8  # times the horizon in real seconds; a life that takes longer proves nothing
 LOG_BYTES = 2000
 
 
@@ -42,7 +42,7 @@ class Play:
         self.course = expect(self.cell, declared)
         self.wide = declared.can(Cap.CONCURRENT)
         self._cancel_tried, self._kills = False, 0
-        self._horizon = 0.0
+        self._began = self._horizon = 0.0
         self._group: Group | None = None
 
     def live(self) -> None:
@@ -52,7 +52,8 @@ class Play:
         before = self._living(self.stage.alive()[1])
         roles = self._plan()
         self.stage.submit(roles)
-        self._horizon = self.clock.look(time.monotonic()) + self._limit_s()
+        self._began = time.monotonic()
+        self._horizon = self.clock.look(self._began) + self._limit_s()
         self._until_over()
         if self.declared.can(Cap.LATE_SUBMIT) and not self.record.cut:
             self._canary()
@@ -112,10 +113,13 @@ class Play:
 
     # --- the looks ---
 
+    def _tick(self) -> None:
+        self.stage.tick()
+        self._check_patience()
+
     def _until_over(self) -> None:
-        began = time.monotonic()
         while self.clock.now < self._horizon and not all(map(self.stage.is_over, self.record.jobs)):
-            self.stage.tick()
+            self._tick()
             fires = self.record.of("X", "fire")
             if len(self.record.of("X", "start")) >= MOST_STARTS * self._most() + MOST_STARTS:
                 self.record.cut = True
@@ -124,12 +128,12 @@ class Play:
                 self._cancel(fires[0])
             if self.cell.durable and len(fires) > self._kills:
                 self._kill(len(fires))
-            self._check_patience(began)
 
-    def _check_patience(self, began: float) -> None:
+    def _check_patience(self) -> None:
+        """Raise InfraError where the suite, or the adapter, is so slow that the life has no end in sight."""
         if self.clock.late_s > self._horizon / 2:
             raise InfraError(f"the suite itself was late by {self.clock.late_s:.1f} s: the machine is too busy")
-        if time.monotonic() - began > PATIENCE * self._horizon:
+        if time.monotonic() - self._began > PATIENCE * self._horizon:
             raise InfraError(
                 f"the cell took {PATIENCE} times its horizon of {self._horizon:.0f} s: the answers are slow"
             )
@@ -158,6 +162,8 @@ class Play:
         self._kills = fires
         _, workers = self.stage.alive()
         tree = processes.below(os.getpid(), processes.everything()) - {self.stage.client.pid}
+        if not tree & set(workers):
+            raise InfraError("alive: none of its workers is a process below the adapter, so none can be killed")
         starts = [line.process for line in self.record.lines if line.ev == "start"]
         payload = [pid for process in starts if (pid := processes.find(*process))]
         marked = [pid for pid in dict.fromkeys([*workers, *payload]) if pid in tree]
@@ -176,7 +182,7 @@ class Play:
         self.stage.submit(["canary"])
         end = self.clock.look(time.monotonic()) + 2 * self.declared.detect_s + 2
         while self.clock.now < end and not self.stage.is_over("canary"):
-            self.stage.tick()
+            self._tick()
 
     def _watch_on(self) -> None:
         """Look on after the last verdict, as long as a late crash, a forgotten retry or a surviving hang would take."""
@@ -187,7 +193,7 @@ class Play:
             longest.append(self.declared.detect_s + 0.8)
         end = self.clock.now + max(longest)
         while self.clock.now < end:
-            self.stage.tick()
+            self._tick()
 
     # --- the end ---
 
@@ -205,8 +211,9 @@ class Play:
             if self.clock.look(time.monotonic()) > end:
                 break
             self.stage.rest(0.1)
+            self._check_patience()
         says = "" if alive else "says that it does not live; "
-        self.stage.see("P8", f"the engine {says}had {before} living workers, has {living}")
+        self.stage.see("P8", f"the engine {says}had {before} living workers, has {living}", by_clock=alive)
 
     def _stop(self) -> None:
         """Stop the engine, wait two seconds, and note each process of the payload that is still there."""
@@ -248,7 +255,7 @@ def live(order: Order, declared: Declaration, folder: Path, ports: list[int], ru
             _clear(stage)
             if play:
                 play.close()
-    record.log = (folder / "log").read_text(errors="replace")[-LOG_BYTES:]
+    record.log = _end_of_log(folder)
     if not record.infra:
         record.infra = _nothing_proved(stage)
     return record
@@ -313,6 +320,12 @@ def first_hello(order: Order, folder: Path, run: str) -> dict[str, Any]:
             _clear(stage)
 
 
+def _end_of_log(folder: Path) -> str:
+    with (folder / "log").open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_BYTES))
+        return log.read(LOG_BYTES).decode(errors="replace")
+
+
 def _last_words(folder: Path) -> str:
-    lines = (folder / "log").read_text(errors="replace").strip().splitlines()
+    lines = _end_of_log(folder).strip().splitlines()
     return lines[-1][:200] if lines else "its log is empty"

@@ -17,7 +17,7 @@ import msgspec
 from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
 from harness.exceptions import InvalidInputError
-from harness.reading import read_file, read_toml
+from harness.reading import read_toml
 
 SHIPPED: Final = Path(__file__).parent / "engines"
 PINNED: Final = re.compile(r"(@?[A-Za-z0-9_.\[\],/-]+?)(?:==|@)\d[\w.+-]*")
@@ -133,14 +133,6 @@ def _check(path: Path, read: _File) -> None:
             raise InvalidInputError(
                 f"{path}: engine: {wanted!r} is not pinned: expected name==1.2.3, or name@1.2.3 for npm"
             )
-
-
-def is_engine_file(path: Path) -> bool:
-    """Whether a TOML file has a table [engine]; one that can't be read is somebody else's."""
-    try:
-        return "[engine]" in read_file(path).splitlines()
-    except InvalidInputError:
-        return False
 
 
 def shipped() -> list[EngineFile]:

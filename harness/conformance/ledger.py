@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,10 @@ class Ledger:
 
     def plan(self, job: str, plan: dict[str, Any]) -> None:
         """Lay down what a job is to do, before anybody can start it."""
-        (self.folder / f"{job}.json").write_text(json.dumps(plan))
+        try:
+            (self.folder / f"{job}.json").write_text(json.dumps(plan))
+        except OSError as error:
+            raise InfraError(f"the ledger: its plans: {error.strerror}") from error
 
     def planned(self, job: str) -> dict[str, Any]:
         """The plan as it lies there."""
@@ -58,4 +60,4 @@ class Ledger:
 
     def unfired(self) -> Iterator[str]:
         """Marks of the native host: shots that the process survived."""
-        yield from (name for name in os.listdir(self.folder) if name.endswith(".unfired"))  # noqa: PTH208 -- names do
+        yield from (path.name for path in self.folder.glob("*.unfired"))

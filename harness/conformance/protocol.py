@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from harness.exceptions import InfraError
 VERSION: Final = 1
 LINE_BYTES: Final = 1 << 20
 CAUSE_BYTES: Final = 4096
+MOST_HISTORY: Final = 100
 MOST_DEFAULT_ATTEMPTS: Final = 20
 
 CLASSES: Final = ("exc", "segv", "abrt", "kill", "term", "exit0", "exit139", "nomem", "timeout", "oom")
@@ -31,6 +32,7 @@ MACHINES: Final = {SMALL: 96 << 20, LARGE: 320 << 20}
 
 State = Literal["pending", "running", "ok", "failed", "cancelled", "unknown"]
 Attempts = int | dict[str, int]
+Count = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
 
 
 class Cap(StrEnum):
@@ -62,7 +64,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     state: State = "unknown"
     cause: str = ""
-    attempts: int | None = None
+    attempts: Count | None = None
     history: tuple[str, ...] | None = None
     result: str | None = None
 
@@ -156,15 +158,28 @@ def _problems(made: Declaration) -> Any:
 def claims(reply: dict[str, Any], jobs: dict[str, str]) -> dict[str, Claim]:
     """Read a reply to `claim`, by role. Raises InfraError for a reply of another shape: that is the adapter's mistake.
 
-    A job that the adapter leaves out is `unknown`.
+    A job that the adapter leaves out is `unknown`. Of words that are longer than the protocol allows the rest is lost.
     """
     told = reply.get("jobs")
     if "error" in reply or not isinstance(told, dict):
         raise InfraError(f"claim: expected jobs, not {str(reply)[:200]}")
     try:
-        return {role: msgspec.convert(told.get(job) or {}, Claim) for role, job in jobs.items()}
+        return {role: _cut(msgspec.convert(_given(told.get(job)), Claim)) for role, job in jobs.items()}
     except msgspec.ValidationError as error:
         raise InfraError(f"claim: {error}") from error
+
+
+def _given(told: Any) -> Any:
+    """What is said of a job, or nothing: then its state is unknown."""
+    return {} if told is None else told
+
+
+def _cut(claim: Claim) -> Claim:
+    """The same in words of bounded length: a cell keeps every claim that differs from the one before."""
+    most = CAUSE_BYTES
+    history = claim.history and tuple(cause[:most] for cause in claim.history[:MOST_HISTORY])
+    result = claim.result and claim.result[:most]
+    return msgspec.structs.replace(claim, cause=claim.cause[:most], history=history, result=result)
 
 
 def override(made: Declaration, changes: dict[str, Any]) -> Declaration:

@@ -26,7 +26,6 @@ TICK_S = 0.05
 REST = 4
 """The next tick comes after four times what the last one took."""
 OUTLIVE_S = 0.7
-SLEEP_S = 0.1
 
 
 class Order(msgspec.Struct, frozen=True):

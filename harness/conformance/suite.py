@@ -12,7 +12,8 @@ import msgspec
 from harness.conformance import check, scratch, stage
 from harness.conformance.cells import Cell
 from harness.conformance.conductor import Engine, News, Orders
-from harness.evidence import Exited
+from harness.conformance.settle import Settled
+from harness.evidence import EndedBy, Exited
 from harness.exceptions import InfraError, InvalidInputError
 from harness.faults.catalogue import find
 from harness.supervisor import Command, memory_cgroup, supervise
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from harness.conformance.check import Asked, Check
     from harness.conformance.protocol import Declaration
-    from harness.conformance.settle import Settled
     from harness.supervisor import Stop
 
 HERE: Final = Path(__file__).parent
@@ -42,6 +42,8 @@ SHOTS: Final = {
 """The payload's faults that the native host fires in its place."""
 A_CPU: Final = 4
 """Cells at once for each processor: they sleep most of the time."""
+TIME_S: Final = 3600
+"""Seconds that a check may take, if nothing else was asked for."""
 UNMET: Final = ("memory_cgroup", "namespace", "empty_hugetlb")
 
 
@@ -138,8 +140,11 @@ def check_all(
     observe: Callable[[News], object] | None = None,
     stop: Stop | None = None,
     at_once: int | None = None,
+    time_s: float = TIME_S,
 ) -> dict[str, Check]:
     """Check engines, all their cells side by side; `observe` hears of each cell as it is settled.
+
+    After `time_s` seconds everything is ended; a cell that was not settled by then is INFRA.
 
     Raises InfraError where the conductor itself could not do its work. An engine that can't be started is no such
     case: its check is INFRA.
@@ -150,16 +155,21 @@ def check_all(
         orders = Orders(given, made, str(folder), scratch.tag_of(folder), at_once or jobs())
         (folder / "orders").write_bytes(msgspec.json.encode(orders))
         words = (sys.executable, "-P", "-m", "harness.conformance.conductor", str(folder / "orders"))
-        evidence = supervise(Command(words), relay=heard.take, stop=stop, observe="off")
-    if evidence.termination != Exited(0):
+        evidence = supervise(Command(words), deadline_s=time_s, relay=heard.take, stop=stop, observe="off")
+    over = f"the check's time of {time_s:g} s was over" if evidence.ended_by is EndedBy.DEADLINE else ""
+    if evidence.termination != Exited(0) and not over:
         last = evidence.stderr.strip().splitlines()[-1:] or ["no last words"]
         raise InfraError(f"the conductor {evidence.termination}: {last[0]}")
-    return {one.name: _conclude(one, heard, known or {}, made.cgroup_why) for one in given}
+    return {one.name: _conclude(one, heard, known or {}, made.cgroup_why, over) for one in given}
 
 
-def _conclude(engine: Engine, heard: Heard, known: Mapping[str, str], why_no_oom: str) -> Check:
+def _conclude(engine: Engine, heard: Heard, known: Mapping[str, str], why_no_oom: str, over: str) -> Check:
+    """Sum up what was heard of an engine. `over`: why cells that were not heard of are INFRA, if there are any."""
     name = engine.name
     if name in heard.infra or name not in heard.declared:
-        return check.failed(name, heard.infra.get(name, "it was not heard of"))
-    settled = heard.settled.get(name, [])
-    return check.conclude(name, heard.declared[name], settled, engine.asked, known=dict(known), why_no_oom=why_no_oom)
+        return check.failed(name, heard.infra.get(name, over or "it was not heard of"))
+    declared, settled = heard.declared[name], heard.settled.get(name, [])
+    lived = {one.name for one in settled}
+    cut = [cell for cell in check.choose(declared, engine.asked, why_no_oom) if over and cell.name not in lived]
+    settled = [*settled, *(Settled(cell, "INFRA", over, 0, {}, None) for cell in cut)]
+    return check.conclude(name, declared, settled, engine.asked, known=dict(known), why_no_oom=why_no_oom)

@@ -11,7 +11,7 @@ from harness.conformance.record import Reason
 from harness.conformance.view import SHOWN
 
 if TYPE_CHECKING:
-    from harness.conformance.record import Line
+    from harness.conformance.record import Line, Told
     from harness.conformance.view import Found, View
 
 SLACK_S: Final = 0.5
@@ -37,7 +37,7 @@ def is_true(view: View) -> Found:
 
 
 def _holds(view: View, role: str) -> Found:
-    told, last = view.record.verdict(role), view.record.last(role)
+    told = view.record.verdict(role)
     if told is None:
         return
     flips = [
@@ -48,10 +48,18 @@ def _holds(view: View, role: str) -> Found:
     late = [line for line in view.starts(role) if line.at > told.at]
     if late:
         yield Reason("P6", f"{role}: attempt {late[0].n} started after {told.claim.state}")
-    if last.state == "ok" and last.result is not None:
-        true = [f"done:{line.job}:{line.n}" for line in view.record.of(role, "end")]
-        if last.result not in true:
-            yield Reason("P6", f"{role}: the result {last.result[:SHOWN]!r} is not what the payload returned")
+    true = {None, *(f"done:{line.job}:{line.n}" for line in view.record.of(role, "end"))}
+    false = [one.claim.result for one in view.record.told[role] if one.claim.state == "ok"]
+    for result in dict.fromkeys(one for one in false if one not in true):
+        yield Reason("P6", f"{role}: the result {str(result)[:SHOWN]!r} is not what the payload returned")
+    yield from _was_at_work(view, role, told)
+
+
+def _was_at_work(view: View, role: str, told: Told) -> Found:
+    """A job that failed has no attempt that fires later: its verdict came before its end."""
+    fires = [line for line in view.record.of(role, "fire") if line.at > told.at]
+    if told.claim.state == "failed" and fires and not (view.cell.cancel or view.cell.durable):
+        yield Reason("P6", f"{role}: failed, while attempt {fires[0].n} was at work")
 
 
 def _matches_work(view: View, role: str) -> Found:

@@ -28,6 +28,7 @@ from harness.wire.errors import TaskError, UnexpectedError, parse_error
 from harness.wire.policy import PRESETS
 from harness.wire.request import Decision, Outcome, Request, RunNotFoundError, Settings
 from harness.wire.schema import Schema
+from harness.wire.truncation import mend_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -96,7 +97,10 @@ def _upstreams(asked: Evidence | Request, raised: str) -> Exception | None:
 
 
 def _check_classification(made: Classification) -> None:
-    """Raise ValueError for an error that the wire's schema has no place for."""
+    """Raise ValueError for an error that the wire's schema has no place for, and for names that no file could hold."""
+    for name, text in (("rule", made.rule), ("cause", made.cause)):
+        if mend_pairs(text) != text:
+            raise ValueError(f"{name}: expected text, not half a surrogate pair")
     if made.error is not None:
         _check_error(made.error)
 
@@ -177,7 +181,7 @@ def _function(spec: str) -> dict[str, Dialogue]:
 def _calling(spec: str, dialogue: Dialogue) -> Callable[[str, bytes], bytes]:
     """Ask a function's process. Raises InvalidInputError where there is no such function."""
     try:
-        there = msgspec.json.decode(dialogue.ask(b"{}"), type=_Called)
+        there = _called(dialogue, b"{}")
     except DialogueError as error:
         dialogue.close()
         raise InvalidInputError(f"dialect: {spec}: its import {error}") from error
@@ -186,16 +190,20 @@ def _calling(spec: str, dialogue: Dialogue) -> Callable[[str, bytes], bytes]:
         raise InvalidInputError(f"dialect: {spec}: {there.refused}")
 
     def call(kind: str, question: bytes) -> bytes:
-        asked = msgspec.json.encode({"kind": kind, "question": msgspec.Raw(question)})
-        try:
-            called = msgspec.json.decode(dialogue.ask(asked), type=_Called)
-        except msgspec.MsgspecError as error:  # it found the descriptor that was not meant for it
-            raise DialogueError(f"answers nonsense: {error}") from error
+        called = _called(dialogue, msgspec.json.encode({"kind": kind, "question": msgspec.Raw(question)}))
         if why := called.thrown or called.refused:
             raise DialogueError(why)
         return bytes(called.value)
 
     return call
+
+
+def _called(dialogue: Dialogue, asked: bytes) -> _Called:
+    """Raise DialogueError also for an answer that is none."""
+    try:
+        return msgspec.json.decode(dialogue.ask(asked), type=_Called)
+    except msgspec.MsgspecError as error:  # it found the descriptor that was not meant for it
+        raise DialogueError(f"answers nonsense: {error}") from error
 
 
 class _Called(msgspec.Struct):

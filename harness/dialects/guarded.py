@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from harness.dialects.protocol import Classification, Derived, Dialect
 from harness.exceptions import InfraError, JudgeError
+from harness.wire import javascript
 from harness.wire.errors import UnexpectedError
 from harness.wire.request import Decision, Request, RunNotFoundError
 
@@ -55,4 +54,4 @@ def _answer(ask: Callable[[Any], Any], question: Any, kind: type[Answer]) -> Ans
 
 
 def _line(question: Any) -> str:
-    return msgspec.json.encode(question).decode()
+    return javascript.write(question).decode()

@@ -45,7 +45,7 @@ def decide(request: Request, dialect: BuiltIn) -> Decision:
     Raises UnexpectedError for an error of unknown type or code, RunNotFoundError if
     the run is needed and absent.
     """
-    error, policy = request.error, _stored_policy(request.run, dialect.schema)
+    error, policy = request.error, stored_policy(request.run, dialect.schema)
     case = _Case(request, dialect, dialect.enhance(error), dialect.is_oom(error), policy)
     return (
         _cancel(case)
@@ -68,7 +68,7 @@ def worker_settings(error: TaskError, run: RunSettings, attempt: int, now: float
     The run's max attempts overwrite the policy's. A crash has no worker left to say anything. A worker has the policy
     from its own code, so that no version's schema stands in between.
     """
-    policy = _stored_policy(run, Schema())
+    policy = stored_policy(run, Schema())
     if policy is None or error.name in FINAL_NAMES:
         return None
     if run.max_attempts:
@@ -92,7 +92,7 @@ def _answer_oom(case: _Case) -> Decision | None:
         return _stay_after_oom(case, Branch.OOM_NO_MACHINE)
     if here == there:
         return _stay_after_oom(case, Branch.OOM_SAME_MACHINE)
-    settings = _policy_settings(case)
+    settings = policy_settings(case.request, case.policy)
     if settings is None:
         return _fail_oom(Branch.OOM_NO_DELAY)
     return Decision(
@@ -154,23 +154,26 @@ def _follow_policy(case: _Case) -> Decision:
         return _fail(case, Branch.NO_LOOKUP)
     if case.policy is None:
         return _fail(case, Branch.NO_POLICY)
-    settings = _policy_settings(case)
+    settings = policy_settings(case.request, case.policy)
     if settings is None:
         return _fail(case, Branch.POLICY_EXHAUSTED)
     return _retry(case, Branch.POLICY, Method.QUEUE, settings)
 
 
-def _policy_settings(case: _Case) -> Settings | None:
-    """Apply the policy to this attempt; a delay of 0 or NaN means that no retry is left (upstream §8)."""
-    request = case.request
-    if case.policy is None:
+def policy_settings(request: Request, policy: RetryPolicy | None, unnumbered: int = 1) -> Settings | None:
+    """Apply the policy to this attempt; a delay of 0 or NaN means that no retry is left (upstream §8).
+
+    `unnumbered` is the number of an attempt that has none.
+    """
+    if policy is None:
         return None
-    attempt = 1 if request.attempt is None else request.attempt
-    delay = next_delay_ms(case.policy, attempt, MIDDLE if request.random is None else request.random)
+    attempt = unnumbered if request.attempt is None else request.attempt
+    delay = next_delay_ms(policy, attempt, MIDDLE if request.random is None else request.random)
     return settings_after(request.now, delay) if delay and not math.isnan(delay) else None
 
 
-def _stored_policy(run: RunSettings | None, schema: Schema) -> RetryPolicy | None:
+def stored_policy(run: RunSettings | None, schema: Schema) -> RetryPolicy | None:
+    """Return the policy that a run was stored with."""
     try:
         return parse_policy(run.locked_retry_config, schema) if run else None
     except ValueError:  # the look-up takes an invalid policy for a missing one

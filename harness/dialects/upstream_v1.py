@@ -7,26 +7,24 @@ upstream's source, not run. What the errors are called is as in 4.5, in docker m
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from harness.dialects import upstream_4_5
 from harness.dialects.builtin import BuiltIn
+from harness.dialects.retry import policy_settings, stored_policy
 from harness.wire.codes import Code, Status
 from harness.wire.errors import Kind, TaskError
-from harness.wire.policy import RetryPolicy, next_delay_ms, parse_policy
-from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings, settings_after
+from harness.wire.request import Branch, Decision, Method, Outcome, Request, Settings
 
 if TYPE_CHECKING:
-    from harness.wire.schema import Schema
+    from harness.wire.policy import RetryPolicy
 
 MAX_ATTEMPTS: Final = 250
 """This attempt itself is not followed by another; in the second engine it is."""
 
 QUEUE_FROM_MS: Final = 30_000
-MIDDLE: Final = 0.5
 
 
 def decide(request: Request, dialect: BuiltIn) -> Decision:
@@ -37,7 +35,7 @@ def decide(request: Request, dialect: BuiltIn) -> Decision:
     error, enhanced = request.error, dialect.enhance(request.error)
     if error.type == Kind.INTERNAL and error.code == Code.TASK_RUN_CANCELLED:
         return Decision(outcome=Outcome.CANCEL_RUN, reason=error.message, branch=Branch.CANCELLED)
-    policy = _policy(request, dialect.schema)
+    policy = stored_policy(request.run, dialect.schema)
     if dialect.is_oom(error) and (moved := _larger_machine(request, policy)):
         return _move(request, moved, _inferred(request, policy))
     settings = request.retry_settings
@@ -61,7 +59,7 @@ def _refusal(request: Request, enhanced: TaskError, settings: Settings | None, d
         return None
     if not request.reported_by_platform:
         return Branch.NO_LOOKUP
-    return Branch.NO_POLICY if _policy(request, dialect.schema) is None else Branch.POLICY_EXHAUSTED
+    return Branch.NO_POLICY if stored_policy(request.run, dialect.schema) is None else Branch.POLICY_EXHAUSTED
 
 
 def _move(request: Request, machine: str, settings: Settings | None) -> Decision:
@@ -90,26 +88,11 @@ def _larger_machine(request: Request, policy: RetryPolicy | None) -> str | None:
 
 def _inferred(request: Request, policy: RetryPolicy | None) -> Settings | None:
     """Return what the policy gives; a failure before the first attempt counts from attempt 0."""
-    if policy is None:
-        return None
-    delay = next_delay_ms(policy, request.attempt or 0, MIDDLE if request.random is None else request.random)
-    return settings_after(request.now, delay) if delay and not math.isnan(delay) else None
+    return policy_settings(request, policy, unnumbered=0)
 
 
-def _policy(request: Request, schema: Schema) -> RetryPolicy | None:
-    try:
-        return parse_policy(request.run.locked_retry_config, schema) if request.run else None
-    except ValueError:
-        return None
-
-
-def final_status(error: TaskError, *, reported_by_platform: bool = False) -> Status:
-    """Give the status of a run that failed with this raw error: any internal one is a crash, but for its time.
-
-    What the platform reports is a system failure whatever the error, but for a cancellation, which never gets here.
-    """
-    if reported_by_platform:
-        return Status.SYSTEM_FAILURE
+def final_status(error: TaskError) -> Status:
+    """Give the status of a run that failed with this raw error: any internal one is a crash, but for its time."""
     if error.type != Kind.INTERNAL:
         return Status.COMPLETED_WITH_ERRORS
     if error.code == Code.MAX_DURATION_EXCEEDED:

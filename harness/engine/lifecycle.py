@@ -82,6 +82,10 @@ class Task(msgspec.Struct, frozen=True):
     retry: Any = None
     machine: str | None = None
 
+    def stored(self) -> Task:
+        """Return it as upstream has it, which stores what it gets: a policy of a person's is checked, this is not."""
+        return Task(self.max_attempts, self.retry, self.machine)
+
 
 class Completion(msgspec.Struct, frozen=True):
     """What a worker reports: no error is success. A crash has no retry settings, and no usage."""

@@ -214,7 +214,7 @@ class Engine(msgspec.Struct, frozen=True):
         course.recover(round(self.clock.now_ms), self.random)
         while not course.state.is_final:
             self.clock.wait_ms(wait_ms(course.state, self.clock.now_ms))
-            number, machine = course.start(self._task())
+            number, machine = course.start(self.policy.stored())
             if course.state.is_final:  # refused: there were too many
                 break
             life = execute(number, machine)
@@ -226,9 +226,6 @@ class Engine(msgspec.Struct, frozen=True):
             if observe:
                 observe(attempt)
         return course.result()
-
-    def _task(self) -> Task:
-        return Task(self.policy.max_attempts, self.policy.retry, self.policy.machine)
 
     def _live(self, life: Life, number: int, settings: RunSettings) -> tuple[Attempt, Completion, float | None]:
         """Classify a life; where it failed, say what its worker reports, and draw for the decision."""

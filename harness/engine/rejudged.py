@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.engine.lifecycle import Task
 from harness.engine.loop import MISTAKE, THROWN, Engine, Life
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.dialects.protocol import Dialect
+    from harness.engine.lifecycle import Task
     from harness.engine.loop import Attempt
 
 
@@ -45,7 +45,7 @@ def rejudge(attempts: Sequence[Attempt], policy: Task, dialect: Dialect) -> Reju
             raise _NoMore
         return _life(attempts[number - 1])
 
-    engine = Engine(Task(policy.max_attempts, policy.retry, policy.machine), dialect, lambda: 0.5)
+    engine = Engine(policy.stored(), dialect, lambda: 0.5)
     try:
         run = engine.run(execute)
     except _NoMore:

@@ -69,7 +69,7 @@ class Cluster:
         return answers
 
     def _deliver(self, done: Any, answers: list[Future[list[Trial]]]) -> None:
-        if self._stop.is_set() or done.cancelled():
+        if self._stop.is_set():
             return
         for number, answer in enumerate(answers):
             try:
@@ -99,7 +99,9 @@ class Cluster:
 
 
 def _result(done: Any) -> list[bytes]:
-    """Raise InfraError where the scheduler gave a piece up, as after four workers were lost with it."""
+    """Raise InfraError where the scheduler gave a piece up, as after four workers were lost with it, or is lost."""
+    if done.cancelled():  # not by us
+        raise InfraError("--on: the scheduler was lost with a block that is not answered")
     try:
         found: list[bytes] = done.result()
     except Exception as error:

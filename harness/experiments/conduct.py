@@ -24,6 +24,7 @@ from harness.experiments.shares import Share
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.experiments.variant import Experiment, Variant  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.journal import Kind
+from harness.scenarios.campaign import as_they_end
 from harness.scenarios.verdict import Verdict  # noqa: TC001 -- as above
 from harness.supervisor import Stop
 from harness.supervisor.interrupt import uninterrupted
@@ -312,4 +313,4 @@ def _groups(
         if not waiting:
             return
         for answer in waiting.popleft():
-            yield answer.result()
+            yield next(as_they_end([answer])).result()

@@ -56,6 +56,5 @@ def attempts_granted(ends: Iterable[Evidence], dialect: Dialect, policy: Task) -
     for evidence in ends:
         life = Life(evidence)
         if fate_of(life, dialect, policy) is Fate.RETRIED:
-            asked = Task(policy.max_attempts, policy.retry, policy.machine)
-            return len(Engine(asked, dialect, lambda: 0.5).run(lambda *_, life=life: life).attempts)
+            return len(Engine(policy.stored(), dialect, lambda: 0.5).run(lambda *_, life=life: life).attempts)
     return None

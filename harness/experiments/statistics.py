@@ -158,14 +158,6 @@ def score_interval(rate: float, trials: float, z: float) -> Interval:
 # --- exact tests ---
 
 
-def binomial_pmf(failures: int, trials: int, p: float) -> float:
-    """Probability of exactly that many."""
-    if p in (0, 1):
-        return float(failures == trials * p)
-    combinations = math.lgamma(trials + 1) - math.lgamma(failures + 1) - math.lgamma(trials - failures + 1)
-    return math.exp(combinations + failures * math.log(p) + (trials - failures) * math.log1p(-p))
-
-
 def binomial_cdf(failures: int, trials: int, p: float) -> float:
     """Probability of at most that many."""
     if failures < 0:

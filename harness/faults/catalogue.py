@@ -103,7 +103,10 @@ class _Told(msgspec.Struct):
 @cache
 def _ask() -> _Told:
     command = launch.command_line("--catalogue")
-    asked = subprocess.run(command, capture_output=True, timeout=ASKING_S, check=False)  # noqa: S603 -- our own file
+    try:
+        asked = subprocess.run(command, capture_output=True, timeout=ASKING_S, check=False)  # noqa: S603 -- our own file
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InfraError(f"the fault extension can't be asked: {error}") from error
     if asked.returncode != 0:
         last = asked.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise InfraError(f"the fault extension can't be loaded: {last[0]}")

@@ -98,9 +98,9 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """Return, by seed, the words of the run that was recorded."""
         return {seed: lived.shows for lived in self.runs for seed in lived.seeds}
 
-    def tests(self, alpha: float | None = None) -> list[SequentialTest]:
+    def tests(self) -> list[SequentialTest]:
         """Return a test for each rate that must be noticed."""
-        rates = (self.p0 or 0, self.beta or BETA, alpha or self.alpha or ALPHA)
+        rates = (self.p0 or 0, self.beta or BETA, self.alpha or ALPHA)
         return [SequentialTest(rates[0], p1, rates[2], rates[1]) for p1 in self.p1]
 
 

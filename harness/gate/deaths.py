@@ -195,6 +195,7 @@ VARIED: Final[dict[str, tuple[Any, ...]]] = {
     "second_witness": ("perf", "off", "unavailable: perf_event_open"),
     "survivors": (1, 1000),
     "containment": ("namespace", "none"),
+    "limits": ({"processes": 1}, {"open_files": 64}),
     "host": ("python", "native"),
     "start": ("fresh", "warm"),
     "group": (0, 1),

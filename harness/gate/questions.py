@@ -37,7 +37,6 @@ LARGER: Final = {"outOfMemory": {"machine": "medium-1x"}}
 RUN: Final = RunSettings(5, policy(), "small-1x")
 BROUGHT: Final = Settings(TICK + 250, 250)
 PLAIN: Final = internal(EXITED, "Process exited with code 1 after signal null.")
-SEGV: Final = internal(EXITED, "Process exited with code -1 after signal SIGSEGV.")
 KILL: Final = internal(EXITED, "Process exited with code -1 after signal SIGKILL.")
 
 

@@ -13,10 +13,11 @@ from harness.exceptions import InfraError
 from harness.gate import known
 from harness.gate.known import Acceptance, Known
 from harness.refusals import conduct
-from harness.refusals.conduct import Swept, Tell
-from harness.refusals.outcome import Replay, Report, infra, interrupted, report
+from harness.refusals.conduct import Tell
+from harness.refusals.outcome import Replay, Report, infra, interrupted, judged, report
 
 if TYPE_CHECKING:
+    from harness.refusals.findings import Finding
     from harness.refusals.subject import Subject
     from harness.refusals.targets import Plan
 
@@ -42,19 +43,24 @@ def sweep(subject: Subject, plan: Plan, terms: Terms, replay: Replay, tell: Tell
         return infra(subject.name, error)
     except KeyboardInterrupt:  # before the first refusal
         return interrupted(subject.name)
-    told = _judged(subject, swept, terms, replay, book)
+    told = _judged(report(subject.name, swept, replay), plan, terms, book)
+    return msgspec.structs.replace(told, duration_s=time.monotonic() - began)
+
+
+def judge(told: Report, plan: Plan, terms: Terms) -> Report:
+    """Judge a sweep of before by these terms."""
+    return _judged(told, plan, terms, terms.book())
+
+
+def _judged(told: Report, plan: Plan, terms: Terms, book: Known) -> Report:
+    def accepted(one: Finding) -> str:
+        return book.reason(told.subject, one)
+
+    told = judged(told, accepted, strict=terms.strict)
     if terms.baseline and terms.wanted:
         book = known.accept(book, told, terms.wanted)
         known.save(terms.baseline, book)
-        told = _judged(subject, swept, terms, replay, book)
-    extra = known.notes(book, told, datetime.now(UTC).date(), whole=_is_whole(swept, plan))
-    return msgspec.structs.replace(told, notes=(*told.notes, *extra), duration_s=time.monotonic() - began)
-
-
-def _judged(subject: Subject, swept: Swept, terms: Terms, replay: Replay, book: Known) -> Report:
-    accepted = lambda one: book.reason(subject.name, one)  # noqa: E731 -- a name for what is handed on
-    return report(subject.name, swept, replay, strict=terms.strict, accepted=accepted)
-
-
-def _is_whole(swept: Swept, plan: Plan) -> bool:
-    return not (plan.at or plan.site or swept.missed or swept.interrupted)
+        told = judged(told, accepted, strict=terms.strict)
+    is_whole = not (plan.at or plan.site or told.missed or told.interrupted)
+    extra = known.notes(book, told, datetime.now(UTC).date(), whole=is_whole)
+    return msgspec.structs.replace(told, notes=tuple(dict.fromkeys((*told.notes, *extra))))

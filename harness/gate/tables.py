@@ -14,6 +14,7 @@ from harness.exceptions import JudgeError
 from harness.gate.deaths import evidences
 from harness.gate.questions import of_code, requests, texts
 from harness.gate.sampling import GENERATOR, questions
+from harness.wire import javascript
 from harness.wire.codes import Code
 from harness.wire.errors import Kind, TaskError, UnexpectedError, final_status, internal
 from harness.wire.policy import DEFAULTS, PRESETS, memory_bytes
@@ -65,7 +66,8 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def digest(value: object, size: int = DIGEST_BYTES) -> str:
     """Identify a value in hexadecimal digits, two a byte of `size`."""
-    return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=size).hexdigest()
+    plain = msgspec.to_builtins(value, order="deterministic")
+    return hashlib.blake2b(javascript.write(plain), digest_size=size).hexdigest()
 
 
 def ask_all(dialect: Dialect) -> Tables:
@@ -121,13 +123,13 @@ def _name(row: Coded | Reply) -> str:
 def question_name(number: int, question: Evidence | Request) -> str:
     """Name a drawn question by its number, with all of it as JSON, so that it can be asked by the filters."""
     kind = "evidence" if isinstance(question, Evidence) else "request"
-    return f"drawn {kind} {number}: {msgspec.json.encode(question).decode()}"
+    return f"drawn {kind} {number}: {javascript.write(question).decode()}"
 
 
 def _sampled(dialect: Dialect, number: int, question: Evidence | Request) -> bytes:
     ask: Callable[[Any], object] = dialect.classify if isinstance(question, Evidence) else dialect.decide
     answer = _answered(f"drawn question {number}", lambda: ask(question))
-    return hashlib.blake2b(msgspec.json.encode(answer), digest_size=SAMPLE_BYTES).digest()
+    return hashlib.blake2b(javascript.write(answer), digest_size=SAMPLE_BYTES).digest()
 
 
 def _asked(name: str, question: Callable[[], tuple[str, object]]) -> Reply:

@@ -59,20 +59,8 @@ def sweep(
     refuse_unguarded()
     asked = asking.plan_of(plan | {"ok": ok if isinstance(ok, str) else None})
     job = call if isinstance(call, Job) else with_arguments(call)
-    probe = then if isinstance(then, str) else f"{asking.PROBE_PREFIX}{_name('then', then)}"
-    order = Call(
-        job.title,
-        setup=_name("setup", setup),
-        warmup=asking.whole("warmup", warmup, 0),
-        ok=ok if isinstance(ok, str) and not asked.ok_exits else _name("ok", ok if callable(ok) else None),
-        equal=_name("equal", equal),
-        then=asking.probe(probe),
-        module=job.module,
-        name=job.name,
-        file=job.file or "",
-        package=job.package or "",
-        arguments=json.loads(job.arguments),
-    )
+    said = {"setup": setup, "warmup": warmup, "ok": None if asked.ok_exits else ok, "equal": equal, "then": then}
+    order = _order(job, **said)
     subject = Subject((job.title,), order)
     try:
         swept = conduct.sweep(subject.host(asked), asked, _Observing(observe))
@@ -82,6 +70,24 @@ def sweep(
         raise KeyboardInterrupt
     plain = not (job.file or plan or ok or equal or callable(then) or setup or order.arguments != NO_ARGUMENTS)
     return report(subject.name, swept, command_line([job.title]) if plain else keywords, strict=strict)
+
+
+def _order(job: Job, *, setup: object, warmup: object, ok: object, equal: object, then: object) -> Call:
+    """Write down what the process that is swept is to call. Raises InvalidInputError."""
+    probe = then if isinstance(then, str) else f"{asking.PROBE_PREFIX}{_name('then', then)}"
+    return Call(
+        job.title,
+        setup=_name("setup", setup),
+        warmup=asking.whole("warmup", warmup, 0),
+        ok=ok if isinstance(ok, str) else _name("ok", ok),
+        equal=_name("equal", equal),
+        then=asking.probe(probe),
+        module=job.module,
+        name=job.name,
+        file=job.file or "",
+        package=job.package or "",
+        arguments=json.loads(job.arguments),
+    )
 
 
 class _Observing(Tell):

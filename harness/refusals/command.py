@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from harness.evidence import EndedBy, Evidence
 from harness.exceptions import InfraError
 from harness.refusals.debugger import GDB_S, gdb_words
-from harness.refusals.line import Line
+from harness.refusals.line import LAST_WORDS_S, Line
 from harness.refusals.page import Order, Page
 from harness.refusals.surroundings import library_path, settled
 from harness.refusals.trial import Said, Trial
@@ -22,6 +22,7 @@ from harness.supervisor import Limits, preload, supervise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+RECORDING_S: Final = 300.0  # each call is unwound
 DATA_BYTES: Final = 8 << 30  # private memory; a program that asks without end is not to take the machine
 
 
@@ -36,6 +37,7 @@ class Command:
         self.reference: Said | None = None
         self.is_steady = True
         self.most_lives = math.inf
+        self.recording_s = RECORDING_S
         self._victim, self._environment = Victim(tuple(argv)), settled(os.environ)
         reason = preload.why_not(argv[0], self._environment)
         if reason:
@@ -51,7 +53,7 @@ class Command:
             self._victim,
             Limits(data_bytes=DATA_BYTES),
             deadline_s,
-            grace_s=0.0,
+            grace_s=LAST_WORDS_S,
             env=self._environment,
             relay=lambda number, chunk: written[number].update(chunk),
             library=preload.Library(library_path(), self.page.fd),

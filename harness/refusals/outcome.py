@@ -52,12 +52,14 @@ class Report(msgspec.Struct, frozen=True):
     is_finished: bool = True
     refusals: tuple[Refusal, ...] = ()
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The reasons that are no findings: the first counts those, where any fails."""
+        return self.reasons[any(one.fails for one in self.findings) :]
 
-def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, accepted: Accepted = nothing) -> Report:
-    """Judge a sweep. `replay` words the line that lives a refusal again; what is `accepted` does not fail."""
-    lived = [msgspec.structs.replace(one, again=swept.again.get(one.key, (1, 1))) for one in find(swept.refusals)]
-    found = tuple(_judged(one, replay, accepted, strict=strict) for one in lived)
-    bad = [one for one in found if one.fails]
+
+def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False) -> Report:
+    """Report a sweep. `replay` words the line that lives a refusal again."""
     doubts = list(swept.doubts)
     missed = len({(one.site, one.operation) for one in swept.missed})
     if missed:
@@ -66,31 +68,43 @@ def report(subject: str, swept: Swept, replay: Replay, *, strict: bool = False, 
         doubts.append("it was interrupted")
     elif not swept.is_finished:
         doubts.append("the time was over before every refusal had its turn")
-    verdict = FAIL if bad else UNKNOWN if doubts else PASS
-    failed = [f"{len(bad)} of {len(found)} findings fail"] if bad else []
-    return Report(
+    found = [
+        msgspec.structs.replace(one, replay=replay(one.first), again=swept.again.get(one.key, (1, 1)))
+        for one in find(swept.refusals)
+    ]
+    told = Report(
         subject,
-        verdict,
+        PASS,
         tally(swept.refusals),
         swept.sites,
         len(swept.refusals),
-        found,
+        tuple(found),
         missed,
         swept.calls,
-        (*failed, *doubts),
+        tuple(doubts),
         tuple(swept.notes),
         swept.builds,
         interrupted=swept.interrupted,
         is_finished=swept.is_finished,
         refusals=tuple(swept.refusals),
     )
+    return judged(told, nothing, strict=strict)
 
 
-def _judged(finding: Finding, replay: Replay, accepted: Accepted, *, strict: bool) -> Finding:
+def judged(told: Report, accepted: Accepted, *, strict: bool) -> Report:
+    """Judge a sweep, or one more time by other terms: what is `accepted` does not fail."""
+    if told.verdict == INFRA:
+        return told
+    found = tuple(_judged(one, accepted, strict=strict) for one in told.findings)
+    bad = sum(one.fails for one in found)
+    verdict = FAIL if bad else UNKNOWN if told.doubts else PASS
+    failed = [f"{bad} of {len(found)} findings fail"] if bad else []
+    return msgspec.structs.replace(told, verdict=verdict, findings=found, reasons=(*failed, *told.doubts))
+
+
+def _judged(finding: Finding, accepted: Accepted, *, strict: bool) -> Finding:
     why = accepted(finding)
-    return msgspec.structs.replace(
-        finding, replay=replay(finding.first), accepted=why, fails=not why and fails(finding, strict=strict)
-    )
+    return msgspec.structs.replace(finding, accepted=why, fails=not why and fails(finding, strict=strict))
 
 
 def fails(finding: Finding, *, strict: bool) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from harness.refusals import symbols
-from harness.refusals.recording import Recorded, Recording
+from harness.refusals.recording import Recording
 from harness.refusals.stacks import BYTECODE, INTERPRETER, Place, RawStack, Rules, Stack, file_name, kind_of, owner
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def read(page: Page) -> Recording:
     """Take the recording off a page."""
     modules, raw = page.modules(), page.stacks()
     stacks = tuple(placed(stack, modules) for stack in raw)
-    calls = tuple(Recorded(one.operation, one.size, one.stack) for one in page.calls() if one.stack < len(raw))
+    calls = tuple(one for one in page.calls() if one.stack < len(raw))
     return Recording(calls, tuple(raw), stacks, page.overflowed())
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from harness.exceptions import InfraError
+from harness.refusals.recording import Recorded
 from harness.refusals.stacks import RawStack  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor import box
 
@@ -93,14 +95,6 @@ class Order(msgspec.Struct, frozen=True):
     bytecode: tuple[tuple[int, int], ...] = ()
 
 
-class Call(msgspec.Struct, frozen=True):
-    """One recorded call: what was asked for, of how many bytes, and the number of its stack on the page."""
-
-    operation: str
-    size: int
-    stack: int
-
-
 class Answer(msgspec.Struct, frozen=True):
     """What the swept process left on the page. `operation` and `size` are those of the first refusal."""
 
@@ -136,12 +130,15 @@ class Page:
     """One shared page, as a file descriptor for the swept process and a mapping for us."""
 
     def __init__(self) -> None:
-        try:
-            self.fd = os.memfd_create("crash-sweep", os.MFD_CLOEXEC)
-            os.ftruncate(self.fd, PAGE_BYTES)
-            self._map = mmap.mmap(self.fd, PAGE_BYTES)
-        except OSError as error:
-            raise InfraError(f"the shared page can't be made: {error.strerror}") from error
+        with ExitStack() as undo:
+            try:
+                self.fd = os.memfd_create("crash-sweep", os.MFD_CLOEXEC)
+                undo.callback(os.close, self.fd)
+                os.ftruncate(self.fd, PAGE_BYTES)
+                self._map = mmap.mmap(self.fd, PAGE_BYTES)
+            except OSError as error:
+                raise InfraError(f"the shared page can't be made: {error.strerror}") from error
+            undo.pop_all()
 
     def close(self) -> None:
         """Give it back."""
@@ -233,11 +230,11 @@ class Page:
         for at, kind in enumerate(kinds):
             KIND.pack_into(self._map, MODULES_AT + at * MODULE.size, KINDS.index(kind))
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[Recorded]:
         """The calls of a recording, in order."""
         end = EVENTS_AT + self._counts()[2] * EVENT.size
         for size, stack, operation in EVENT.iter_unpack(self._map[EVENTS_AT:end]):
-            yield Call(NAMES.get(operation, ""), size, stack)
+            yield Recorded(NAMES.get(operation, ""), size, stack)
 
     def stacks(self) -> list[RawStack]:
         """The distinct stacks of a recording, by number."""

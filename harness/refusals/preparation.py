@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from harness.refusals.trial import Host, Trial
 
 ALONE_S: Final = 30.0
-RECORDING_S: Final = 300.0  # each call is unwound
 SLACK, SLACK_S = 10, 2.0
 MARK: Final = "/crash-harness/begin"
 MARKED: Final = ("mark", DLOPEN)  # in whichever process of the command it comes
@@ -113,18 +112,27 @@ def _scouted(host: Host, plan: Plan) -> Order:
 
 
 def _record(host: Host, order: Order, plan: Plan) -> tuple[Trial, Recording]:
-    return _unrefused(host, order, plan, RECORDING_S), read(host.page)
+    return _unrefused(host, order, plan, host.recording_s), read(host.page)
 
 
 def _unrefused(host: Host, order: Order, plan: Plan, limit_s: float) -> Trial:
     """Live once without a refusal. Raises InfraError where that is not possible."""
     trial = host.live(order, limit_s)
     if trial.hung:
-        raise InfraError(f"it did not end within {limit_s:g} s without a refusal; --deadline gives it longer")
+        raise InfraError(_endless(host, limit_s))
     if not trial.answer.pid:
         raise InfraError(_unarmed(trial, order, plan))
     _refuse_failure(trial, host, plan)
     return trial
+
+
+def _endless(host: Host, limit_s: float) -> str:
+    if not host.reference:
+        return f"it did not end within {limit_s:g} s without a refusal; --deadline gives it longer"
+    return (
+        f"in a fork of its server it did not end within {limit_s:.0f} s without a refusal: it may need a thread that "
+        "was there before its first call, and a fork has none of them; sweep it as a command: sweep -- python …"
+    )
 
 
 def _unarmed(trial: Trial, order: Order, plan: Plan) -> str:

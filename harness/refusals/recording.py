@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """One call: what was asked for, of how many bytes, from which stack of the recording."""
+    """One call: what was asked for, of how many bytes, from which stack of the recording, by its number."""
 
     operation: str
     size: int

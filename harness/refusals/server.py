@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 IMPORT_S, CALLS_S = 60.0, 30.0  # for what comes before the first trial
+RECORDING_S, PROBE_S, SLOWER = 20.0, 2.0, 20  # the last: how many times as long as the first calls took
 SWEEP_S = 30.0  # beyond its deadline, for what ends a child
 QUIET = Order("call", ())
+LATE_NOTE = "it needs threads that its first calls start, which a fork lacks: each trial makes its first calls itself"
 RENEW_EVERY = 10_000  # trials: what a trial does outside of its memory, as to its files, may add up
 GROWTH_BYTES = 4 << 30  # what a trial may take beyond what its server holds
 
@@ -35,7 +37,8 @@ class Call(msgspec.Struct, frozen=True):
     """What a server is to call. `call` is its name in reports; a function of a script is told by its `file`.
 
     `setup`, `ok` and `equal` are functions by `module:function`; `ok` may also be an expression. `then` is the probe
-    after a refusal: "call", "call-in-thread", or "check:module:function".
+    after a refusal: "call", "call-in-thread", or "check:module:function". `late`: each trial makes the first calls
+    itself, since a fork lacks the threads that they start.
     """
 
     call: str
@@ -50,6 +53,7 @@ class Call(msgspec.Struct, frozen=True):
     equal: str = ""
     then: str = "call"
     leak: int = 0
+    late: bool = False
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -64,17 +68,21 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """One server, from its start to its end. It has made its first calls when this returns.
+    """One server, from its start to its end. It has made its first calls when this returns, unless they are to be late.
 
-    `call_s` is what one call may take. Raises InvalidInputError where the function can't be imported, InfraError where
-    it can't be swept, with the reason.
+    `call_s` is what one call may take. Of a late call `called` knows the reference. Raises InvalidInputError where the
+    function can't be imported, InfraError where it can't be swept, with the reason.
     """
 
-    def __init__(self, call: Call, call_s: float | None = None, process: Process | None = None) -> None:
+    def __init__(self, call: Call, call_s: float | None, process: Process | None, called: Server | None = None) -> None:
         self.notes: list[str] = []
+        self.reference: Said | None = None
+        self.is_steady = True
+        self.starts_threads = False
+        self.calls_s = 0.0
         self.most_lives = float(RENEW_EVERY)
         self._call = call
-        self._calls_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
+        self._patience_s = CALLS_S if call_s is None else call_s * (call.warmup + swept.CALLS + 1)
         script = (sys.executable, "-P", swept.__file__, library_path())
         self._process = process or Process(script, dict(os.environ), farewell_s=0.0)
         with ExitStack() as stack:
@@ -83,17 +91,23 @@ class Server:
             self.page.give(QUIET)
             self._line = self._start(self._process.words, ["--preload", library_path()])
             stack.callback(self._line.close, self._process.farewell_s)
-            self.reference: Said | None = self._greet(self._line)
+            fields = self._greet(self._line)
+            if called:
+                self._follow(called)
+            else:
+                self._read(fields)
             self._close = stack.pop_all().close
 
     def _start(self, words: Sequence[str], options: Sequence[str]) -> Line:
         return Line(self._call.call, words, options, self.page.fd, self._process.environment)
 
-    def _greet(self, line: Line) -> Said:
-        """Wait until the server is ready; hear what the call gives without a refusal."""
+    def _greet(self, line: Line) -> list[str]:
+        """Wait until the server is ready; hear what the call gives without a refusal, in words."""
         words = [line.hear(IMPORT_S, "importing").word]
         if words[0] == swept.IMPORTED:
-            words.append(line.hear(self._calls_s, "calling").word)
+            began = time.monotonic()
+            words.append(line.hear(self._patience_s, "calling").word)
+            self.calls_s = time.monotonic() - began
         fields = self.page.answer().text.split(SEPARATOR)
         why = ": ".join(filter(None, fields[1:]))
         if words == [swept.FAILED]:
@@ -104,18 +118,33 @@ class Server:
             )
         if words[-1] != swept.READY:
             raise InfraError(f"{self._call.call} fails without a refusal: {why}")
-        said = said_of(fields[1 : 1 + FIELDS])
-        if said is None:
-            raise InfraError("the server of the sweep speaks in torn words")
-        self._note(said, fields)
-        return said
+        return fields
 
-    def _note(self, said: Said, fields: list[str]) -> None:
+    def _read(self, fields: list[str]) -> None:
+        """What the call gives, and what is odd about it."""
+        self.reference = said_of(fields[1 : 1 + FIELDS])
+        if self.reference is None:
+            raise InfraError("the server of the sweep speaks in torn words")
         self.is_steady = fields[0] == "same"
         if not self.is_steady:
-            self.notes.append(f"its result is not the same each time: {fields[-2]}, then {said.text}")
-        if fields[-1] != "1":
-            self.notes.append(f"its process has {fields[-1]} threads: the trials have only the one that calls")
+            self.notes.append(f"its result is not the same each time: {fields[-3]}, then {self.reference.text}")
+        before, after = fields[-2:]
+        self.starts_threads = before != after
+        if after != "1":
+            self.notes.append(f"its process has {after} threads: the trials have only the one that calls")
+
+    def _follow(self, called: Server) -> None:
+        self.reference, self.is_steady, self.calls_s = called.reference, called.is_steady, called.calls_s
+        self.notes += [*called.notes[: not called.is_steady], LATE_NOTE]
+
+    @property
+    def recording_s(self) -> float:
+        """What a life without a refusal may take: each call is unwound, and so it is slower than the first were."""
+        return RECORDING_S + SLOWER * self.calls_s
+
+    def lacks_threads(self) -> bool:
+        """Whether the call does not end in a fork, which lacks the threads that the first calls have started."""
+        return self.starts_threads and self.live(QUIET, PROBE_S + SLOWER * self.calls_s).hung
 
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Fork one child at the call, and see it end."""
@@ -145,6 +174,17 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def serve(call: Call, call_s: float | None = None, process: Process | None = None) -> Server:
+    """Start a server; one whose forks lack threads makes way for one that has not called yet. Raises like Server."""
+    server = Server(call, call_s, process)
+    with ExitStack() as stack:
+        stack.push(server)
+        if not server.lacks_threads():
+            stack.pop_all()
+            return server
+        return Server(msgspec.structs.replace(call, late=True), call_s, process, server)
 
 
 def _order(call: Call) -> dict[str, object]:

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.exceptions import InvalidInputError
 from harness.refusals.command import Command
-from harness.refusals.server import Call, Process, Server
+from harness.refusals.server import Call, Process, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Subject(msgspec.Struct, frozen=True):
         if self.call is None:
             return lambda: Command(self.words, plan.library)
         call = msgspec.structs.replace(self.call, leak=plan.leak)
-        return lambda: Server(call, plan.deadline_s, self.server)
+        return lambda: serve(call, plan.deadline_s, self.server)
 
 
 def function(name: str, call: Call) -> Subject:

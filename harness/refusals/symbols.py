@@ -5,23 +5,23 @@ A file is untrusted input: a torn one has no names.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import struct
 from bisect import bisect_right
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from harness.supervisor.elf import ELF_64_LITTLE, HEADER, NOTE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ELF_64_LITTLE: Final = b"\x7fELF\x02\x01"
-HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
 SECTION = struct.Struct("<IIQQQQIIQQ")  # name, type, flags, address, offset, size, link, info, align, entry size
 SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
-NOTE = struct.Struct("<III")
 SYMTAB, NOTES, DYNSYM = 2, 7, 11
 FUNCTIONS: Final = {2, 10}  # STT_FUNC and, resolved at load time, STT_GNU_IFUNC
 BUILD_ID: Final = 3
@@ -98,10 +98,16 @@ def _parts(mangled: str) -> Iterator[str]:
 def read(path: str) -> _Symbols:
     """Read a file's symbols once."""
     try:
-        data = Path(path).read_bytes()[:MOST_BYTES]
+        data = _content(path)
         return _decode(data) if data.startswith(ELF_64_LITTLE) else NONE
     except (OSError, ValueError, struct.error):
         return NONE
+
+
+def _content(path: str) -> bytes:
+    """Read a file; nothing of a pipe or a device, which the swept process may have named: it would never end."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 -- of its flags
+        return file.read(MOST_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
 
 
 def _decode(data: bytes) -> _Symbols:

@@ -75,6 +75,10 @@ class Host(Protocol):
     is_steady: bool
     most_lives: float  # after as many it is replaced by a new one
 
+    @property
+    def recording_s(self) -> float:
+        """What a life without a refusal may take."""
+
     def live(self, order: Order, deadline_s: float | None) -> Trial:
         """Live one. Raises InfraError where that could not be done."""
 

@@ -31,13 +31,15 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .PASS { color: #14532d; } .FAIL, .INFRA { color: #8b0000; font-weight: 700; } .UNKNOWN, .SKIP { color: #555; }
 figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: .75rem; }
+pre.frames { white-space: pre; overflow-x: auto; }
 tr.differ th { border-left: .3rem solid #8b0000; padding-left: .5rem; }
 @media (max-width: 60rem) {
   table, tbody, tr, th, td, caption { display: block; } thead { display: none; }
   td { border: 0; padding-left: 1rem; } td:empty { display: none; } td.number { text-align: left; }
   td[data-of]::before { content: attr(data-of) ": "; color: #555; }
 }
-@media print { body { margin: 0; max-width: none; } section { break-inside: avoid-page; } pre { background: none; } }
+@media print { body { margin: 0; max-width: none; } section { break-inside: avoid-page; } pre { background: none; }
+  pre.frames { white-space: pre-wrap; } }
 """
 
 
@@ -87,9 +89,9 @@ def _headline(report: HistoryReport) -> Iterator[str]:
     counts = report.verdicts()
     told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
     differing = [truth for truth, _, differ in report.confusion.rows() if differ]
-    judged = words.counted(len(report.results), "case") if report.results else words.counted(len(report.runs), "run")
-    cases = f"{judged}: {told}" if told else "no case"
-    yield f"<p>{_text(cases)}; {words.counted(len(report.experiments), 'experiment')}.</p>"
+    held = {"case": report.results, "run": report.runs, "check": report.checks, "sweep": report.sweeps}
+    many = [words.counted(len(ones), one) for one, ones in {**held, "experiment": report.experiments}.items() if ones]
+    yield f"<p>{_text(': '.join(filter(None, [', '.join(many) or 'nothing', told])))}.</p>"
     if differing:
         yield f"<p><strong>The dialects differ on {words.counted(len(differing), 'kind')} of death:</strong> "
         yield f"{_text('; '.join(differing))}.</p>"
@@ -131,7 +133,7 @@ def _sweeps(report: HistoryReport) -> Iterator[str]:
         for finding in swept.findings:
             title, *rest = sweep.finding_lines(finding)
             text = "\n".join(rest)
-            yield f"<section><h3>{_text(title)}</h3><pre>{_text(text)}</pre></section>"
+            yield f'<section><h3>{_text(title)}</h3><pre class="frames">{_text(text)}</pre></section>'
         yield "</section>"
 
 

@@ -43,7 +43,8 @@ NOUNS = {
     PYTHON: "job",
     PYTEST: "test",
     kept_checks.KIND: "engine",
-} | {kept_sweeps.KIND: "sweep"}
+    kept_sweeps.KIND: "sweep",
+}
 
 
 class KeptRun(msgspec.Struct, frozen=True):

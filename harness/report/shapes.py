@@ -11,6 +11,7 @@ from harness.experiments.conduct import ranked
 from harness.experiments.tally import GROUP
 from harness.report.sweep import record as sweep_shape
 from harness.scenarios.verdict import observed
+from harness.wire import javascript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def render(report: HistoryReport) -> str:
 
 def encoded(shape: object) -> str:
     """Write a document that a person may read too."""
-    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode() + "\n"
+    return javascript.write_indented(shape).decode() + "\n"
 
 
 def report_shape(report: HistoryReport) -> Shape:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.refusals.verdicts import MEMORY
+from harness.refusals.verdicts import MEMORY, NOTED
 from harness.report.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from harness.refusals.findings import Finding, Opinion
     from harness.refusals.outcome import Report
@@ -112,12 +112,29 @@ def lines(report: Report) -> Iterator[str]:
         yield headline(report)
     if report.findings:
         yield from ("", *preface(report))
-    for number, finding in enumerate(report.findings, 1):
-        first, *rest = finding_lines(finding)
+    for number, alike in enumerate(_alike(report.findings), 1):
+        first, *rest = finding_lines(alike[0])
         yield from ("", f"{number}. {first}", *rest)
+        if len(alike) > 1:
+            yield f"   and {_sum(alike[1:])} that end alike elsewhere; --json, --html and --markdown have each"
     yield ""
     yield from (f"note: {note}" for note in report.notes)
     yield verdict_line(report)
+
+
+def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """A finding each; but of those that fail nothing, the ones that are called alike stand together."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for one in findings:
+        is_told_only = one.verdict in NOTED and not one.fails and not one.accepted
+        what = one.first.thrown[0] if one.first.thrown else one.first.detail
+        groups.setdefault((one.verdict, what) if is_told_only else (one.key,), []).append(one)
+    return list(groups.values())
+
+
+def _sum(findings: list[Finding]) -> str:
+    refusals, sites = (sum(getattr(one, name) for one in findings) for name in ("count", "sites"))
+    return f"{counted(len(findings), 'finding')} ({counted(refusals, 'refusal')} at {counted(sites, 'site')})"
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:

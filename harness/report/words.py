@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from harness.engine.lifecycle import SUCCEEDED
 from harness.engine.loop import told
 from harness.evidence import spelling
-from harness.scenarios.verdict import observed
 from harness.wire.errors import title_of
 from harness.wire.policy import DEFAULT_PRESET
 from harness.wire.request import MAX_ATTEMPTS, Branch, Outcome
@@ -53,12 +52,6 @@ def terminations(run: Run) -> str:
 def lived_s(run: Run | None) -> float:
     """How long its attempts lived, in seconds, without the delays between them."""
     return sum(attempt.evidence.duration_s or 0.0 for attempt in run.attempts) if run else 0.0
-
-
-def codes(run: Run) -> str:
-    """Error codes of the attempts that failed, without the prefix they share."""
-    seen = [observed(attempt)["code"] for attempt in run.attempts]
-    return folded(code.removeprefix("TASK_PROCESS_") for code in seen if code) or "none"
 
 
 def expected(result: Result) -> str:

@@ -44,10 +44,10 @@ def limits_of(case: Case) -> Limits:
     """Limits of a case on the machine that its policy begins on: the preset's memory, scaled."""
     spec = case.limits
     if spec.memory_scale is None:
-        return Limits(memory_by=spec.memory_by, processes=spec.processes)
+        return Limits(memory_by=spec.memory_by, **spec.counts())
     memory = memory_bytes(case.policy.machine, spec.memory_scale)
     data = round(memory * spec.data_fraction) if spec.data_fraction else None
-    return Limits(memory, spec.memory_by, data, spec.processes)
+    return Limits(memory, spec.memory_by, data, **spec.counts())
 
 
 def seed_of(case: Case, override: int | None) -> int:

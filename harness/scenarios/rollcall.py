@@ -11,6 +11,7 @@ from harness.evidence import signature
 from harness.exceptions import InfraError
 from harness.faults.catalogue import Row, catalogue
 from harness.machine import why_not
+from harness.scenarios.campaign import as_they_end
 from harness.scenarios.verdict import Judgement, Verdict
 from harness.supervisor import Limits, Shot, Stop, supervise
 
@@ -76,10 +77,9 @@ def call_all(jobs: int, on_answer: Callable[[Answer], object], faults: Sequence[
     """Call every row in every tier; `on_answer` gets each in this thread. False when Ctrl-C ended it."""
     rows = [(fault, tier) for fault in faults or catalogue().values() for tier in fault.tiers]
     with Stop() as stop, ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(call, fault, tier, stop) for fault, tier in rows]
-        try:
-            for future in futures:
-                on_answer(future.result())
+        try:  # Ctrl-C may come while rows are still handed out, and some are called already
+            for future in [pool.submit(call, fault, tier, stop) for fault, tier in rows]:
+                on_answer(next(as_they_end([future])).result())
         except KeyboardInterrupt:
             stop.set()
             pool.shutdown(cancel_futures=True)

@@ -21,7 +21,7 @@ from harness.faults.shot import check_bounded
 from harness.reading import read_toml
 from harness.scenarios.terms import Probability, Tier  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.supervisor.confinement import Wanted  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.supervisor.limits import UNBOUNDED, MemoryBy, check_timeout, parse_bytes
+from harness.supervisor.limits import Counts, MemoryBy, check_timeout, parse_bytes
 from harness.supervisor.observe import Observe  # noqa: TC001 -- as above
 from harness.wire.codes import Code, Status
 from harness.wire.policy import DEFAULT_PRESET, PRESETS
@@ -52,19 +52,19 @@ class VictimSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         }
 
 
-class LimitsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class LimitsSpec(Counts, frozen=True, omit_defaults=True):
     """Limits of each attempt.
 
     With `memory_scale`, memory is the machine preset's, scaled; `data_fraction` of it is where RLIMIT_DATA refuses.
-    `processes` bounds processes and threads. `containment` demands namespaces of its own, or does without. `observe`
-    has a second witness look at the fault, "perf" or "trace"; experiments, which fork their victims, leave it out.
+    `processes` and `open_files` are as in `harness.Limits`. `containment` demands namespaces of its own, or does
+    without. `observe` has a second witness look at the fault, "perf" or "trace"; experiments, which fork their victims,
+    leave it out.
     """
 
     timeout_s: float = 20.0
     memory_scale: Annotated[float, Meta(gt=0, le=LARGEST_SCALE)] | None = None
     memory_by: MemoryBy = "auto"
     data_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
-    processes: Annotated[int, Meta(gt=0, le=UNBOUNDED - 1)] | None = None
     containment: Wanted = "auto"
     observe: Observe = "auto"
 
@@ -195,6 +195,7 @@ def check_victim(case: Case, where: str) -> None:
 def _check_limits_and_policy(case: Case, where: str) -> None:
     """Check limits and policy by making the API's own, which check themselves. Raises InvalidInputError."""
     check_timeout(case.limits.timeout_s, f"{where}.limits.timeout_s")
+    case.limits.check(f"{where}.limits")
     try:
         case.policy.checked()
     except InvalidInputError as error:
@@ -240,14 +241,9 @@ def shipped() -> Path:
     return inside if inside.is_dir() else room.parent.parent / "scenarios"
 
 
-def load_all(paths: list[Path]) -> list[Scenario]:
-    """Load files and folders of files. Raises InvalidInputError when nothing is selected or names collide."""
-    files = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+def load_all(path: Path) -> list[Scenario]:
+    """Load a file, or a folder of files. Raises InvalidInputError where there is none."""
+    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not files:
-        raise InvalidInputError(f"no scenario files (*.toml) in {', '.join(map(str, paths))}")
-    scenarios = [load(file) for file in dict.fromkeys(files)]
-    names = [scenario.name for scenario in scenarios]
-    for name, file in zip(names, dict.fromkeys(files), strict=True):
-        if names.count(name) > 1:
-            raise InvalidInputError(f"{file}: the scenario name {name!r} is used by two files")
-    return scenarios
+        raise InvalidInputError(f"no scenario files (*.toml) in {path}")
+    return list(map(load, files))

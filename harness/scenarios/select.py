@@ -13,7 +13,7 @@ from harness.exceptions import InvalidInputError
 from harness.scenarios.schema import Scenario, load_all, shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def locate(name: str) -> Path:
@@ -47,10 +47,25 @@ def select(names: Sequence[str], case: str | None, pattern: str = "") -> list[Sc
 
 def _chosen(names: Sequence[str], case: str | None) -> list[Scenario]:
     if not names:
-        return _filtered(load_all([shipped()]), case)
+        return _filtered(load_all(shipped()), case)
     written = [re.fullmatch(r"(.*?)(?:\[([a-z0-9-]+)\])?", name, re.DOTALL) for name in names]
     parts = [(locate(one[1]), one[2] or case) for one in written if one]
-    return [scenario for path, only in parts for scenario in _filtered(load_all([path]), only)]
+    return _joined(scenario for path, only in parts for scenario in _filtered(load_all(path), only))
+
+
+def _joined(scenarios: Iterable[Scenario]) -> list[Scenario]:
+    """Put what was asked for twice together: each file once, each case once.
+
+    Raises InvalidInputError where two files have one name: their cases could not be told apart.
+    """
+    found: dict[str, Scenario] = {}
+    for one in scenarios:
+        before = found.get(one.name, one)
+        if os.path.realpath(before.path) != os.path.realpath(one.path):
+            raise InvalidInputError(f"{one.path}: the scenario name {one.name!r} is that of {before.path} too")
+        cases = {case.name: case for case in (*before.case, *one.case)}
+        found[one.name] = msgspec.structs.replace(before, case=tuple(cases.values()))
+    return list(found.values())
 
 
 def _filtered(scenarios: list[Scenario], case: str | None) -> list[Scenario]:

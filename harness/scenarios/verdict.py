@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -101,6 +101,10 @@ def verdict_of(run: Run) -> Verdict:
     if run.status == DID_NOT_FIRE:
         return Verdict.INFRA
     return Verdict.PASS if run.status == SUCCEEDED else Verdict.FAIL
+
+
+INTERRUPTED: Final = 130
+"""The exit code of what Ctrl-C ended, as a shell has it."""
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from harness.supervisor.elf import ELF_64_LITTLE, HEADER, NOTE, read_at, segments_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ELF_64_LITTLE = b"\x7fELF\x02\x01"
 CORE, PT_NOTE, NT_PRPSINFO = 4, 4, 3
-HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
-SEGMENT = struct.Struct("<IIQQQQQQ")  # type, flags, offset, address, …, size in the file
-NOTE = struct.Struct("<III")  # size of the name, size of what it says, type
 PROCESS = struct.Struct("<16xII4i")  # uid, gid, pid, parent, group, session
-MOST_SEGMENTS, MOST_NOTE_BYTES = 65536, 1 << 20  # nothing is sized by the file alone
+MOST_NOTE_BYTES = 1 << 20  # nothing is sized by the file alone
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -41,18 +39,12 @@ def owner(path: Path) -> Owner | None:
     return None
 
 
-def _read(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
-
-
 def _notes(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    header = HEADER.unpack(_read(file, 0, HEADER.size))
-    kind, start, size, count = header[0], header[4], header[8], header[9]
-    for index in range(min(count, MOST_SEGMENTS) if kind == CORE else 0):
-        segment = SEGMENT.unpack(_read(file, start + index * size, SEGMENT.size))
-        if segment[0] == PT_NOTE:
-            yield from _of_segment(_read(file, segment[2], min(segment[5], MOST_NOTE_BYTES)))
+    if HEADER.unpack(read_at(file, 0, HEADER.size))[0] != CORE:
+        return
+    for one in segments_of(file):
+        if one.kind == PT_NOTE:
+            yield from _of_segment(read_at(file, one.offset, min(one.size, MOST_NOTE_BYTES)))
 
 
 def _of_segment(notes: bytes) -> Iterator[tuple[int, bytes]]:

@@ -113,8 +113,9 @@ class _Life:
         self._expect_silence()
         self._poller.register(self._stdin, select.POLLOUT)
         while question or b"\n" not in self._rest:
-            ready = {fd for fd, _ in self._poller.poll(max(0.0, end_s - time.monotonic()) * 1000)}
-            if not ready:
+            left_s = end_s - time.monotonic()
+            ready = {fd for fd, _ in self._poller.poll(max(0.0, left_s) * 1000)}
+            if not ready or left_s < 0:  # one that never falls silent, and never ends a line, hangs as well
                 raise HangError(f"no answer within {patience_s:g} s")
             if self._guard.stderr in ready and self._errors.read() == b"":
                 self._poller.unregister(self._guard.stderr)

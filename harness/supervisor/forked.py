@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import select
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from harness.child import fault
-from harness.evidence import EndedBy, Evidence, Memory
+from harness.evidence import EndedBy, Evidence, Exited, Memory
+from harness.exceptions import InfraError
 from harness.supervisor import box
 from harness.supervisor.launch import extension_path
 from harness.supervisor.process import decode_status
@@ -19,24 +22,25 @@ from harness.supervisor.process import decode_status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOST: Final = 71  # the exit status of a fork that could not be made a victim
+FAILED: Final = 71  # the exit status of a fork whose work raised, or that could not be made a victim
+A_WHILE_S: Final = 3600.0  # poll() takes no more than 24 days at once
 
 
 class Fork:
     """One fork: `work` is what it does, and then it ends with status 0. Whoever makes it calls end().
 
     What the caller has registered for its own end does not run in the fork. `stacks` is a descriptor where the Python
-    stacks of a fork that crashes go.
+    stacks of a fork that crashes go. Raises InfraError where no process can be had.
     """
 
     def __init__(self, work: Callable[[], object], stacks: int | None = None) -> None:
         flush()
         self._began_s = time.monotonic()
-        self._page = box.create(memory_limited=False)
-        self.pid = os.fork()
-        if self.pid == 0:
-            _live(self._page, work, stacks)
-        self.fd = os.pidfd_open(self.pid)
+        with ExitStack() as undo:
+            self._page = box.create(memory_limited=False)
+            undo.callback(os.close, self._page)
+            self.pid, self.fd = _forked(self._page, work, stacks)
+            undo.pop_all()
 
     def end(self, deadline_s: float | None = None) -> Evidence:
         """Wait for its end, or make one at the deadline. With an exception, Ctrl-C for one, it is gone as well."""
@@ -56,14 +60,18 @@ class Fork:
         self._reaped(EndedBy.CANCEL, None)
 
     def _reaped(self, by: EndedBy, deadline_s: float | None) -> Evidence:
+        """Raises InfraError where it could not be made a victim; by its exit status alone the work's own may end it."""
         _, status, usage = os.wait4(self.pid, 0)
-        faults = box.read(self._page).faults
+        contents = box.read(self._page)
         os.close(self._page)
         os.close(self.fd)
+        end = decode_status(status)
+        if not contents.armed and end == Exited(FAILED):
+            raise InfraError("the fork could not be made a victim")
         return Evidence(
-            termination=decode_status(status),
+            termination=end,
             ended_by=by,
-            faults=faults,
+            faults=contents.faults,
             memory=Memory(peak_rss_bytes=usage.ru_maxrss * 1024),
             deadline_s=deadline_s,
             duration_s=time.monotonic() - self._began_s,
@@ -72,15 +80,35 @@ class Fork:
         )
 
 
+def _forked(page: int, work: Callable[[], object], stacks: int | None) -> tuple[int, int]:
+    """Fork, and return the fork's pid and a pidfd. Raises InfraError where one of them can't be had."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise InfraError(f"no process can be forked: {error.strerror}") from error
+    if pid == 0:
+        _live(page, work, stacks)
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError as error:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise InfraError(f"a fork can't be watched: {error.strerror}") from error
+
+
 def _ends(process: int, within_s: float | None) -> bool:
     poller = select.poll()
     poller.register(process, select.POLLIN)
-    return bool(poller.poll(None if within_s is None else within_s * 1000))
+    end_s = math.inf if within_s is None else time.monotonic() + within_s
+    while (left_s := end_s - time.monotonic()) > 0:
+        if poller.poll(min(left_s, A_WHILE_S) * 1000):
+            return True
+    return bool(poller.poll(0))
 
 
 def _live(page: int, work: Callable[[], object], stacks: int | None) -> None:
     """Be the fork: arm the record in front of all, work, and end."""
-    status = LOST
+    status = FAILED
     try:
         faulthandler.disable()  # what the caller has, goes to the caller's file
         if stacks is not None:

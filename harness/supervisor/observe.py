@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -13,7 +12,7 @@ import msgspec
 from harness.evidence import MOST_FAULTS, Source
 from harness.exceptions import InfraError
 from harness.supervisor import box
-from harness.supervisor.launch import extension_path
+from harness.supervisor.preload import library_path, why_not_preloaded
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence, FaultRecord
@@ -71,7 +70,7 @@ class Observer:
 
     def _take_page(self, stack: ExitStack) -> str:
         """Make the box. Returns why there is none: the command runs without."""
-        reason = _no_library(library_path(counting=self._limited))
+        reason = why_not_preloaded(library_path(counting=self._limited))
         if reason:
             return reason
         try:
@@ -125,17 +124,6 @@ def observed_beside(evidence: Evidence, seen: Seen) -> Evidence:
         return evidence
     faults = joined(evidence.faults, seen.faults)
     return msgspec.structs.replace(evidence, faults=faults, second_witness=seen.second_witness)
-
-
-def library_path(*, counting: bool = False) -> Path:
-    """Return the path of a library, which is installed beside the extension."""
-    return Path(extension_path()).parent / f"libcrashbox{'-counting' if counting else ''}.so"
-
-
-def _no_library(library: Path) -> str:
-    if not library.is_file():
-        return "the library is not built"
-    return "the library's path has a blank or a colon" if re.search(r"[\s:]", str(library)) else ""
 
 
 def _remove(path: str) -> None:

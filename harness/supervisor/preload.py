@@ -30,9 +30,16 @@ class Library(msgspec.Struct, frozen=True):
     page: int
 
 
-def library_path() -> Path:
-    """Return the path of the library, which is installed beside the extension."""
-    return Path(extension_path()).parent / "libcrashbox.so"
+def library_path(*, counting: bool = False) -> Path:
+    """Return the path of a library of the box, which is installed beside the extension."""
+    return Path(extension_path()).parent / f"libcrashbox{'-counting' if counting else ''}.so"
+
+
+def why_not_preloaded(library: Path) -> str:
+    """Why LD_PRELOAD can't name it, or the empty string."""
+    if not library.is_file():
+        return "the library is not built"
+    return "the library's path has a blank or a colon" if re.search(r"[\s:]", str(library)) else ""
 
 
 def why_not(command: str, env: Mapping[str, str]) -> str:
@@ -41,11 +48,8 @@ def why_not(command: str, env: Mapping[str, str]) -> str:
     The library suits the loader of this interpreter only; a sanitizer refuses to run unless it is loaded first; and the
     loader ignores LD_PRELOAD for a program with privileges.
     """
-    library = library_path()
-    if not library.is_file():
-        return "the library is not built"
-    if re.search(r"[\s:]", str(library)):
-        return "the library's path has a blank or a colon"
+    if reason := why_not_preloaded(library_path()):
+        return reason
     if SANITIZERS.search(env.get("LD_PRELOAD", "")):
         return "a sanitizer is preloaded"
     try:

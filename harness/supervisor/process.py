@@ -16,11 +16,11 @@ from harness.exceptions import InfraError, InvalidInputError
 from harness.supervisor import box, preload, terminal
 from harness.supervisor.attend import INTENTS, Audience, attend
 from harness.supervisor.backtrace import CoreTrap
-from harness.supervisor.confinement import Wanted, contain, process_options
+from harness.supervisor.confinement import Containment, Wanted, contain, process_options
 from harness.supervisor.guard import INHERITED, Guard, Report, check
 from harness.supervisor.launch import host_command, shot_words
 from harness.supervisor.limits import LONGEST_S, Enforcement, Limits, enforce
-from harness.supervisor.observe import OUTSIDE, Observe, Observer, observed, observed_beside
+from harness.supervisor.observe import OUTSIDE, Observe, Observer, Seen, observed, observed_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -108,45 +108,26 @@ def supervise(
     enforcement, held = enforce(limits), contain(containment)
     env, ours = os.environ if env is None else env, isinstance(victim, Shot)
     limited = enforcement.by != "none"
-    options = [
-        *enforcement.guard_options(),
-        *process_options(limits.processes),
-        *_deadline_options(deadline_s, grace_s),
-        *(["--namespace"] if held.namespace else []),
-        *(["--directory", directory] if directory else []),
-        *(["--preload", library.path] if library else []),
-    ]
     with ExitStack() as stack:
-        seen_by: Observe = "off" if library or (ours and observe not in OUTSIDE) else observe
-        observer = stack.enter_context(Observer(seen_by, memory_limited=limited))
+        observer = stack.enter_context(Observer(_who_looks(observe, victim, library), memory_limited=limited))
         page = stack.enter_context(box.page(memory_limited=limited)) if ours else observer.page
         trap = stack.enter_context(CoreTrap(directory, own_folder=ours)) if backtrace else None
+        options = [*enforcement.guard_options(), *process_options(limits.processes)]
+        options += [*_deadline_options(deadline_s, grace_s), *_place_options(held, directory, library)]
         options += [*(trap.options() if trap else []), *observer.options()]
         if journal:
             journal.started()
         carried = library.page if library else page
-        start = partial(
-            Guard,
-            argv,
-            env=env,
-            page=carried,
-            channel=channel,
-            stdin=STDIN[stdin],
-            clean=ours,
-            seen=observer.seen,
-        )
+        start = partial(Guard, argv, env=env, page=carried, channel=channel, seen=observer.seen)
+        start = partial(start, stdin=STDIN[stdin], clean=ours)
         life = _in_terminal if in_terminal else _anywhere
         report, out, err = life(start, options, Audience(stop, relay, journal))
         check(report, argv)
         contents = box.read(page) if ours and page is not None else None
-        seen = observer.tell()
-        frames = _frames(trap, report, backtrace) if trap else None
+        seen, frames = observer.tell(), _frames(trap, report, backtrace) if trap else None
     evidence = _evidence(report, contents, enforcement, (out, err))
     evidence = msgspec.structs.replace(evidence, deadline_s=deadline_s, containment=held.name, backtrace=frames)
-    if not isinstance(victim, Shot):
-        return observed(evidence, seen)
-    evidence = msgspec.structs.replace(evidence, host=victim.host, start="fresh")
-    return _checked(victim, contents, observed_beside(evidence, seen))
+    return _checked(victim, contents, evidence, seen)
 
 
 def _victim(command: Victim | Sequence[str]) -> tuple[Victim, Sequence[str]]:
@@ -198,6 +179,18 @@ def _frames(trap: CoreTrap, report: Report, wanted: bool | Callable[[Termination
     return trap.text() if _is_traced(report.wait_status, wanted) else None
 
 
+def _who_looks(observe: Observe, victim: Victim, library: preload.Library | None) -> Observe:
+    """Who is to look for crashes: a fault of ours carries its own record, and another library takes the box's place."""
+    return "off" if library or (isinstance(victim, Shot) and observe not in OUTSIDE) else observe
+
+
+def _place_options(held: Containment, directory: str | None, library: preload.Library | None) -> list[str]:
+    """Options of the guard: where the victim lives, and what it carries."""
+    options = ["--namespace"] if held.namespace else []
+    options += ["--directory", directory] if directory else []
+    return [*options, "--preload", library.path] if library else options
+
+
 def _deadline_options(deadline_s: float | None, grace_s: float) -> list[str]:
     options = ["--grace-ms", str(milliseconds("grace", grace_s))]
     return options if deadline_s is None else [*options, "--deadline-ms", str(milliseconds("deadline", deadline_s))]
@@ -239,12 +232,16 @@ def _evidence(
         duration_s=(report.ended_ns - report.started_ns) / 1e9,
         cpu_s=report.cpu_us / 1e6,
         survivors=report.survivors,
+        limits=enforcement.counts,
     )
 
 
-def _checked(victim: Victim, contents: box.Contents | None, evidence: Evidence) -> Evidence:
-    """Raise InfraError where the fault was never reached: that says nothing about the fault."""
-    if not isinstance(victim, Shot) or contents is None:
+def _checked(victim: Victim, contents: box.Contents | None, evidence: Evidence, seen: Seen) -> Evidence:
+    """Add what the witnesses saw. Raises InfraError where a fault was never reached: that says nothing about it."""
+    if isinstance(victim, Command):
+        return observed(evidence, seen)
+    evidence = observed_beside(msgspec.structs.replace(evidence, host=victim.host, start="fresh"), seen)
+    if contents is None:
         return evidence
     if contents.witness is Witness.REFUSED:
         raise InfraError(f"{victim.fault}: the victim refused: {contents.refusal}")

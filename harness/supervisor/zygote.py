@@ -87,6 +87,7 @@ def _evidence(trial: Trial) -> Evidence:
         cpu_s=cpu_us / 1e6,
         survivors=survivors,
         containment=group.containment.name,
+        limits=group.enforcement.counts,
         host=group.shot.host,
         start=group.start,
         group=group.number if group.start == "warm" else None,
@@ -115,16 +116,22 @@ class _Life:
         if cgroup:
             path = os.fsencode(f"{cgroup.parent}/{self.guard.cgroup_name}")
         version = cgroup.version if cgroup else 0
-        self.socket.send(WELCOME.pack(WELCOME_MAGIC, enforcement.by != "none", version, 0, path))
+        self._send(WELCOME.pack(WELCOME_MAGIC, enforcement.by != "none", version, 0, path))
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self.socket.send(message)
+        except OSError:
+            raise InfraError(f"the zygote {self._end()}") from None
 
     def close(self) -> None:
         """End it and all its victims."""
         self._close()
 
     def request(self, shot: Shot, count: int, deadline_ms: int, grace_ms: int) -> None:
-        """Ask for `count` trials."""
+        """Ask for `count` trials. Raises InfraError when it is gone."""
         words = b"".join(word.encode() + b"\0" for word in shot.words())
-        self.socket.send(REQUEST.pack(REQUEST_MAGIC, count, deadline_ms, grace_ms, words))
+        self._send(REQUEST.pack(REQUEST_MAGIC, count, deadline_ms, grace_ms, words))
 
     def records(self, patience_s: float | None) -> bytes:
         """Receive the next records. Raises InfraError when none come: it is gone, or has been stopped."""

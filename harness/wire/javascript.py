@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TOO_DEEP = "it is nested too deep"
 
 
@@ -51,9 +51,18 @@ def write(value: object) -> bytes:
         return escape_halves(plain).encode()
 
 
+def write_indented(value: object) -> bytes:
+    """Encode likewise, as a person reads it."""
+    document = write(value)
+    try:
+        return msgspec.json.format(document, indent=2)
+    except msgspec.DecodeError:  # it knows no half of a pair
+        return escape_halves(json.dumps(json.loads(document), ensure_ascii=False, indent=2)).encode()
+
+
 def escape_halves(text: str) -> str:
     """Write each half of a surrogate pair in a JSON text as its escape, as JSON.stringify does."""
-    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):x}", text)
+    return HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):x}", text)
 
 
 def _refuse(name: str) -> object:

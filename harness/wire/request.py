@@ -22,8 +22,6 @@ MAX_ATTEMPTS = 250
 class RunNotFoundError(InvalidInputError, ValueError):
     """The decision got as far as the run, and there is none (upstream §10.5)."""
 
-    http_status = 404
-
 
 class Outcome(StrEnum):
     """What becomes of the run."""

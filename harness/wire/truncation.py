@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
-from harness.wire.javascript import escape_halves
+from harness.wire.javascript import HALF_PAIR, escape_halves
 
 if TYPE_CHECKING:
     from msgspec import UnsetType
@@ -19,7 +18,6 @@ MAX_CAUSES, MAX_CAUSE_NAME_UNITS = 5, 256
 MAX_NAME_UNITS, MAX_FINAL_UNITS = 1_024, 16_384  # once a run has failed for good
 
 _MARK = "...[truncated]"
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
 # What String.prototype.trimStart strips; str.lstrip() also strips \x1c-\x1f and \x85, but not \ufeff.
 _JS_SPACE = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -36,7 +34,7 @@ def first_units(text: str, limit: int) -> str:
 def mend_pairs(text: str) -> str:
     """Put U+FFFD for every half of a surrogate pair, so that the text can be encoded as UTF-8."""
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    return _HALF_PAIR.sub("\ufffd", whole)
+    return HALF_PAIR.sub("\ufffd", whole)
 
 
 def truncate_message(message: str | UnsetType) -> str:

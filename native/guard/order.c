@@ -3,18 +3,18 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const struct option options[] = {
     {"control", required_argument, NULL, 'f'},        {"supervisor", required_argument, NULL, 's'},
     {"deadline-ms", required_argument, NULL, 'd'},    {"grace-ms", required_argument, NULL, 'g'},
-    {"data-bytes", required_argument, NULL, 'D'},
     {"cgroup-bytes", required_argument, NULL, 'B'},   {"cgroup-version", required_argument, NULL, 'V'},
     {"cgroup-parent", required_argument, NULL, 'P'},  {"cgroup-name", required_argument, NULL, 'N'},
     {"pids-parent", required_argument, NULL, 'Q'},    {"pids-version", required_argument, NULL, 'R'},
     {"processes", required_argument, NULL, 'p'},      {"core-bytes", required_argument, NULL, 'c'},
     {"box", required_argument, NULL, 'b'},            {"channel", required_argument, NULL, 'h'},
     {"box-file", required_argument, NULL, 'F'},       {"witness", required_argument, NULL, 'w'},
-    {"witness-fd", required_argument, NULL, 'W'},
+    {"witness-fd", required_argument, NULL, 'W'},   {"rlimit", required_argument, NULL, 'r'},
     {"preload", required_argument, NULL, 'L'},        {"directory", required_argument, NULL, 'C'},
     {"terminal", required_argument, NULL, 't'},       {"namespace", no_argument, NULL, 'n'},
     {"clean", no_argument, NULL, 'e'},                {"closed", required_argument, NULL, 'x'},
@@ -23,13 +23,22 @@ static const struct option options[] = {
 
 static int number(const char *text) { return (int)strtol(text, NULL, 10); }
 
+/* RESOURCE=VALUE, where the resource is its number in <sys/resource.h>. */
+static int take_rlimit(const char *text, struct order *order) {
+    char *end;
+    unsigned long resource = strtoul(text, &end, 10);
+    if (*end != '=' || resource >= RLIM_NLIMITS) return -1;
+    order->rlimits[resource] = strtoull(end + 1, NULL, 10);
+    return 0;
+}
+
 static int take_option(int letter, struct order *order) {
     switch (letter) {
     case 'f': order->control_fd = number(optarg); break;
     case 's': order->supervisor = number(optarg); break;
     case 'd': order->deadline_ms = strtoll(optarg, NULL, 10); break;
     case 'g': order->grace_ms = strtoll(optarg, NULL, 10); break;
-    case 'D': order->data_bytes = strtoull(optarg, NULL, 10); break;
+    case 'r': return take_rlimit(optarg, order);
     case 'B': order->cgroup_bytes = strtoull(optarg, NULL, 10); break;
     case 'V': order->cgroup_version = number(optarg); break;
     case 'P': order->cgroup_parent = optarg; break;

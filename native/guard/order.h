@@ -1,6 +1,7 @@
 #pragma once
 /* What the supervisor asks for: the guard's command line. */
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "witness/witness.h"
@@ -13,8 +14,9 @@ enum terminal_use {
 
 struct order {
     int64_t deadline_ms, grace_ms; /* deadline < 0: none */
-    uint64_t data_bytes, cgroup_bytes;
-    uint64_t processes, core_bytes;
+    uint64_t rlimits[RLIM_NLIMITS]; /* of the victim, soft and hard; 0: it keeps ours */
+    uint64_t cgroup_bytes, processes; /* of its cgroups */
+    uint64_t core_bytes;
     int cgroup_version, pids_version;
     const char *cgroup_parent, *pids_parent, *cgroup_name;
     int control_fd;   /* the socket to the supervisor */

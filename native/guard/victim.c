@@ -10,11 +10,6 @@
 #include "guard/signals.h"
 #include "guard/words.h"
 
-static int limit(int resource, uint64_t bytes) {
-    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
-    return bytes ? setrlimit(resource, &limit) : 0;
-}
-
 static int core_goes_to_a_program(void) {
     char first = 0;
     int fd = open("/proc/sys/kernel/core_pattern", O_RDONLY | O_CLOEXEC);
@@ -36,8 +31,11 @@ static int limit_core(const struct order *order) {
 
 static int set_limits(const struct order *order) {
     if (limit_core(order) != 0) return -1;
-    if (limit(RLIMIT_DATA, order->data_bytes) != 0) return -1;
-    return limit(RLIMIT_NPROC, order->processes);
+    for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
+        uint64_t most = order->rlimits[resource];
+        if (most && setrlimit(resource, &(struct rlimit){most, most}) != 0) return -1;
+    }
+    return 0;
 }
 
 /* A victim of ours has these and no others. A foreign command has what we were given, and of ours nothing: that closes

@@ -11,7 +11,8 @@
 
 enum { SIGNAL_STACK_BYTES = 1 << 18 };
 
-static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+/* By the last a command is asked to end that has hung: it shows where. */
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGTERM};
 
 /* Whether the process has run into what is no code, data of a module included. */
 static int is_lost(const struct crash *crash) {

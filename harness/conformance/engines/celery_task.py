@@ -14,8 +14,10 @@ def make(policy, words):
 
     app = Celery("ch", broker=os.environ["CH_CELERY"], backend=os.environ["CH_CELERY"])
     app.conf.update(task_track_started=True, worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
-    options = dict.fromkeys((f"task_{word}" if word == "acks_late" else word for word in words), True)
-    options = {"acks_late": "acks_late" in words, "reject_on_worker_lost": "reject_on_worker_lost" in words}
+    app.conf.worker_max_tasks_per_child = 1 if "max_tasks_per_child" in words else None
+    options = {name: name in words for name in ("acks_late", "reject_on_worker_lost", "retry_on_worker_lost")}
+    if "retry_on_worker_lost" in words:
+        options["max_retries"] = 0  # its own three retries wait three minutes each: longer than a cell lives
     if policy["max_attempts"]:
         options.update(autoretry_for=(Exception,), max_retries=policy["max_attempts"] - 1, retry_backoff=False)
         options.update(default_retry_delay=policy["backoff_s"] or 0)

@@ -1,6 +1,7 @@
 """Dask distributed: a LocalCluster of processes, `retries=` for the policy."""
 
 import os
+from functools import partial
 
 import dask
 import distributed
@@ -17,29 +18,27 @@ class Dask(Adapter):
     def start(self):
         self.told = {}
         dask.config.set({"distributed.worker.daemon": False})
-        options = {"dashboard_address": None, "worker_dashboard_address": None, "local_directory": self.folder}
-        self.cluster = distributed.LocalCluster(self.workers, threads_per_worker=1, processes=True, **options)
+        options = {"dashboard_address": "127.0.0.1:0", "local_directory": self.folder}
+        self.cluster = distributed.LocalCluster(n_workers=self.workers, threads_per_worker=1, **options)
         self.client = distributed.Client(self.cluster)
         self.client.wait_for_workers(self.workers)
 
     def submit(self, job, last):
         retries = (self.policy["max_attempts"] or 1) - 1
-        return self.client.submit(self.call(), job, pure=False, retries=retries)
+        future = self.client.submit(self.call(), job, pure=False, retries=retries)
+        future.add_done_callback(partial(self.keep, job))
+        return future
+
+    def keep(self, job, future):  # in a thread of the client's: the worker that holds the result may have died
+        try:
+            self.told[job, "ok"] = {"result": future.result()}
+        except Exception as error:
+            self.told[job, "failed"] = {"cause": f"{type(error).__name__}: {error}"}
 
     def look(self, job, future):
-        status = future.status
-        state = {"finished": "ok", "error": "failed", "cancelled": "cancelled", "lost": "failed"}.get(status)
-        if state not in ("ok", "failed"):
-            return {"state": state or "running"}
-        if (job, status) not in self.told:
-            try:
-                value = future.result(timeout=1) if state == "ok" else future.exception(timeout=1)
-            except TimeoutError:  # the worker that holds it has died meanwhile
-                return {"state": state}
-            self.told[job, status] = value
-        value = self.told[job, status]
-        words = {"result": value} if state == "ok" else {"cause": f"{type(value).__name__}: {value}"}
-        return {"state": state, **words}
+        states = {"finished": "ok", "error": "failed", "cancelled": "cancelled"}  # one that was lost is run again
+        state = states.get(future.status, "running")
+        return {"state": state, **self.told.get((job, state), {})}
 
     def cancel(self, job, future):
         future.cancel(force=True)
