@@ -24,7 +24,7 @@ def test_careful(swept, three, more):
         if not library.careful():
             raise MemoryError
         return three + more
-    assert swept(call).tally == {{"handled": 1}}
+    assert swept(call).tally == {{"handled": 2}}
 
 @pytest.mark.sweep(libraries=["libtruth"], mode="once"{known})
 def test_careless(swept):

@@ -63,7 +63,7 @@ def _larger(memory: int | None, machine: str, first: str) -> int | None:
 
 
 def life(outcome: Outcome, retry_on: frozenset[str]) -> Life:
-    """What the engine sees of an attempt: an exception of the test's is none of its business, unless asked for.
+    """What the engine sees of an attempt. A test's own exception is hidden from it, unless its retry is asked for.
 
     A time-out is final to every dialect; where its retry is asked for, it is told as an exception.
     """
