@@ -70,26 +70,23 @@ def read_file(path: Path, *, pipes: bool = False) -> str:
         raise InvalidInputError(f"{path}: it is not UTF-8") from error
 
 
-def read_toml(
-    path: Path, shape: type[Shape], more: Mapping[str, object] | None = None, *, strict: bool = True
-) -> Shape:
-    """Read a TOML file as a `shape`, with `more` members that are not the file's. Raises InvalidInputError.
-
-    Not `strict`, a date may stand where a text is expected.
-    """
+def read_toml(path: Path, shape: type[Shape], more: Mapping[str, object] | None = None) -> Shape:
+    """Read a TOML file as a `shape`, with `more` members that are not the file's. Raises InvalidInputError."""
     try:
         table = tomllib.loads(read_file(path))
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path}: {_no_document(error, 'TOML')}") from error
-    return read_table({**table, **(more or {})}, shape, f"{path}: ", strict=strict)
+    return read_table({**table, **(more or {})}, shape, f"{path}: ")
 
 
-def read_table(table: object, shape: type[Shape], where: str = "", *, strict: bool = True) -> Shape:
+def read_table(table: object, shape: type[Shape], where: str = "") -> Shape:
     """Read what was decoded already as a `shape`. Raises InvalidInputError, which begins with `where`."""
     try:
-        return msgspec.convert(table, shape, strict=strict)
+        return msgspec.convert(table, shape)
     except msgspec.ValidationError as error:
         raise InvalidInputError(f"{where}{explain(str(error), shape, table)}") from error
+    except InvalidInputError as error:  # a record that checks itself doesn't know where it stands
+        raise InvalidInputError(f"{where}{error}") from error
     except RecursionError as error:
         raise InvalidInputError(f"{where}{_no_document(error, 'data')}") from error
 

@@ -151,7 +151,7 @@ def _failures(file: EngineFile, told: Check, seconds: float) -> Iterator[str]:
 
 
 def _clean(reason: str) -> str:
-    first = reason.split("; ", maxsplit=1)[0]
+    first = " ".join(reason.split("; ", maxsplit=1)[0].split())
     return first[:SHOWN].replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 

@@ -214,7 +214,7 @@ def append(data: bytes) -> Any:
 
 def remove_plans(path: str) -> None:
     """The folder of the plans is gone."""
-    subprocess.run(["rm", "-rf", f"{path}.d"], check=True)
+    subprocess.run(["rm", "-rf", f"{path}.d"], check=False)  # a payload may write into it: the next look goes on
 
 
 def nested(depth: int) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness.cli import lines
 from harness.cli.program import run
 from harness.exceptions import InvalidInputError
@@ -30,6 +31,55 @@ def test_a_function_that_no_module_could_have_is_told_at_once(capsys: pytest.Cap
     """A judge's name that is no name starts no process."""
     assert run(["exec", "--classifier", '{"a":1', "--", "true"]) == 2
     assert "dialect: expected module:function or cmd:PROGRAM, not '{\"a\":1'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["exec", "--classifier", "", "--", "false"], "--classifier: expected module:function or cmd:PROGRAM, not ''"),
+        (["exec", "--classifier", "cmd:/no/such", "--", "false"], "there is no program /no/such that can be executed"),
+        (
+            ["sweep", "--ok", "value ==", "json:loads"],
+            "ok: expected module:function, 'exit 1,2' or a Python expression",
+        ),
+        (
+            ["sweep", "--ok", "(" * 3_000, "json:loads"],
+            "ok: expected module:function, 'exit 1,2' or a Python expression",
+        ),
+        (["sweep", "--review", "2024-13-45", "json:loads"], "--review: expected a day as YYYY-MM-DD, not '2024-13-45'"),
+        (["gate", "record", "--review", "x", "-o", "x"], "--review: expected a day as YYYY-MM-DD, not 'x'"),
+    ],
+)
+def test_what_means_nothing_is_told_before_anything_is_run(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty judge, a program that is not there, an expression that is none and a day that never was: refused."""
+    assert run(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ['version = "1"', "version = 1.0", "version = true", "owner = 1"])
+def test_a_sweeps_baseline_is_read_strictly(line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What looks like the version of the format is not taken for it."""
+    (tmp_path / "known.toml").write_text(f"{line}\n")
+    assert run(["sweep", "json:loads", "--baseline", str(tmp_path / "known.toml")]) == 2
+    assert f"known.toml: {line.split(maxsplit=1)[0]}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["--width", "--alpha", "--beta", "--power", "--expect-below", "--target", "--time", "--seconds-per-trial"]
+)
+@pytest.mark.parametrize("number", ["nan", "inf", "1e400", "-1", "0"])
+def test_a_number_that_says_nothing_is_wrong_use(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither infinity nor what is no number bounds an experiment."""
+    assert run(["experiment", "--plan", f"{option}={number}", "--", "true"]) == 2
+    assert f"crash-harness: {option}: " in capsys.readouterr().err
+
+
+def test_a_word_with_a_zero_byte_is_wrong_use() -> None:
+    """No command can have one; Python's words can."""
+    with pytest.raises(InvalidInputError, match="command: expected words without a zero byte"):
+        harness.run(["true", "a\0b"])
 
 
 OUTPUTS: list[tuple[str, Callable[[Path], object], str]] = [

@@ -202,6 +202,12 @@ def test_a_foreign_seed_replays_and_is_judged_attempt_by_attempt() -> None:
         (["sweep", "--mode", "onse", "os:getpid"], "--mode: expected one of once, from-then-on, both, not 'onse'; did"),
         (["sweep", "--moode", "once", "os:getpid"], "no option '--moode'; did you mean '--mode'?"),
         (["sweep", "--depth", "x", "os:getpid"], "--depth: 'x' is not a whole number"),
+        (["sweep", "--setup", "os:getpid", "--", "true"], "a command: --setup is of a function: leave it out"),
+        (["sweep", "--errors", "EIO", "os:getpid"], "without --refuse files: --errors has no part in it"),
+        (["sweep", "--owner", "x", "os:getpid"], "without --accept: --owner has no part in it"),
+        (["experiment", "--host", "native", "--", "true"], "a command: --host is of a scenario's fault"),
+        (["experiment", "--memory", "1GiB", "controls"], "SCENARIO: --memory is of a command"),
+        (["exec", "--memory-by", "cgroup", "--", "true"], "--memory-by: expected --memory beside it"),
         (["exec", "--stdin", "nul", "--", "true"], "--stdin: expected one of null, inherit, not 'nul'; did you mean"),
     ],
 )

@@ -20,7 +20,7 @@ from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
 from harness.conformance.protocol import Cap
 from harness.machine import why_not
-from harness.supervisor import memory_cgroup
+from harness.supervisor import cgroups, memory_cgroup
 from harness.supervisor.launch import runner_path
 
 pytestmark = pytest.mark.slow
@@ -169,6 +169,16 @@ def test_cgroups_of_a_check_are_removed_wherever_they_lie() -> None:
         path.mkdir()
     scratch.remove_groups(f"t{os.getpid()}")
     assert [path for path in made if path.exists()] == []
+
+
+def test_a_supervisor_beside_a_check_leaves_its_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cgroup of a cell is empty between two jobs, and is no other supervisor's to remove, however old it is."""
+    monkeypatch.setattr(cgroups, "YOUNG_S", -1.0)
+    kept, removed = tmp_path / f"{scratch.GROUP}abcde001", tmp_path / f"{cgroups.PREFIX}1-2"
+    kept.mkdir()
+    removed.mkdir()
+    cgroups.sweep(tmp_path)
+    assert (kept.exists(), removed.exists()) == (True, False)
 
 
 LITTERING = """

@@ -113,7 +113,6 @@ def test_a_judge_that_is_a_dialect_answers_as_it_does() -> None:
             "ended without an answer",
         ),
         (program(f"print('x' * {LINE_BYTES + 10})"), "more than"),
-        ("cmd:/no/such/program", "can't be started: No such file"),
     ],
 )
 def test_a_judge_that_fails_says_on_what(spec: str, reason: str) -> None:
@@ -122,6 +121,14 @@ def test_a_judge_that_fails_says_on_what(spec: str, reason: str) -> None:
         judge.classify(SEGV)
     assert reason in str(raised.value)
     assert '"signal":"SIGSEGV"' in str(raised.value)
+
+
+def test_a_program_whose_interpreter_is_missing_fails_its_first_question(tmp_path: Path) -> None:
+    """It is there and executable, and only its start shows that it can't be."""
+    (tmp_path / "judge").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "judge").chmod(0o755)
+    with opened(f"cmd:{tmp_path}/judge") as judge, pytest.raises(JudgeError, match="can't be started: No such file"):
+        judge.classify(SEGV)
 
 
 def test_a_judge_may_raise_as_upstream_does() -> None:

@@ -11,6 +11,7 @@ from harness.cli.program import program
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 PROGRAM = click.Context(program)
 
 
@@ -47,11 +48,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_are_there(page: Path) -> None:
-    """A page that another one speaks of exists, and a source file that a page names."""
+    """A page that another one speaks of exists, and a source file or a test that a page names."""
     text = page.read_text()
     named = re.findall(r"\bdocs/[a-z0-9-]+\.md", text)
     named += re.findall(r"`((?:harness|native|scenarios|tests)/[\w/.-]+\.\w+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
+    tests = set(re.findall(r"^def (test_\w+)", "\n".join(map(Path.read_text, TESTS)), re.MULTILINE))
+    assert set(re.findall(r"`(test_\w+)`", text)) <= tests
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

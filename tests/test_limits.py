@@ -39,6 +39,14 @@ try:
 except OSError as error:
     print(errno.errorcode[error.errno])
 """
+POORER = """
+import os, resource
+from harness.supervisor import Limits, supervise
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+supervise(["true"], Limits(open_files=100))
+"""
 PAGE = Path(__file__).parent.parent / "docs" / "contributing.md"
 WITH_ROW = """
 import sys
@@ -86,6 +94,14 @@ def test_each_row_is_an_option_and_a_key(tmp_path: Path) -> None:
     run = Campaign(find("strict"), 1).live(case, case.case[0]).run
     assert run is not None
     assert [one.evidence.limits for one in run.attempts] == [asked]
+
+
+def test_a_limit_that_can_not_be_set_says_which_and_why() -> None:
+    """An ordinary user's victims can't have more than the user: that is INFRA, and nothing is run."""
+    done = subprocess.run([sys.executable, "-c", POORER], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith(
+        "InfraError: limits.open_files: 100 can't be set: this process may have 50 files itself"
+    )
 
 
 def test_a_victim_can_open_no_more_files_than_it_may() -> None:

@@ -5,15 +5,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
+import hypothesis
 import pytest
+from hypothesis.internal.conjecture.data import ConjectureData
 
 from harness.cli.many import crashed_tests
-from harness.engine.durable import PYTEST
+from harness.engine.durable import PYTEST, steps
+from harness.evidence import EndedBy
 from harness.exceptions import InvalidInputError
-from harness.journal import History, job_of
+from harness.journal import History, job_of, read
 from harness.pytest_guard.death import native
+from harness.pytest_guard.shrinking import isolated_examples, why_not
 
 pytest_plugins = ["pytester"]
 
@@ -206,8 +211,8 @@ def test_fine(): pass
 
 
 @pytest.mark.long
-def test_a_time_out_is_retried_where_that_is_asked_for(guarded: Run) -> None:
-    """By --crash-retry-on=deadline, and by no number of retries alone."""
+def test_a_time_out_is_retried_where_that_is_asked_for(pytester: pytest.Pytester, guarded: Run) -> None:
+    """By --crash-retry-on=deadline, and by no number of retries alone; a history has the time-out as its evidence."""
     text = """
 def test_hangs(tmp_path_factory):
     mark = tmp_path_factory.getbasetemp() / "mark"
@@ -216,7 +221,11 @@ def test_hangs(tmp_path_factory):
         ctypes.CDLL(None).pause()
 """
     asked = ("--crash-deadline=1", "--crash-retries=1")
-    assert outcomes(guarded(text, *asked, "--crash-retry-on=deadline,exceptions")) == {"passed": 1, "rerun": 1}
+    done = guarded(text, *asked, "--crash-retry-on=deadline,exceptions", "--crash-history=h.db")
+    assert outcomes(done) == {"passed": 1, "rerun": 1}
+    with read(pytester.path / "h.db") as reading:
+        (first, second) = (step.attempt.evidence for step in steps(reading, "test_user.py::test_hangs") if step.attempt)
+    assert (first.ended_by, first.deadline_s, second.ended_by) == (EndedBy.DEADLINE, 1, EndedBy.SELF)
     assert outcomes(guarded(text, *asked, "--crash-retry-on=exceptions")) == {"failed": 1}
 
 
@@ -404,6 +413,10 @@ def shared(once):
 def dies_after():
     yield
     crash()
+@pytest.fixture(scope="session")
+def own():
+    yield
+    with open("log", "a") as file: file.write("own down\\n")
 @pytest.fixture(scope="module")
 def broken(): raise ValueError("not to be set up")
 class TestClass:
@@ -421,6 +434,10 @@ def test_teardown(dies_after): pass
 def test_broken(broken): pass
 def test_hangs(): ctypes.CDLL(None).pause()
 def test_fails(shared): assert 0
+def test_first_user(request): request.getfixturevalue("own")
+def test_its_end_fails(request):
+    request.session.addfinalizer(lambda: 1 / 0)
+    request.getfixturevalue("own")
 def test_forks():
     if os.fork(): os.wait()
 """
@@ -428,16 +445,21 @@ def test_forks():
 
 @pytest.mark.long
 def test_a_fork_for_each_test_shares_the_wider_fixtures(pytester: pytest.Pytester, guarded: Run) -> None:
-    """They are set up once in spite of crashes, and torn down; what a test changes in memory no other sees."""
+    """They are set up once in spite of crashes, and torn down; what a test changes in memory no other sees.
+
+    A shared fixture that only a running test asks for ends with the fork of that test.
+    """
     pytester.makeconftest(SCOPES)
     base = pytester.path / "base" / "inner"
     base.parent.mkdir()
     done = guarded(FORKED, f"--basetemp={base}", "--crash-deadline=3", guard="--crash-guard=fork")
-    done.assert_outcomes(passed=4, failed=4, errors=2)
+    done.assert_outcomes(passed=6, failed=4, errors=3)
     done.stdout.fnmatch_lines([
         "*ERROR at teardown of test_teardown*",
         "*ERROR at setup of test_broken*",
         "E   ValueError: not to be set up",
+        "*ERROR at teardown of test_its_end_fails*",
+        "E   ZeroDivisionError: *",
         "*TestClass.test_b*",
         "*NativeCrash: SIGSEGV SEGV_MAPERR null in *",
         "*the main thread",
@@ -447,7 +469,7 @@ def test_a_fork_for_each_test_shares_the_wider_fixtures(pytester: pytest.Pyteste
         "*took longer than 3 s",
         "*test_user.py:* in test_hangs",
     ])  # fmt: skip
-    assert (pytester.path / "log").read_text().split() == ["module", "up", "module", "down"]
+    assert (pytester.path / "log").read_text().splitlines() == ["module up", "own down", "own down", "module down"]
     log = (base.parent / "log").read_text().splitlines()
     assert [log.count("down"), len(log)] == [1, 2]
 
@@ -600,6 +622,19 @@ def test_closing_all_descriptors_is_one_failure(guarded: Run) -> None:
 
 
 @pytest.mark.long
+def test_a_failed_doctest_is_told_as_ever(pytester: pytest.Pytester) -> None:
+    """All that pytest shows of it, the summary included, is the same without the guard and with it."""
+    pytester.makefile(".txt", test_doc=">>> 1 + 1\n3\n")
+    told = []
+    for words in ((), ("--crash-guard",)):
+        shown = pytester.runpytest_subprocess(*words).outlines
+        failures = next(number for number, line in enumerate(shown) if "= FAILURES =" in line)
+        told.append([line for line in shown[failures:] if "warning" not in line.lower() and " in " not in line])
+    assert told[0] == told[1]
+    assert "FAILED test_doc.txt::test_doc.txt" in told[1]
+
+
+@pytest.mark.long
 def test_failed_subtests_are_told_as_ever(guarded: Run) -> None:
     """Of the fixture, where they fail their test, and of unittest, where they don't; each counts for --maxfail."""
     text = """
@@ -641,6 +676,17 @@ def test_after(): pass
     done.stdout.fnmatch_lines(
         ["*NativeCrash[[]libc.so*", "*numbers=[[]901],*", "*Native crash*", "*SIGSEGV SEGV_MAPERR null*"]
     )
+
+
+def test_a_hypothesis_that_can_not_shrink_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure says which is needed and which is there."""
+    monkeypatch.delattr(ConjectureData, "start_span")
+    with pytest.raises(pytest.skip.Exception) as skipped, isolated_examples(None):
+        pytest.fail("not reached")
+    told = why_not(SimpleNamespace(longrepr=("file", 1, f"Skipped: {skipped.value}")))
+    assert told.startswith("its examples are not shrunk: that takes Hypothesis 6.")
+    assert told.endswith(f"this is {hypothesis.__version__}")
+    assert why_not(SimpleNamespace(longrepr=("file", 1, "Skipped: the test's own reason"))) == ""
 
 
 @pytest.mark.long

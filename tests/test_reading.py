@@ -26,6 +26,7 @@ from harness.experiments.stopping import Stopping
 from harness.experiments.tally import GROUP, Trial
 from harness.experiments.variant import Experiment, Variant
 from harness.journal import History, Job, Kind, job_of, read
+from harness.reading import read_toml
 from harness.report.formats import render
 from harness.report.reader import HistoryReport
 from harness.report.reader import read as read_report
@@ -304,6 +305,23 @@ def test_a_read_only_folder_is_read(tmp_path: Path, left: set[str]) -> None:
     )
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {**after, "h-shm": b""} == {**before, "h-shm": b""}  # which is the index in memory, locks included
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_attemps = 3", "max_attemps: there is no such key; did you mean 'max_attempts'?"),
+        ("max_attempts = -1", "policy.max_attempts: expected a whole number of attempts, 1 or more, not -1"),
+        ("[retry]\nfactor = nan", "policy.retry.factor: expected a number, 0 or more, not nan"),
+        ('machine = "tiny"', "policy.machine: expected one of micro"),
+    ],
+)
+def test_a_policys_file_is_told_where_it_is_wrong(text: str, said: str, tmp_path: Path) -> None:
+    """A key that there is not is no policy by default, and what a policy refuses is told with its file."""
+    (tmp_path / "policy.toml").write_text(text)
+    with pytest.raises(InvalidInputError) as refused:
+        read_toml(tmp_path / "policy.toml", Policy)
+    assert str(refused.value).startswith(f"{tmp_path / 'policy.toml'}: {said}")
 
 
 def test_a_fork_does_not_hold_the_lock(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_sizes_are_read(text: str | int, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MiB", "64 parsecs", "-1", "0x10"])
+@pytest.mark.parametrize("text", ["", "MiB", "64 parsecs", "-1", "0x10", "1.5", "1.5b"])
 def test_other_sizes_are_refused(text: str) -> None:
     """Anything else says what was expected."""
     with pytest.raises(InvalidInputError, match="expected bytes"):

@@ -1,4 +1,4 @@
-"""Child-side script: reads a call from descriptor 5, calls the function, and writes there what came of it.
+"""Child-side script: reads a call from descriptor 5, calls the function, writes the result or the exception back.
 
     python -P function.py
 

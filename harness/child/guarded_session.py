@@ -201,7 +201,7 @@ class Session:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send a report by pytest's own hook, for it may be of any plugin's kind."""
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._channel.send("report", data=data)
+        self._channel.send("report", data=data, is_text=isinstance(report.longrepr, str))
 
     def pytest_warning_recorded(
         self, warning_message: "warnings.WarningMessage", when: str, nodeid: str, location: object

@@ -64,4 +64,4 @@ def _compare(first: Dialect, second: Dialect, as_json: bool) -> None:
     out.print(table(("death", first.name, second.name), [(row.death, str(row.first), str(row.second)) for row in rows]))
     for one in reasons:
         say(out, "")
-        say(out, f"{one.name}: {one.reason}; needs {one.needs}")
+        say(out, f"{one.name}: {one.reason} It needs {one.needs}.")

@@ -24,12 +24,14 @@ from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
 from harness.experiments.workers import gunneries
 from harness.scenarios.select import select
+from harness.supervisor.limits import ROWS
 
 if TYPE_CHECKING:
     from harness.experiments.variant import Experiment
 
 RESUMED = {"old", "as_json", "on", "tls_ca_file", "tls_cert", "tls_key", "dialect"}
 OF_SPRT = ("alpha", "beta", "power")
+OF_COMMANDS = ("timeout", "memory", "memory_by", *ROWS)
 NOT_PLANNED = ("history", "old", "bisect", "on")
 
 
@@ -81,7 +83,11 @@ def experiment(
         refuse_beside(context, "without --plan", ("seconds",), "has no part in it")
     if old:
         refuse_beside(context, "--resume", set(context.params) - RESUMED, OF_HISTORY)
+    if scenario:
+        refuse_beside(context, "SCENARIO", OF_COMMANDS, "is of a command, and a case has limits of its own")
     planned = [] if old else _planned(scenario, command, given)
+    if any(one.command for two in planned for one in two.variants):
+        refuse_beside(context, "a command", ("host",), "is of a scenario's fault")
     if is_plan:
         refuse_beside(context, "--plan", NOT_PLANNED, "is of an experiment that is conducted")
         tell_plans(planned, given["seconds"], as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,7 @@ from harness.cli.files import Output
 from harness.cli.gate_told import runs_shown, tell
 from harness.cli.options import COUNT, JOBS, common
 from harness.cli.output import write
+from harness.cli.word import day
 from harness.dialects.custom import opened
 from harness.gate.asked import accepted
 from harness.gate.file import load, save
@@ -22,18 +22,10 @@ from harness.scenarios.select import select
 from harness.scenarios.verdict import exit_code
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
 
 SHOWN_CHANGES = 12
-
-
-def _day(_: click.Context, parameter: click.Parameter, value: str | None) -> str:
-    if value is None:
-        return ""
-    try:
-        return date.fromisoformat(value).isoformat()
-    except ValueError as error:
-        raise click.BadParameter(f"expected a day as YYYY-MM-DD, not {value!r}", param=parameter) from error
 
 
 @click.command(
@@ -46,7 +38,7 @@ def _day(_: click.Context, parameter: click.Parameter, value: str | None) -> str
 @click.option("--accept", multiple=True, metavar="ID", help="Record this case though it fails; needs --because.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why: the file keeps it. One for each --accept.")
 @click.option("--owner", metavar="NAME", default="", help="Who answers for what is accepted.")
-@click.option("--review", metavar="YYYY-MM-DD", callback=_day, help="The day after which what is accepted fails.")
+@click.option("--review", metavar="YYYY-MM-DD", callback=day, help="The day after which what is accepted fails.")
 @click.option("--jobs", type=JOBS, help="Runs at a time; the number of processors if not given.")
 @common
 @click.pass_context
@@ -58,7 +50,7 @@ def record(
     accept: tuple[str, ...],
     because: tuple[str, ...],
     owner: str,
-    review: str,
+    review: date | None,
     jobs: int | None,
     as_json: bool,
     dialect: str,
@@ -70,7 +62,9 @@ def record(
     """
     pairs = pairs_of(select(scenario, None))
     old = load(output) if output.is_file() else None  # a pipe or a device has no end
-    wanted = Wanted(scenario, pairs, seeds, seed, accepted(accept, because, pairs, owner, review))
+    wanted = Wanted(
+        scenario, pairs, seeds, seed, accepted(accept, because, pairs, owner, review.isoformat() if review else "")
+    )
     with opened(dialect) as chosen, runs_shown("recording") as seen:
         made = record_baseline(wanted, CaseRunner(chosen, jobs or processors()), old, seen.lived)
     if made.baseline:

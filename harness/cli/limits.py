@@ -15,7 +15,9 @@ from harness.supervisor.limits import ROWS, MemoryBy, check_count
 
 
 def limits_of(given: dict[str, Any]) -> Limits:
-    """Make the limits of what was said."""
+    """Make the limits of what was said. Raises InvalidInputError."""
+    if given["memory"] is None and given["memory_by"] != "auto":
+        raise InvalidInputError("--memory-by: expected --memory beside it: how much")
     return Limits(given["memory"], given["memory_by"], **{name: given[name] for name in ROWS})
 
 

@@ -78,7 +78,8 @@ def _dialect(context: click.Context, parameter: click.Parameter, value: str) -> 
         judge, like = parted(value)
     except InvalidInputError as error:
         raise click.BadParameter(str(error).removeprefix("dialect: "), param=parameter) from error
-    given = context.meta.get(JUDGE)
+    if (given := context.meta.get(JUDGE)) == "":
+        raise InvalidInputError("--classifier: expected module:function or cmd:PROGRAM, not ''")
     if given and judge:
         raise click.BadParameter("names a judge already; --classifier is another", param=parameter)
     return spelled(given or judge, like)

@@ -8,6 +8,7 @@ import click
 
 from harness.cli.options import options
 from harness.cli.output import emit_pretty, write
+from harness.cli.word import Number
 from harness.experiments.planning import forecasts
 from harness.experiments.timing import seconds_a_trial
 from harness.report.planning import plan_lines, plan_shape
@@ -22,7 +23,7 @@ OPTIONS = (
     click.option(
         "--seconds-per-trial",
         "seconds",
-        type=click.FloatRange(0, min_open=True),
+        type=Number(0, min_open=True),
         help="For --plan: how long a trial takes; without it ten are timed.",
     ),
 )

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from harness.cli.options import COUNT, options
+from harness.cli.word import Number
 from harness.exceptions import InvalidInputError
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping
 
 DEFAULT_TRIALS, BETA = 200, 0.05
-PROPER = click.FloatRange(0, 1, min_open=True, max_open=True)
+PROPER = Number(0, 1, min_open=True, max_open=True)
 
 
 def stopping_of(given: dict[str, Any]) -> Stopping:
@@ -47,9 +48,7 @@ def _rates(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 
 OPTIONS = (
     click.option("--trials", type=COUNT, help=f"Stop after so many of each variant [{DEFAULT_TRIALS}]."),
-    click.option(
-        "--width", type=click.FloatRange(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this."
-    ),
+    click.option("--width", type=Number(0, 0.5, min_open=True), help="Stop when half the 95 % interval is this."),
     click.option("--sprt", callback=_rates, metavar="P0:P1", help="Stop when one failure rate is decided for."),
     click.option(
         "--alpha", type=PROPER, default=0.05, show_default=True, help="How often --sprt may err where P0 holds."
@@ -68,6 +67,6 @@ OPTIONS = (
         expose_value=False,
         help="Exit as `git bisect run` wants it: 125 where nothing can be told.",
     ),
-    click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."),
+    click.option("--time", "time_s", type=Number(0, min_open=True), help="Stop after so many seconds."),
 )
 stopping_options = options(OPTIONS)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from harness.refusals.refusal import Refusal
     from harness.report.terminal import Terminal
 
+OF_FUNCTIONS = ("setup", "warmup", "then")
 OF_THIS_SESSION = {"old", "as_json", "time_s", "jobs", "gdb", "html", "junit", "markdown", "history", "strict"} | {
     *("baseline", "accept", "because", "owner", "review", "words"),
 }
@@ -74,6 +75,8 @@ def sweep(context: click.Context, /, words: tuple[str, ...], **given: Any) -> No
     judged by what the call does, and by the next call in the same process. Exit status 0 when every refusal was
     handled, 1 when one was not, 3 when there was nothing to sweep, 4 when a site could not be hit.
     """
+    if not given["accept"]:
+        refuse_beside(context, "without --accept", ("owner", "review"), "has no part in it")
     terms = sweep_asked.terms_of(given)
     with ExitStack() as stack:
         asked, history = _opened(context, words, given)
@@ -102,7 +105,12 @@ def _opened(context: click.Context, words: tuple[str, ...], given: dict[str, Any
             refused.pop_all()
         plan = msgspec.structs.replace(asked.plan, jobs=given["jobs"], time_s=given["time_s"])
         return msgspec.structs.replace(asked, plan=plan), history
-    asked = sweep_asked.asked_of(words, context.meta.get(COMMAND), given)
+    command = context.meta.get(COMMAND)
+    if command:
+        refuse_beside(context, "a command", OF_FUNCTIONS, "is of a function")
+    if "files" not in given["refuse"]:
+        refuse_beside(context, "without --refuse files", ("errors",), "has no part in it")
+    asked = sweep_asked.asked_of(words, command, given)
     return asked, kept.begin(given["history"], asked) if given["history"] else None
 
 

@@ -65,8 +65,7 @@ def terms_of(given: dict[str, Any]) -> Terms:
         raise InvalidInputError("--accept, --because: each needs the other")
     if given["accept"] and not given["baseline"]:
         raise InvalidInputError("--accept: expected a --baseline to add to")
-    review = given["review"].date() if given["review"] else None
-    wanted = Acceptance(given["accept"], given["because"], given["owner"], review) if given["accept"] else None
+    wanted = Acceptance(given["accept"], given["because"], given["owner"], given["review"]) if given["accept"] else None
     return Terms(given["strict"], given["baseline"], wanted)
 
 

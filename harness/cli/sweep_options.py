@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from harness.cli.word import Word
+from harness.cli.word import Number, Word, day
 from harness.refusals import asking
 from harness.refusals.targets import ERRNOS, FAMILIES, MODES
 
-SECONDS = click.FloatRange(0, min_open=True)
+SECONDS = Number(0, min_open=True)
 
 WHAT = (
     click.option(
@@ -96,7 +96,7 @@ KNOWN = (
     click.option("--accept", multiple=True, metavar="KEY", help="Add a finding to the baseline, or 'all'; repeatable."),
     click.option("--because", default="", metavar="TEXT", help="The reason, which --accept needs."),
     click.option("--owner", default="", metavar="NAME", help="Who answers for what is accepted."),
-    click.option("--review", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="When it is looked at again."),
+    click.option("--review", callback=day, metavar="YYYY-MM-DD", help="When it is looked at again."),
 )
 KEPT = (
     click.option(

@@ -1,12 +1,14 @@
-"""An option that takes one of several words, and refuses another as the API does."""
+"""Options that take one of several words, a number or a day, and refuse anything else in words of ours."""
 
 from __future__ import annotations
 
+import math
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.exceptions import unknown
+from harness.exceptions import shown, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,3 +26,22 @@ class Word(click.Choice[str]):
         if value not in self.choices:
             self.fail(str(unknown(self._where, value, self.choices)), param, ctx)
         return str(value)
+
+
+class Number(click.FloatRange):
+    """A number in a range. Infinity is in none, nor is NaN, which click lets through: it is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises BadParameter."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a number {self._describe_range()}, not {shown(value)}", param, ctx)
+        return number
+
+
+def day(_: click.Context, parameter: click.Parameter, value: str | None) -> date | None:
+    """Read an option as a day; None where it was not given."""
+    try:
+        return None if value is None else date.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(f"expected a day as YYYY-MM-DD, not {shown(value)}", param=parameter) from error

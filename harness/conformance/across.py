@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from harness.conformance.causes import Causes
+from harness.conformance.causes import failed, last_of, read
 from harness.conformance.protocol import Cap
 from harness.conformance.record import Reason
 
@@ -21,7 +21,7 @@ TOLD_APART: Final = ("exc", "segv", "abrt", "kill", "term", "exit139", "exit0")
 GUISES: Final = ("segv", "handled", "sh139")
 SHOWN: Final = 80
 DECIDED_BY: Final = {
-    "P9": (*(f"{kind}/{policy}" for kind in TOLD_APART for policy in ("none", "max3")), *HANGS, "mixed"),
+    "P9": (*(f"{kind}/none" for kind in TOLD_APART), *HANGS, "mixed"),
     "P10": ("oom/none", "kill/none"),
     "P14": ("hang/max3", "nhang/max3", "hang/none", "nhang/none"),
     "P20": (*(f"{guise}/max3" for guise in GUISES), "abrt/max3"),
@@ -29,9 +29,9 @@ DECIDED_BY: Final = {
 """The cells that each needs."""
 
 
-def _told_apart(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
-    told = {kind: causes.of(f"{kind}/none") for kind in TOLD_APART}
-    told["timeout"] = causes.of("hang/max3") or causes.of("hang/none")
+def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    told = {kind: last_of(views, f"{kind}/none") for kind in TOLD_APART}
+    told["timeout"] = last_of(views, "hang/max3") or last_of(views, "hang/none")
     if sum(cause is not None for cause in told.values()) < 2:  # noqa: PLR2004 -- one cause alone differs from nothing
         return
     kinds = defaultdict(list)
@@ -46,42 +46,41 @@ def _told_apart(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
         )
 
 
-def _mixed(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
+def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
     """Say where a job that fails in three ways is told otherwise than a job that fails in one of them."""
-    mixed = causes.failed("mixed")
+    mixed = failed(views, "mixed")
     if mixed is None:
         return
     view, last = mixed
     faults = [view.cell.fault(start.n) for start in view.starts("X")]
-    alone = [causes.failed(f"{fault}/none") for fault in faults]
+    alone = [failed(views, f"{fault}/none") for fault in faults]
     if not alone or None in alone:
         return
-    wanted = [causes.read(one, (claim.history or (claim.cause,))[0]) for one, claim in filter(None, alone)]
-    history = [causes.read(view, cause) for cause in last.history or ()]
+    wanted = [read(one, (claim.history or (claim.cause,))[0], 1) for one, claim in filter(None, alone)]
+    history = [read(view, cause, number + 1) for number, cause in enumerate(last.history or ())]
     if history and history != wanted:
         yield "mixed", Reason("P9", f"causes {history}, alone {wanted}")
-    elif causes.read(view, last.cause) != causes.of(f"{faults[-1]}/none"):
+    elif last_of(views, "mixed") != last_of(views, f"{faults[-1]}/none"):
         yield "mixed", Reason("P9", f"the last cause is {last.cause[:SHOWN]!r}, alone {wanted[-1]!r}")
     else:
         yield "mixed", None
 
 
-def _told_from_kill(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
-    oom, kill = causes.of("oom/none"), causes.of("kill/none")
+def _told_from_kill(views: Views) -> Iterator[tuple[str, Reason | None]]:
+    oom, kill = last_of(views, "oom/none"), last_of(views, "kill/none")
     if oom is not None and kill is not None:
         yield "oom/none", Reason("P10", f"an OOM is told as kill -9 is: {kill[:SHOWN]!r}") if oom == kill else None
 
 
-def _one_timeout(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
+def _one_timeout(views: Views) -> Iterator[tuple[str, Reason | None]]:
     for policy in ("max3", "none"):
-        one, other = causes.of(f"hang/{policy}"), causes.of(f"nhang/{policy}")
+        one, other = last_of(views, f"hang/{policy}"), last_of(views, f"nhang/{policy}")
         if one is not None and other is not None:
             text = f"two causes for one time limit: {one[:SHOWN]!r} and {other[:SHOWN]!r}"
             yield f"nhang/{policy}", Reason("P14", text) if one != other else None
 
 
-def _guises(causes: Causes) -> Iterator[tuple[str, Reason | None]]:
-    views = causes.views
+def _guises(views: Views) -> Iterator[tuple[str, Reason | None]]:
     table = next(iter(views.values())).declared.table if views else {}
     kinds = [*GUISES, *(["abrt"] if table.get("abrt") == table.get("segv") else [])]
     starts = {kind: len(views[f"{kind}/max3"].starts("X")) for kind in kinds if f"{kind}/max3" in views}
@@ -103,11 +102,11 @@ def judge(views: Views) -> dict[str, list[tuple[str, Reason | None]]]:
     found: dict[str, list[tuple[str, Reason | None]]] = {}
     if not views:
         return found
-    declared, causes = next(iter(views.values())).declared, Causes(views)
+    declared = next(iter(views.values())).declared
     for name, (need, rules) in ACROSS.items():
         if not declared.can(need) or (name == "P14" and not declared.can(Cap.CAUSE)):
             continue
-        decided = [one for rule in rules for one in rule(causes)]
+        decided = [one for rule in rules for one in rule(views)]
         if decided:
             found[name] = decided
     return found

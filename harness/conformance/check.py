@@ -11,7 +11,7 @@ from harness.conformance.cells import CLASS_OF, Cell, cells, named
 from harness.conformance.protocol import Declaration  # noqa: TC001 -- msgspec reads the annotations of Check
 from harness.conformance.settle import Settled, Verdict  # noqa: TC001 -- msgspec reads the annotations of Check
 
-KNOWN: Final = {"FAIL": 1, "INFRA": 3, "SKIP": 4, "PASS": 0}
+EXIT_CODES: Final = {"FAIL": 1, "INFRA": 3, "SKIP": 4, "PASS": 0}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class Check(msgspec.Struct, frozen=True):
     @property
     def exit_code(self) -> int:
         """Of the command line: 0 PASS, 1 FAIL, 3 INFRA, 4 SKIP."""
-        return KNOWN[self.verdict]
+        return EXIT_CODES[self.verdict]
 
 
 def choose(declared: Declaration, asked: Asked, why_no_oom: str) -> list[Cell]:

@@ -233,9 +233,13 @@ class Play:
 
     def close(self) -> None:
         """Read the counter of the kernel, and remove the cgroup."""
-        if self._group:
+        if not self._group:
+            return
+        try:
             self.record.oom_kills = self._group.kills()
-            self._group.remove()
+        except OSError as error:
+            self.record.infra = self.record.infra or f"memory cgroup: its counter: {error.strerror}"
+        self._group.remove()
 
 
 def live(order: Order, declared: Declaration, folder: Path, ports: list[int], run: str) -> Record:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.supervisor import memory_cgroup
+from harness.supervisor.cgroups import OF_ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ LONGEST_BASE: Final = 20  # bytes; the path of an engine's folder has 60 at most
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 TAG_LETTERS: Final = 5
 PLACE: Final = "cgroups"  # the file that says where they are
-GROUP: Final = "crash-harness-engine-"
+GROUP: Final = OF_ENGINES
 ROOTS: Final = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup")
 REMOVALS, REMOVAL_REST_S = 50, 0.02
 

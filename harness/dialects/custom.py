@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -162,6 +163,8 @@ def _program(spec: str) -> dict[str, Dialogue]:
         raise InvalidInputError(f"dialect: {spec}: {error}") from error
     if not words:
         raise InvalidInputError("dialect: expected a program after cmd:")
+    if shutil.which(words[0]) is None:
+        raise InvalidInputError(f"dialect: {spec}: there is no program {words[0]} that can be executed")
     return {kind: Dialogue([*words, kind], PATIENCE_S) for kind in ("classify", "decide")}
 
 

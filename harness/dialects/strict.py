@@ -166,7 +166,7 @@ RULES: Final = (
         lambda e: signal_of(e) == "SIGKILL" and counted_oom(e) and e.ended_by is not EndedBy.SELF,
         _MAYBE_OOM,
         _ambiguous_cause,
-        reason="Either could have been first. It is said to be ambiguous, and treated as a shortage of memory.",
+        reason="The kernel's kill or ours could have been first: it is called ambiguous, and treated as a shortage.",
         needs="the counter, and our own journalled intent",
     ),
     Rule(

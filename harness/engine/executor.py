@@ -81,7 +81,7 @@ class OfSchedule(msgspec.Struct, frozen=True):
 
 
 class OfCall(msgspec.Struct, frozen=True):
-    """The executor of a function: asks on a channel of its own, and reads there what came of it."""
+    """The executor of a function: asks on a channel of its own, and reads the result or the exception there."""
 
     call: Call
 

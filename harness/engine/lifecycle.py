@@ -53,7 +53,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     `warm_start_ms`: delays at least this long go through the queue. None: delays never do. After `requeue_limit`
     requeues the queue gives up; which returns count, the dialect says. A worker that is silent for `heartbeat_s` has
-    stalled: whoever watches it gives the input "stall". `stall_is_oom` is upstream's switch. Costs are cents.
+    stalled: the one who watches it gives the input "stall". `stall_is_oom` is upstream's switch. Costs are cents.
     """
 
     dialect: Dialect = NEWEST

@@ -24,7 +24,7 @@ MOST_ATTEMPTS: Final = 2**63
 ATTEMPTS: Final = "a whole number of attempts, 1 or more"
 
 
-class Policy(Task, frozen=True):
+class Policy(Task, frozen=True, forbid_unknown_fields=True):
     """How often a job is tried, when again, and on which machine it begins.
 
     `max_attempts` is the run's own number of attempts, 1 or more. `retry` is the task's locked retry config, in

@@ -44,8 +44,8 @@ class Forecast(msgspec.Struct, frozen=True):
     right: float | None = None
 
 
-def forecasts(stopping: Stopping, expect_below: float | None, power: float = WITHIN) -> list[Forecast]:
-    """Say what each rule takes; `power` is the probability with which a rate is to be shown to be below."""
+def forecasts(stopping: Stopping, expect_below: float | None) -> list[Forecast]:
+    """Say what each rule takes."""
     found = []
     if stopping.trials is not None:
         found.append(Forecast(f"--trials {stopping.trials}", None, stopping.trials))
@@ -54,7 +54,7 @@ def forecasts(stopping: Stopping, expect_below: float | None, power: float = WIT
     if stopping.sequential is not None:
         found += _sequential(stopping.sequential, stopping.cap)
     if expect_below is not None:
-        found += [_below(expect_below, share * expect_below, power) for share in (0.0, 0.5, 0.8)]
+        found += [_below(expect_below, share * expect_below) for share in (0.0, 0.5, 0.8)]
     return found
 
 
@@ -65,14 +65,14 @@ def _width(width: float, rate: float) -> Forecast:
     return Forecast(f"--width {width:g}", rate, _trials(is_narrow))
 
 
-def _below(limit: float, rate: float, power: float) -> Forecast:
-    """Count the trials with which the upper bound is below the limit in a share `power` of experiments."""
+def _below(limit: float, rate: float) -> Forecast:
+    """Count the trials with which the upper bound is below the limit in 95 of 100 experiments."""
 
     def is_shown(groups: int) -> bool:
-        failures = _quantile(power, groups * GROUP, rate)
+        failures = _quantile(WITHIN, groups * GROUP, rate)
         return grouped_interval(typical(failures, groups), 2 * CONFIDENCE - 1).high < limit
 
-    return Forecast(f"--expect-below {limit:g}", rate, _trials(is_shown), right=power)
+    return Forecast(f"--expect-below {limit:g}", rate, _trials(is_shown), right=WITHIN)
 
 
 def _seen(rate: float, groups: int) -> Sums:

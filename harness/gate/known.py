@@ -122,7 +122,7 @@ def _entry(report: Report, finding: Finding, wanted: Acceptance) -> Entry:
 def load(path: Path, *, may_be_new: bool) -> Known:
     """Read a file; one that is not there is empty if it may be new. Raises InvalidInputError with file and key."""
     if path.exists() or path.is_symlink():
-        return read_toml(path, Known, strict=False)
+        return read_toml(path, Known)
     if may_be_new:
         return Known()
     raise InvalidInputError(f"{path}: there is no such file; --accept and --because make one")

@@ -23,8 +23,8 @@ class Outcome(msgspec.Struct):
     """What came of it: reports, or the death of the process in the phase `when`. `idle`: it died before it began.
 
     `discard` is why the process is to be replaced, empty if it is not. `before` are the tests that had run in it, the
-    first of them `lived_s` ago. `confirmed` says whether the test crashes alone. `lives`: the process can go on; what
-    died, if anything did, was a fork of it.
+    first of them `lived_s` ago. `notes` is what was found out about the crash by running the test again. `lives`: the
+    process can go on; what died, if anything did, was a fork of it.
     """
 
     reports: list[Any] = []
@@ -34,7 +34,7 @@ class Outcome(msgspec.Struct):
     discard: str = ""
     before: list[Any] = []
     lived_s: float = 0.0
-    confirmed: str = ""
+    notes: list[str] = []
     lives: bool = False
 
 
@@ -87,7 +87,7 @@ class Attempt:
             case "screen" | "warning" | "property" | "report" if not self._is_heard:
                 pass
             case "report":
-                self._take_report(more["data"])
+                self._take_report(**more)
             case "screen":
                 config.get_terminal_writer().write(more["text"], flush=True)
             case "warning":
@@ -125,9 +125,11 @@ class Attempt:
         else:
             xml.node_reporter(self._item.nodeid).add_attribute(name, value)
 
-    def _take_report(self, data: dict[str, Any]) -> None:
+    def _take_report(self, data: dict[str, Any], *, is_text: bool) -> None:
         config = self._item.config
         report = config.hook.pytest_report_from_serializable(config=config, data=data)
+        if isinstance(report.longrepr, str) and not is_text:
+            report.longrepr = reports.Said(report.longrepr)
         if report.when == "teardown":  # what comes now is nobody's phase any more
             self._phase = "teardown"
         before = self._reports[-1] if self._reports else None

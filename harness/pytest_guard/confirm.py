@@ -41,7 +41,7 @@ def _says_heap_is_broken(death: Death) -> bool:
 
 
 def can_confirm(outcome: Outcome) -> bool:
-    """Whether it is a crash at all: a time-out is none, nor is what somebody else has killed."""
+    """Whether it is a crash at all. A time-out is not one, nor is a kill by somebody else."""
     death = outcome.death
     return death is not None and death.evidence.ended_by is EndedBy.SELF and not death.evidence.memory.oom_kills
 

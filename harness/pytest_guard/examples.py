@@ -110,7 +110,7 @@ class Request:
     def __init__(self, data: Any, words: dict[str, Any]) -> None:
         # The data of an explicit example are of another type, and only a fresh fork has them.
         self._other = None if isinstance(data, ConjectureData) else data
-        self._made = None if self._other else (data.prefix, data.max_choices, data.span_comments)
+        self._made = None if self._other else (data.prefix, data.max_choices)
         random = getattr(data, "_random", None)
         self._random = random and random.getstate()
         self._words = dict(words)
@@ -145,9 +145,9 @@ class Request:
 
     def _data(self, random: Random, memory: Memory) -> Told:
         assert self._made is not None  # noqa: S101 -- for the type checker
-        prefix, most, comments = self._made
+        prefix, most = self._made
         data = Told(random=random if self._random else None, prefix=prefix, max_choices=most)
-        data.span_comments, data.memory = comments, memory
+        data.memory = memory
         return data
 
 
@@ -297,7 +297,8 @@ def _replay(data: Any, events: list[tuple[Any, ...]], *, shows_step: bool) -> No
         reporting.current_reporter()(step)
 
 
-def can_be_used() -> bool:
-    """Whether this version of Hypothesis is made of what is used here."""
+def check_fit() -> None:
+    """Raise ImportError where this version of Hypothesis is not made of what is used here."""
     parts = ("_draw", "start_span", "stop_span", "conclude_test")
-    return all(hasattr(ConjectureData, name) for name in parts)
+    if lacking := [name for name in parts if not hasattr(ConjectureData, name)]:
+        raise ImportError(f"ConjectureData has no {', '.join(lacking)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,6 +17,8 @@ from harness.evidence import Exited
 from harness.supervisor.forked import Fork
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from harness.child.guarded_session import Session
 
 ENDS_ALL: Final = (Exit, KeyboardInterrupt)
@@ -40,6 +42,7 @@ def serve(session: Session, item: pytest.Item, following: pytest.Item | None) ->
 def _live(session: Session, item: pytest.Item, reached: int) -> None:
     def work() -> None:
         session.become_fork()
+        item.config.pluginmanager.register(OwnEnds(item))
         session.run(item, copy.copy(item))  # with a next one beside it, only what is its own is torn down
         if session.is_mine:  # and no fork of the test's
             os.write(reached, b"!")
@@ -49,6 +52,26 @@ def _live(session: Session, item: pytest.Item, reached: int) -> None:
     if evidence.termination != Exited(0) or not os.fstat(reached).st_size:
         told = msgspec.json.encode(evidence).decode()
         session.tell("died", evidence=told, output=_printed(item), python=session.written_stacks(), thread=fork.pid)
+
+
+class OwnEnds:
+    """The plugin of a fork that ends what is set up in it alone: a shared fixture that its test is the first to use.
+
+    What was there before the fork is ended by the process that forked it.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._stack = item.session._setupstate.stack  # noqa: SLF001 -- there is no other way
+        self._known = {node: len(ends) for node, (ends, _) in self._stack.items()}
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Have it end after the test's own fixtures, the last first; a failure is this test's."""
+        with ExitStack() as last:
+            for node, (ends, _) in self._stack.items():
+                for end in [] if node is item else ends[self._known.get(node, 0) :]:
+                    last.callback(end)
+            return (yield)
 
 
 def _printed(item: pytest.Item) -> dict[str, str]:

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback
+from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprFileLocation, ReprTraceback, TerminalRepr
 from _pytest.reports import TestReport
 from _pytest.skipping import evaluate_xfail_marks
 from _pytest.unittest import TestCaseFunction
@@ -18,6 +18,7 @@ from harness.report.words import attempt_line
 
 if TYPE_CHECKING:
     import pytest
+    from _pytest._io import TerminalWriter
 
     from harness.engine.loop import Run, Saved
     from harness.pytest_guard.attempt import Outcome
@@ -27,20 +28,34 @@ NAME: Final = "NativeCrash"
 PHASES: Final = dead.PHASES
 
 
+class Said(TerminalRepr):
+    """What a failed doctest says, or another failure of a shape of its own: as text, but no message for a summary."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """Show it."""
+        tw.line(self._text)
+
+
 def report(item: pytest.Item, when: str, outcome: str, longrepr: object = None, **more: Any) -> TestReport:
     """Make a report of a phase."""
     keywords = dict.fromkeys(item.keywords, 1)
     return TestReport(item.nodeid, item.location, keywords, outcome, longrepr, when, **more)  # type: ignore[arg-type]
 
 
-def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport], confirmed: str = "") -> TestReport:
-    """Make the report of a phase in which the process died: a failure, with what the test had printed until then."""
+def crashed(item: pytest.Item, when: str, death: Death, before: list[TestReport], notes: list[str]) -> TestReport:
+    """Make the report of a phase in which the process died: a failure, with what the test had printed until then.
+
+    `notes` are lines that follow the first.
+    """
     earlier = before[-1].sections if before else []
     fresh = [(f"Captured {name} {when}", text) for name, text in death.output]
     path, line, _ = item.reportinfo()
     where = dead.place(death, (str(path), (line or 0) + 1))
     text = dead.lines(death, when)
-    text[1:1] = [f"    {confirmed}"] if confirmed else []
+    text[1:1] = [f"    {note}" for note in notes]
     made = report(
         item, when, "failed", shown(text, where), sections=[*earlier, *fresh], duration=death.evidence.duration_s or 0
     )
@@ -126,6 +141,11 @@ def as_expected(item: pytest.Item, outcome: Outcome, signal: str) -> list[TestRe
     ]
 
 
+def tells_a_crash(one: TestReport) -> bool:
+    """Whether a report is of a test that failed by a crash in a fork of it."""
+    return one.failed and one.when == "call" and NAME in str(one.longrepr)
+
+
 def explained(found: Outcome, death: Death) -> Outcome:
     """Add to a crash that was found again, as an exception, what is known of the death before."""
     for one in found.reports:
@@ -150,7 +170,7 @@ def reports_of(item: pytest.Item, outcome: Outcome) -> list[TestReport]:
     if outcome.death is None:
         return list(outcome.reports)
     return completed(
-        item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports, outcome.confirmed)]
+        item, [*outcome.reports, crashed(item, outcome.when, outcome.death, outcome.reports, outcome.notes)]
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from harness.engine.draw import draw
-from harness.engine.loop import Engine, Life, Run, Saved, VirtualClock
+from harness.engine.loop import Attempt, Engine, Life, Run, Saved, VirtualClock
 from harness.evidence import EndedBy, Evidence, Exited
 from harness.pytest_guard.death import headline
 from harness.pytest_guard.settings import DEADLINE, EXCEPTIONS
@@ -45,7 +47,15 @@ def tried(
 
     engine = Engine(policy, dialect, lambda: draw(0, len(outcomes), "delay"), VirtualClock())
     run = engine.run(execute, save=saved.append)
-    return outcomes, run, saved
+    attempts = tuple(_with_death(one, outcomes) for one in run.attempts)
+    steps = [msgspec.structs.replace(one, attempt=one.attempt and _with_death(one.attempt, outcomes)) for one in saved]
+    return outcomes, msgspec.structs.replace(run, attempts=attempts), steps
+
+
+def _with_death(attempt: Attempt, outcomes: list[Outcome]) -> Attempt:
+    """Give an attempt the evidence of its death, which the engine has not seen where it was told an exception."""
+    death = outcomes[attempt.number - 1].death
+    return attempt if death is None else msgspec.structs.replace(attempt, evidence=death.evidence)
 
 
 def _larger(memory: int | None, machine: str, first: str) -> int | None:
@@ -53,7 +63,7 @@ def _larger(memory: int | None, machine: str, first: str) -> int | None:
 
 
 def life(outcome: Outcome, retry_on: frozenset[str]) -> Life:
-    """What the engine sees of an attempt: an exception of the test's is none of its business, unless asked for.
+    """What the engine sees of an attempt. A test's own exception is hidden from it, unless its retry is asked for.
 
     A time-out is final to every dialect; where its retry is asked for, it is told as an exception.
     """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from harness.pytest_guard.attempt import Outcome
+    from harness.pytest_guard.child import Death
     from harness.pytest_guard.settings import Settings
 
 first = pytest.hookimpl(tryfirst=True)
@@ -109,9 +110,8 @@ class Guard:
             yield reports.rerun(item, one)
         last = outcomes[-1]
         self._confirm(item, last)
-        again_by_example = self._shrunk(item, nextitem, wish) if last.when == "call" and can_shrink(item) else None
-        if again_by_example is not None and last.death is not None:
-            last = reports.explained(again_by_example, last.death)
+        if last.when == "call" and last.death is not None and can_shrink(item):
+            last = self._shrunk(item, nextitem, wish, last, last.death)
         kept = saved if self._settings.history and any(one.death for one in outcomes) else []
         yield from reports.final(item, last, run, kept, flaky_fails=self._settings.flaky == "fail")
 
@@ -120,14 +120,20 @@ class Guard:
         when = self._settings.confirm
         if when == "never" or not can_confirm(outcome) or not (when == "always" or is_doubtful(outcome)):
             return
-        outcome.confirmed = confirmed(item, outcome.before, lambda tests: self._processes.trial(tests, outcome.lived_s))
+        outcome.notes.append(
+            confirmed(item, outcome.before, lambda tests: self._processes.trial(tests, outcome.lived_s))
+        )
 
-    def _shrunk(self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish) -> Outcome | None:
-        """Have Hypothesis look for the crash again, each example in a process of its own. None if it finds none."""
+    def _shrunk(
+        self, item: pytest.Item, nextitem: pytest.Item | None, wish: Wish, last: Outcome, death: Death
+    ) -> Outcome:
+        """Have Hypothesis look for the crash again, each example in a process of its own; return `last` if in vain."""
         found = self._processes.run(item, nextitem, wish, wish.memory, shrinking.__name__)
         self._processes.close()  # it has the plugin now
-        is_found = found.death is None and any(one.failed and one.when == "call" for one in found.reports)
-        return found if is_found else None
+        if found.death is None and any(reports.tells_a_crash(one) for one in found.reports):
+            return reports.explained(found, death)
+        last.notes += filter(None, map(shrinking.why_not, found.reports))
+        return last
 
     @property
     def _dialect(self) -> Any:

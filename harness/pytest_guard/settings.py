@@ -178,7 +178,7 @@ READERS: Final[dict[str, tuple[str, Callable[[str, Any], Any]]]] = {
 def wish_of(item: pytest.Item, settings: Settings, *, is_foreign: bool = False) -> Wish:
     """Read a test's marks; the nearest wins, word by word. Raises InvalidInputError that names the test.
 
-    Where the name of the mark `is_foreign`, of a project's own, what does not read as ours is none of ours.
+    `is_foreign`: the project has a mark of the same name, so one that does not read as ours is passed over.
     """
     said: dict[str, Any] = {"scope": settings.scope, "memory": settings.memory, "deadline_s": settings.deadline_s}
     for mark in reversed(list(item.iter_markers(MARK))):

@@ -6,9 +6,12 @@ There a crash is an exception, so that Hypothesis finds it again, shrinks it, ke
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+NEEDED: Final = "6.131"  # the oldest that was tried
+UNFIT: Final = "its examples are not shrunk: "
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -25,12 +28,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 @contextmanager
 def isolated_examples(deadline_s: float | None) -> Iterator[None]:
     """Have Hypothesis run its examples in forks meanwhile, each for so long at most."""
-    from hypothesis import core  # noqa: PLC0415 -- the test's own
+    from hypothesis import __version__, core  # noqa: PLC0415 -- the test's own
 
-    from harness.pytest_guard.examples import Examples, can_be_used  # noqa: PLC0415 -- it needs Hypothesis
+    try:
+        from harness.pytest_guard.examples import Examples, check_fit  # noqa: PLC0415 -- it needs Hypothesis
 
-    if not can_be_used():
-        pytest.skip("an older version of Hypothesis")
+        check_fit()
+    except ImportError:
+        pytest.skip(f"{UNFIT}that takes Hypothesis {NEEDED} or later, and this is {__version__}")
     kind: Any = core.StateForActualGivenExecution
     once, begin = kind.execute_once, kind.__init__
     examples = Examples(once, deadline_s)
@@ -58,6 +63,12 @@ def _patient(begin: Any) -> Any:
         state.settings = settings(state.settings, deadline=None, suppress_health_check=checks, phases=phases)
 
     return patient
+
+
+def why_not(report: Any) -> str:
+    """Return the reason why a Hypothesis of this version can't shrink a crash; empty where that is not what it says."""
+    told = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    return UNFIT + told.partition(UNFIT)[2] if UNFIT in told else ""
 
 
 def can_shrink(item: pytest.Item) -> bool:

@@ -19,6 +19,7 @@ LIBRARY: Final = f"{DLOPEN}:LIB"
 MOST_DEPTH: Final = 32
 SITE: Final = re.compile(r"[0-9a-f]+(:[1-9][0-9]*)?")
 EXITS: Final = re.compile(r"exit\s+(\d+(?:\s*,\s*\d+)*)")
+FUNCTION: Final = re.compile(r"[\w.]+:[\w.]+")
 ALIASES: Final = {"thread": "threads", "file": "files"}
 PROBES: Final = ("call", "call-in-thread")
 PROBE_PREFIX: Final = "check:"
@@ -46,6 +47,8 @@ def plan(
 ) -> Plan:
     """Check every word. Raises InvalidInputError, which says where it stands and what was expected."""
     exits = EXITS.fullmatch(ok) if isinstance(ok, str) else None
+    if isinstance(ok, str) and not exits:
+        _check_predicate(ok)
     if site is not None and not (isinstance(site, str) and SITE.fullmatch(site)):
         raise expected("site", "HASH or HASH:K, as a replay line has it", site)
     return Plan(
@@ -77,6 +80,15 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
         if name not in KNOWN:
             raise InvalidInputError(f"sweep: there is no {name!r}{near(name, KNOWN)}")
     return plan(**given)
+
+
+def _check_predicate(ok: str) -> None:
+    """Raise InvalidInputError for what is neither the name of a function nor an expression."""
+    try:
+        if ok and not FUNCTION.fullmatch(ok):
+            compile(ok, "ok", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise expected("ok", "module:function, 'exit 1,2' or a Python expression over value and error", ok) from error
 
 
 def _window(given: object) -> str:

@@ -67,6 +67,8 @@ def rows(deltas: tuple[Delta, ...]) -> Iterator[tuple[str, str, str, str, str, s
 def remark(deltas: tuple[Delta, ...]) -> str:
     """Say what the table rests on, and how many rows it has not."""
     same = sum(not one.differing for one in deltas)
+    if deltas and same == len(deltas):
+        return "if its attempts had ended as they did, nothing would have come out otherwise"
     rest = f"; {same} more would have come out the same under every dialect" if same else ""
     return f"if its attempts had ended as they did{rest}"
 

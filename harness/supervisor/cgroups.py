@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MEMORY_FILES = {1: "memory.limit_in_bytes", 2: "memory.max"}
 PIDS_FILES = {1: "pids.max", 2: "pids.max"}
 PREFIX = "crash-harness-"
+OF_ENGINES = f"{PREFIX}engine-"  # made by a check of an engine, which removes them: they are empty between two jobs
 YOUNG_S = 60.0  # it may be empty because nobody has joined it yet
 PAUSE_S = 0.01
 NO_LIMIT = 1 << 62  # version 1 writes none as the largest number of pages
@@ -126,7 +127,7 @@ def sweep(parent: Path) -> None:
     with suppress(OSError):
         for folder in parent.glob(f"{PREFIX}*"):
             with suppress(OSError):
-                if time.time() - folder.stat().st_ctime > YOUNG_S:
+                if not folder.name.startswith(OF_ENGINES) and time.time() - folder.stat().st_ctime > YOUNG_S:
                     folder.rmdir()
 
 

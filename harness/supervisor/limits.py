@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_type_hints
@@ -129,8 +130,9 @@ class Enforcement(msgspec.Struct, frozen=True):
 
 
 def enforce(limits: Limits) -> Enforcement:
-    """Choose the means. Raises InfraError when a cgroup is demanded and there is none."""
+    """Choose the means. Raises InfraError when a cgroup is demanded and there is none, and for what can't be set."""
     counts = limits.counts()
+    _check_room(counts)
     if limits.memory_bytes is None:
         by = "rlimit" if limits.data_bytes else "none"
         return Enforcement(by, limits.data_bytes, limits.data_bytes, None, counts)
@@ -143,12 +145,22 @@ def enforce(limits: Limits) -> Enforcement:
     return Enforcement("rlimit", limits.memory_bytes, data, None, counts)
 
 
+def _check_room(counts: dict[str, int]) -> None:
+    """Raise InfraError for more than this process may have itself; root may give more."""
+    for name, count in counts.items():
+        most = resource.getrlimit(ROWS[name].rlimit)[1]
+        if os.geteuid() != 0 and resource.RLIM_INFINITY != most < count:
+            raise InfraError(
+                f"limits.{name}: {count} can't be set: this process may have {most} {ROWS[name].unit} itself"
+            )
+
+
 def parse_bytes(text: str | int) -> int:
     """Read 67108864, "67108864", "64MiB" or "1.5GiB". Raises InvalidInputError."""
     if isinstance(text, int):
         return text
     match = SIZE.fullmatch(text.strip().lower()) if len(text) <= LONGEST_SIZE else None
-    if not match or match[3] not in _UNITS:
+    if not match or match[3] not in _UNITS or (match[2] and _UNITS[match[3]] == 1):
         raise InvalidInputError(f"{shown(text)} is no size: expected bytes or a number with KiB, MiB or GiB")
     whole, fraction = match[1], match[2] or ""
     scale: int = 10 ** len(fraction)

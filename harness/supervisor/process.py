@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from harness.evidence import EndedBy, Evidence, Exited, Host, Memory, Signaled, Termination, Witness
-from harness.exceptions import InfraError, InvalidInputError
+from harness.exceptions import InfraError, InvalidInputError, expected
 from harness.supervisor import box, preload, terminal
 from harness.supervisor.attend import INTENTS, Audience, attend
 from harness.supervisor.backtrace import CoreTrap
@@ -138,6 +138,8 @@ def _victim(command: Victim | Sequence[str]) -> tuple[Victim, Sequence[str]]:
     argv = victim.argv if isinstance(victim, Command) else [*host_command(victim.host), *victim.words()]
     if not argv:
         raise InfraError("the command is empty")
+    if any("\0" in word for word in argv):
+        raise expected("command", "words without a zero byte, at which the kernel would end them", list(argv))
     return victim, argv
 
 

@@ -20,7 +20,8 @@ enum { SIGNAL_STACK_BYTES = 65536, HANDLER_BYTES = 16384 };
 static pthread_key_t stack_key;
 
 
-/* Pre-faulted: under memory pressure a handler can't wait for a page. NULL when refused. */
+/* Maps a stack whose pages are there already: under memory pressure a handler can't wait for one. Returns NULL when it is
+ * refused. */
 static void *set_signal_stack(int sharing) {
     int flags = sharing | MAP_ANONYMOUS | MAP_POPULATE;
     void *memory = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -48,7 +49,7 @@ static void install_handler(int signal_number) {
 
 static struct sigaction behind[CRASH_SIGNALS];
 
-/* Whoever was there before finds his own handler in place, and the signal pending. */
+/* The handler that was there before is put back, and gets the same signal when this one returns. */
 static void record_and_hand_on(int signal_number, siginfo_t *info, void *context) {
     allow_misalignment();
     if (is_victim()) chain_record(armed_box(), info, context, writer_here(), NULL);

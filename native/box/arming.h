@@ -4,12 +4,13 @@
 
 typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
-/* By `create`, a thread with an alternate signal stack of its own. 0, or the error number. */
+/* Starts a thread, by `create`, that has an alternate signal stack of its own. Returns 0, or the error number. */
 int create_recorded(create_thread *create, pthread_t *thread, const pthread_attr_t *attributes,
                     void *(*body)(void *), void *argument);
 
-/* For a process whose forks die one at a time: they use one signal stack, so no page of it is copied. 0, or -1. */
+/* For a process whose forks die one at a time: they all use one signal stack, so no page of it is copied. Returns 0 or
+ * -1. */
 int share_signal_stack(void);
 
-/* For a fork of an armed process: the box becomes its own, handlers and signal stack are inherited. */
+/* For a fork of an armed process: makes the box its own. It has inherited handlers and signal stack. */
 void rearm(void);

@@ -10,7 +10,7 @@
 
 enum { PATIENCE = 64, ADLER = 65521, NO_WORD = -1, SET_BYTES = 8, PAGE_MASK = 4095 };
 
-/* The last part of a path, as much of it as there is room for. */
+/* Copies the last part of a path, as much of it as there is room for. */
 static void copy_name(char name[MODULE_BYTES], const char *path, size_t length) {
     size_t start = length, used = 0;
     while (start > 0 && path[start - 1] != '/') start--;
@@ -18,15 +18,16 @@ static void copy_name(char name[MODULE_BYTES], const char *path, size_t length) 
     name[used] = '\0';
 }
 
-/* What crashed may have written over anything, and a fault in here would be another death than the program's. The kernel
- * reads the eight bytes of a signal set before it refuses to do with it what is none of its words. */
+/* What crashed may have written over anything, and a fault in here would be another death than the program's. So the kernel
+ * is asked to read the memory: sigprocmask() reads the eight bytes of its set before it refuses a `how` that it doesn't
+ * know. */
 static int is_readable(const void *memory, struct writer writer) {
     long set = (long)((uintptr_t)memory & ~(uintptr_t)(SET_BYTES - 1));
     return !writer.may_call || CALL(SYS_rt_sigprocmask, NO_WORD, set, 0, SET_BYTES) == -EINVAL;
 }
 
 #if defined(DLFO_STRUCT_HAS_EH_DBASE)
-/* Of a text that may end in a page that is not there. */
+/* The length of a text, whose end may lie in a page that is not mapped. */
 static size_t length_of(const char *text, struct writer writer) {
     size_t length = 0;
     for (; length < PATH_MAX; length++) {
@@ -36,7 +37,8 @@ static size_t length_of(const char *text, struct writer writer) {
     return length;
 }
 
-/* The loader has none for it. It is the path by which it was executed, unless somebody knows better. */
+/* The main program's name, which the loader's list does not have. It is the path by which the program was executed, unless
+ * chain_name_program() was called. */
 static const char *program_name;
 
 void chain_name_program(const char *name) { program_name = name; }
@@ -80,8 +82,8 @@ static int turn(struct link *link, uint32_t from, uint32_t to) {
     return __atomic_compare_exchange_n(&link->fate, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/* A handler that is still at work lies on one stack with what comes later on its thread, and above it; and its frame is
- * whole. Where no frame is known, what it was called for must lie above. */
+/* Whether the handler of `crash` was left. While a handler is at work, whatever comes later on its thread lies below it on
+ * the same stack, and its frame still holds the mark. Where no frame is known, the place that crashed must lie above. */
 static int is_left(const struct crash *crash, const struct crash *later, struct writer writer) {
     int is_there = !!(later->flags & ON_ALTERNATE);
     if (!crash->frame)
@@ -91,13 +93,14 @@ static int is_left(const struct crash *crash, const struct crash *later, struct 
     return !is_readable(frame, writer) || frame->order != crash->order;
 }
 
-/* A signal that was raised in a handler, where it was blocked, comes when that has returned: the instruction is not done. */
+/* Whether the instruction of `crash` is not done yet: a signal that was raised in a handler, where it was blocked, comes
+ * when the handler has returned, and before the instruction runs again. */
 static int is_unfinished(const struct crash *crash, const struct crash *later) {
     int is_there_still = crash->program_counter == later->program_counter && crash->stack_pointer == later->stack_pointer;
     return is_there_still && later->code <= 0 && !(later->flags & NO_CODE);
 }
 
-/* What the new record says of those before it on its thread. */
+/* Settles what became of the earlier records of a thread, now that a later one is there. */
 static void review(struct box *box, const struct crash *later, struct writer writer) {
     for (struct link *link = box->chain; link < box->chain + CHAIN_LINKS; link++) {
         uint32_t fate = fate_of(link);
@@ -119,7 +122,7 @@ static struct link *next_link(struct box *box) {
     return over ? over : newest;
 }
 
-/* Another thread may be faster; it can't be for ever. */
+/* Claims a link for writing. Another thread may be faster, but not for ever. */
 static struct link *claim(struct box *box) {
     for (int tries = 0; tries < PATIENCE; tries++) {
         struct link *link = next_link(box);

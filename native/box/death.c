@@ -6,7 +6,8 @@
 #include "box/machine.h"
 #include "box/victim.h"
 
-/* A trap stands behind its instruction, and would be over. Single steps and watchpoints can't be done again. */
+/* Puts the program counter back before a trap, which is reported behind its instruction, so that it strikes again. Returns
+ * 0 for single steps and watchpoints, which can't be repeated. */
 static int do_again(int signal_number, const siginfo_t *info, ucontext_t *context) {
     int is_breakpoint = signal_number == SIGTRAP && info->si_code != TRAP_TRACE && info->si_code != TRAP_HWBKPT;
     if (signal_number == SIGTRAP && !is_breakpoint) return 0;
@@ -15,7 +16,8 @@ static int do_again(int signal_number, const siginfo_t *info, ucontext_t *contex
     return 1;
 }
 
-/* The original siginfo, since raise() would rewrite it; where that is refused, or may be deadly, what raise() itself used. */
+/* Sends the original siginfo again, since raise() would rewrite it. Where that is refused, or may be deadly, it does what
+ * raise() does. */
 static int send_again(int signal_number, siginfo_t *info, struct writer writer) {
     long process = writer.process ? writer.process : CALL(SYS_getpid, 0);
     long thread = writer.thread ? writer.thread : CALL(SYS_gettid, 0);

@@ -15,14 +15,14 @@ size_t count_strings(char *const *strings) {
     return count;
 }
 
-/* By hand: it is read before the C library is ready. */
+/* Reads a number without the C library, which is not ready yet. */
 static int read_number(const char **text) {
     int number = 0;
     for (; **text >= '0' && **text <= '9'; ++*text) number = number * 10 + (**text - '0');
     return number;
 }
 
-/* A text up to the next mark, of which the last part has any. -1: it has no room. */
+/* Reads a text up to the next mark; the last text goes to the end. Returns -1 if there is no room for it. */
 static int read_text(const char **value, char *text, size_t room) {
     size_t length = strcspn(*value, ";");
     if (length >= room) return -1;
@@ -40,7 +40,7 @@ int read_box_variable(const char *value, struct handover *handover) {
     return read_text(&value, handover->place, sizeof handover->place);
 }
 
-/* Ours comes first in the list, and the list stays where it was. */
+/* Our library comes first in LD_PRELOAD, and LD_PRELOAD stays where it was in the environment. */
 int add_variables(char **whole, struct variables *variables, const struct handover *handover, char *const *environment) {
     const char *others = "";
     char **list = NULL;

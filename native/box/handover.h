@@ -28,14 +28,15 @@ extern const char list_prefix[], box_prefix[]; /* "LD_PRELOAD=", "CRASH_BOX=" */
 /* Whether `text` is the variable with that prefix. */
 int begins_with(const char *text, const char *prefix);
 
-/* Reads the value of CRASH_BOX. The library is told by LD_PRELOAD. 0, or -1 for a value that is not one of ours. */
+/* Reads the value of CRASH_BOX; the library's path stands in LD_PRELOAD. Returns 0, or -1 for a value that is not ours. */
 int read_box_variable(const char *value, struct handover *handover);
 
-/* `environment` with our variables, in `whole`, which has room for ADDED more and the NULL. The texts live in `variables`.
- * 0, or -1 where they have no room. */
+/* Writes `environment` with our variables into `whole`, which has room for ADDED more and the NULL. The texts live in
+ * `variables`. Returns 0, or -1 where they have no room. */
 int add_variables(char **whole, struct variables *variables, const struct handover *handover, char *const *environment);
 
 size_t count_strings(char *const *strings);
 
-/* Notes in the page why the next program will not carry the library: "NAME WHY", or WHY alone; no WHY, no reason. */
+/* Notes in the page why the next program will not carry the library: "NAME WHY", or WHY alone. NULL for both takes the
+ * reason out. */
 void note_reason(struct box *box, const char *name, const char *why);

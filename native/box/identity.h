@@ -11,7 +11,7 @@
 
 enum { IDENTITY_BYTES = 64 };
 
-/* Of the calling process. Without /proc the namespace is 0, here as there. */
+/* Writes the identity of the calling process. Without /proc the namespace is 0, in the guard as in the library. */
 static inline void write_identity(char text[IDENTITY_BYTES]) {
     struct stat space = {0};
     if (stat("/proc/self/ns/pid", &space) != 0) space.st_ino = 0;

@@ -93,7 +93,7 @@ static void read_name(const struct look *look, char name[NAME_BYTES], uint64_t o
     name[length < 0 ? 0 : length] = '\0';
 }
 
-/* Where in the file an address of memory comes from. */
+/* The place in the file from which an address of memory is loaded. */
 static uint64_t offset_of(const struct look *look, uint64_t address) {
     const Elf64_Phdr *loaded;
     for (int i = 0; (loaded = segment(look, PT_LOAD, i)) != NULL; i++)
@@ -101,7 +101,7 @@ static uint64_t offset_of(const struct look *look, uint64_t address) {
     return 0;
 }
 
-/* The parts of a dynamic section, as many as one look takes; how many there were up to the last. */
+/* Reads the entries of a dynamic section, at most ENTRIES at a time. Returns how many there are up to the last. */
 static int read_entries(const struct look *look, const Elf64_Phdr *dynamic, int first, Elf64_Dyn entries[ENTRIES]) {
     off_t at = (off_t)(dynamic->p_offset + (uint64_t)first * sizeof *entries);
     ssize_t length = first < MOST_ENTRIES ? pread(look->fd, entries, ENTRIES * sizeof *entries, at) : 0;
@@ -121,7 +121,8 @@ static uint64_t find_strings(const struct look *look, const Elf64_Phdr *dynamic)
     return 0;
 }
 
-/* Nothing is sized by the file alone. */
+/* Whether the program wants a sanitizer's library. The file may be wrong on purpose, so no size is taken from it
+ * unchecked. */
 static int needs_sanitizer(const struct look *look) {
     Elf64_Dyn entries[ENTRIES];
     const Elf64_Phdr *dynamic = segment(look, PT_DYNAMIC, 0);
@@ -192,7 +193,7 @@ static const char *next_of(struct look *look) {
     return is_script(look) ? interpreter_of(look) : "/bin/sh";
 }
 
-/* It would list the library too. */
+/* Whether a variable makes the loader list or check libraries: it would list ours too. */
 static int tells_of_libraries(char *const *environment) {
     static const char *const asked[] = {"LD_TRACE_LOADED_OBJECTS=", "LD_DEBUG=", "LD_AUDIT="};
     for (; environment && *environment; environment++)

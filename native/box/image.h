@@ -8,8 +8,8 @@ struct image {
     int fd;
 };
 
-/* As far as its file and the environment tell; where not, the reason is in the page. A script is its interpreter, which is
- * named in `handover`. Allocates nothing. */
+/* Whether the program can carry the library, as far as its file and the environment tell; if not, the reason is in the
+ * page. For a script, its interpreter is looked at, and named in `handover`. Allocates nothing. */
 int can_carry(struct handover *handover, const struct image *image, char *const *environment, struct box *box);
 
 /* Whether the program has a sanitizer in it. */

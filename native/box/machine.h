@@ -36,10 +36,11 @@ static inline long raw_call(long number, const long words[6]) {
 #endif
 }
 
-/* The same with what it takes; what is left out is 0. */
+/* Calls raw_call() with up to six words; those left out are 0. */
 #define CALL(number, ...) raw_call(number, (const long[6]){__VA_ARGS__})
 
-/* A program may have alignment checks on, and a handler inherits them. Returns the flags, to be given back. */
+/* Turns alignment checks off, which a program may have on and a handler inherits. Returns the flags for
+ * restore_alignment(). */
 static inline uint64_t allow_misalignment(void) {
 #if defined(__x86_64__)
     uint64_t flags = __builtin_ia32_readeflags_u64();
@@ -58,7 +59,7 @@ static inline void restore_alignment(uint64_t flags) {
 #endif
 }
 
-/* An address that no thread can map meanwhile: it is outside what the processor can address. */
+/* Faults at an address outside what the processor can address, so that no thread can map it meanwhile. */
 static inline void fault_for_sure(void) {
     for (;;) *(volatile int *)(uintptr_t)0xdead000000000000u = 0;
 }

@@ -12,7 +12,8 @@ static struct box *box;
 static pid_t *victim; /* on a page that a fork wipes: a child inherits handlers and mapping, and may have the same number */
 static int is_filtered;
 
-/* Reached without a call that might allocate. musl refuses such a variable in a module that is loaded late. */
+/* A thread's own variable that is reached without a call which might allocate. musl refuses such a variable in a module
+ * that is loaded late. */
 #if defined(__GLIBC__)
 static __thread int32_t thread __attribute__((tls_model("initial-exec")));
 #else

@@ -11,13 +11,13 @@ enum { BOX_BYTES = 4096, CRASH_SIGNALS = 7 };
 
 extern const int crash_signals[CRASH_SIGNALS];
 
-/* Maps the page behind `fd`, touched. NULL: it is no box. */
+/* Maps the page behind `fd` and touches it, so that it is in memory. Returns NULL for what is no box. */
 struct box *map_box(int fd);
 
-/* The calling process is the victim from here on, and `page` its box. 0, or -1. */
+/* Makes the calling process the victim, and `page` its box. Returns 0 or -1. */
 int adopt_box(struct box *page);
 
-/* The same for a fork of a victim, which has none without it. */
+/* Does the same for a fork of a victim, which has no box until then. */
 void renew_victim(void);
 
 /* The mapped box, or NULL in a process that never was a victim. */
@@ -32,7 +32,7 @@ int borrows_memory(void);
 /* Notes the calling thread's id for a time when it can't be asked for any more. */
 void note_thread(void);
 
-/* A filter for system calls is in force from here on, or may be. */
+/* Notes that a filter for system calls is in force from here on, or may be. */
 void note_filter(void);
 int has_filter(void);
 

@@ -13,7 +13,7 @@
 
 static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
-/* `pages` of a mapping over a file that has one. NULL when refused. */
+/* Maps `pages` over a file that has one page. Returns NULL when it is refused. */
 static char *map_file(size_t pages, int *fd) {
     *fd = memfd_create("mapped", MFD_CLOEXEC);
     if (*fd < 0 || ftruncate(*fd, (off_t)page_size()) != 0) return NULL;
@@ -37,13 +37,13 @@ static enum outcome past_end_mapping(const struct shot *shot) {
     return DID_NOT_FIRE;
 }
 
-/* A filesystem of 64 KiB over `folder`, in a mount namespace that ends with this process. 0, or -1. */
+/* Mounts a filesystem of 64 KiB over `folder`, in a mount namespace that ends with this process. Returns 0 or -1. */
 static int mount_small(const char *folder) {
     if (leave_namespaces(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return -1;
     return mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k");
 }
 
-/* `bytes` of a new file, all of it a hole. NULL when refused. */
+/* Maps `bytes` of a new file, all of it a hole. Returns NULL when it is refused. */
 static char *map_hole(const char *path, size_t bytes) {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0) return NULL;
@@ -51,7 +51,7 @@ static char *map_hole(const char *path, size_t bytes) {
     return mapping == MAP_FAILED ? NULL : mapping;
 }
 
-/* 1 when no more could be written, and that before a MiB was. */
+/* Fills the filesystem. Returns 1 if it was full before a MiB was written. */
 static int fill_up(const char *path) {
     static const char chunk[4096];
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -34,7 +34,7 @@ static void release(struct filling *filling) {
     }
 }
 
-/* Real memory pressure: every block is touched. 0 when one was refused. */
+/* Makes real memory pressure: every block is touched. Returns 0 when one was refused. */
 static int fill_one(struct filling *filling) {
     struct record *record = allocate(CHUNK_BYTES);
     if (!record) return 0;
@@ -44,7 +44,7 @@ static int fill_one(struct filling *filling) {
     return 1;
 }
 
-/* 1 when a block was refused before `bytes` were filled. What was filled stays, so that the pressure does. */
+/* Returns 1 when a block was refused before `bytes` were filled. What was filled is kept, and the pressure with it. */
 static int is_refused(struct filling *filling, int64_t bytes) {
     while (filling->bytes < bytes)
         if (!fill_one(filling)) return 1;

@@ -9,7 +9,7 @@
 
 enum { BLOCK_BYTES = 1 << 20, BLOCKS = 64, ROOM_BYTES = 16 << 20, NO_ROOM_BYTES = 64 << 10, NODES = 64 };
 
-/* No more than `bytes` above what is mapped now. 0, or -1. */
+/* Lets the process map no more than `bytes` above what is mapped now. Returns 0 or -1. */
 static int bound_address_space(rlim_t bytes) {
     unsigned long pages = 0;
     FILE *sizes = fopen("/proc/self/statm", "re");
@@ -55,7 +55,7 @@ struct worker {
 
 static void *do_nothing(void *unused) { return unused; }
 
-/* NULL when there is no thread to work in it. */
+/* Starts a worker. Returns NULL when there is no thread for it. */
 static struct worker *start_worker(struct worker *worker) {
     return start_thread(&worker->thread, do_nothing, NULL) == 0 ? worker : NULL;
 }

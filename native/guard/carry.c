@@ -19,7 +19,7 @@ static int can_be_carried(const struct order *order, struct handover *handover, 
     return can_carry(handover, &(struct image){path, -1}, environ, box);
 }
 
-/* All on the stack: the memory is our parent's. */
+/* Everything is on the stack, since the memory is our parent's. */
 static void execute_with_library(const struct order *order) {
     struct handover handover = {.process = getpid(), .is_filtered = prctl(PR_GET_SECCOMP) > 0};
     struct variables variables;
@@ -32,7 +32,7 @@ static void execute_with_library(const struct order *order) {
     execute(order->command, carries ? whole : environ);
 }
 
-/* A library of ours that is no box is announced by a descriptor. */
+/* The box's library is handed over by name; any other library of ours is announced by a descriptor. */
 void carry_and_execute(const struct order *order) {
     if (order->preload && order->box_file) {
         execute_with_library(order);

@@ -1,6 +1,6 @@
 #pragma once
 #include "guard/order.h"
 
-/* Executes the command, with the library where one is ordered and can be carried; where not, the box says why. Returns only
- * where that fails, with errno. */
+/* Executes the command. It carries the library that was ordered, if it can; if not, the box says why. Returns only when the
+ * exec fails, with errno. */
 void carry_and_execute(const struct order *order);

@@ -125,7 +125,7 @@ uint64_t cgroup_peak_bytes(const struct cgroup *cgroup) {
 
 static void remove_tree(int parent_fd, const char *name);
 
-/* Each folder is opened while those above it are: a tree deeper than there are descriptors stays. */
+/* Removes what is below. Each level holds a descriptor, so a tree deeper than there are descriptors stays. */
 static void remove_children(int parent_fd, const char *name) {
     int fd = open_folder(parent_fd, name);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
@@ -134,7 +134,8 @@ static void remove_children(int parent_fd, const char *name) {
     if (folder) closedir(folder);
 }
 
-/* The kernel keeps a cgroup busy for a moment after its last process was reaped; and while there are others in it. */
+/* The kernel keeps a cgroup busy for a moment after its last process was reaped, and as long as there are processes in
+ * it. */
 static void remove_tree(int parent_fd, const char *name) {
     for (int try = 0; try < REMOVAL_TRIES && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0 && errno == EBUSY; try++) {
         remove_children(parent_fd, name);

@@ -19,16 +19,16 @@ struct place {
     const char *parent, *name;
 };
 
-/* One that somebody else owns. 0, or -1 with errno. */
+/* Opens a cgroup that somebody else owns. Returns 0, or -1 with errno. */
 int cgroup_open(struct cgroup *cgroup, int version, const char *path);
 
-/* With a hard memory limit, swap included. 0, or -1 with errno. */
+/* Creates a cgroup with a hard limit on memory, swap included. Returns 0, or -1 with errno. */
 int memory_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t limit_bytes);
 
-/* With a limit on processes and threads. 0, or -1 with errno. */
+/* Creates a cgroup with a limit on processes and threads. Returns 0, or -1 with errno. */
 int pids_cgroup_create(struct cgroup *cgroup, const struct place *place, uint64_t processes);
 
-/* The same limit on a cgroup that is there. 0, or -1 with errno. */
+/* Sets the same limit on a cgroup that is there already. Returns 0, or -1 with errno. */
 int cgroup_limit_processes(const struct cgroup *cgroup, uint64_t processes);
 
 /* Moves the calling process in. 0, or -1 with errno. */
@@ -44,5 +44,5 @@ int32_t cgroup_is_stuck(const struct cgroup *cgroup);
 /* Highest charge so far in bytes; 0 when the kernel does not say. */
 uint64_t cgroup_peak_bytes(const struct cgroup *cgroup);
 
-/* With all that was made below it. */
+/* Removes the cgroup with all that was made below it. */
 void cgroup_remove(struct cgroup *cgroup);

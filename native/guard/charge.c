@@ -7,7 +7,8 @@
 
 enum { TRACER_MS = 1500 }; /* less than the guard waits for the answer */
 
-/* Once the victim has ended it may stand before others, which then wait for the end as well. */
+/* waitid() shows one ended child at a time: once that is the victim, which stays unreaped, the others behind it wait until
+ * it is reaped. */
 void look_after_children(void *context) {
     const struct charge *charge = context;
     siginfo_t child = {0};

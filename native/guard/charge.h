@@ -1,6 +1,6 @@
 #pragma once
-/* What the victim's parent owes it. Two processes may come to be that: the one that it was born to, and whoever inherits
- * it when that one is killed. */
+/* What the victim's parent has to do for it. Two processes may become its parent: the one that forked it, and the one that
+ * inherits it when the first is killed. */
 #include <sys/types.h>
 
 #include "guard/words.h"
@@ -17,5 +17,5 @@ void look_after_children(void *context);
 /* Reaps the victim, which has ended, and tells the guard how it did. */
 void let_go(const struct charge *charge);
 
-/* As let_go() would say it: 0, or -1 with the errno in the word. */
+/* Reaps the victim and writes the answer into `word`. Returns 0, or -1 with the errno in the word. */
 int reap_victim(pid_t victim, struct word *word);

@@ -38,7 +38,8 @@ int find_program(const char *name, char *const *environment, char *path, size_t 
     return errno = refused ? refused : ENOENT, -1;
 }
 
-/* As shells tell a script without a first line from a program of another machine. */
+/* Whether a file is a text, by the test that shells use to tell a script without a first line from a program of another
+ * machine. */
 static int is_text(const char *path) {
     char head[HEAD_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC);

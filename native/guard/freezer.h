@@ -1,6 +1,6 @@
 #pragma once
-/* What hangs in a freezer of cgroup version 1 can't be killed. */
+/* A process in a frozen cgroup of version 1 does not die of SIGKILL until it is thawed. */
 #include <sys/types.h>
 
-/* Thaws what holds this process, as far up as our own place in the tree: that is not ours to touch. */
+/* Thaws the frozen cgroups that hold this process. Those at or above our own place in the tree are not ours to touch. */
 void thaw(int proc, pid_t pid);

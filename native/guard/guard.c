@@ -36,7 +36,7 @@ enum { MOMENT_MS = 200, WORD_MS = 2000, SWEEP_MS = 6000, END_MS = 1000 };
 
 /* --- the end --- */
 
-/* Reaps one of our own within a time: 0, or -1. */
+/* Reaps one of our own processes within a time. Returns 0 or -1. */
 static int reap(pid_t pid, int patience_ms) {
     const uint64_t end_ns = now_ns() + (uint64_t)patience_ms * 1000000u;
     const struct timespec moment = {.tv_nsec = 10000000};
@@ -50,7 +50,7 @@ static int reap(pid_t pid, int patience_ms) {
     return 0;
 }
 
-/* Someone may have stopped it, or frozen it. */
+/* Ends one of our own processes. Someone may have stopped it, or frozen it. */
 static void dismiss(struct life *life, pid_t *pid) {
     if (*pid <= 0) return;
     kill(*pid, SIGKILL);
@@ -71,7 +71,8 @@ static int ask_for_victim(int line, pid_t asked, struct word *word) {
     return word->error ? -1 : 0;
 }
 
-/* By its parent; where that is dead, or does not answer and so is killed, by whoever inherits the victim: init, or we. */
+/* Has the victim reaped by its parent. If the parent is dead, or does not answer and is killed, then by the process that
+ * inherits the victim: init, or this one. */
 static int let_victim_go(struct life *life, struct word *word) {
     if (ask_for_victim(life->parent.line, life->parent.pid, word) == 0) return 0;
     dismiss(life, &life->parent.pid);
@@ -79,7 +80,7 @@ static int let_victim_go(struct life *life, struct word *word) {
     return ask_for_victim(life->init.line, life->init.pid, word);
 }
 
-/* What it could not do on its way to the exec it has told before it ended. */
+/* Whether the victim failed on its way to the exec: it has said so before it ended. */
 static int has_failed(struct life *life) {
     struct word word;
     if (hear(life->parent.victim_line, &word, NULL, 0) != 0 || word.kind != FAILED) return 0;
@@ -104,14 +105,15 @@ static void see_off(struct life *life) {
     report->cpu_us = word.cpu_us;
 }
 
-/* Without a namespace the parent does, before it ends, and so also when we are dead; -1: it does not. */
+/* Without a namespace the parent kills what the victim left behind before it ends itself, and so also when the guard is
+ * dead. Returns how many it killed, or -1 if it did not. */
 static int hear_of_sweep(struct life *life) {
     struct word word;
     if (life->init.pid || !life->parent.pid || life->failure.step) return -1;
     return await(life->parent.line, SWEPT, &word, SWEEP_MS) == 0 ? word.survivors : -1;
 }
 
-/* With the parent gone, what is left has no parent but init, or us. */
+/* Kills what is left. With the parent gone, its parent is init, or this process. */
 static int sweep(struct life *life) {
     struct word word;
     if (!life->init.pid) return kill_survivors(0);
@@ -174,7 +176,7 @@ static int start_victim(struct life *life) {
     return 0;
 }
 
-/* What has seen the victim before its exec sees all of it. */
+/* The witness must look before the exec, so that it misses nothing. */
 static int let_victim_begin(struct life *life) {
     life->witness.victim = life->parent.victim;
     witness_begin(&life->witness);
@@ -182,7 +184,8 @@ static int let_victim_begin(struct life *life) {
     return say(life->parent.victim_line, &(struct word){.kind = GO}) == 0 ? 0 : fail(life, STEP_FORK);
 }
 
-/* What the victim has been given is its own: held here as well, its ends would not come when it lets go. */
+/* Closes what the victim has been given: as long as we held it too, no reader would see its end when the victim closes
+ * it. */
 static void let_go_of_the_rest(const struct life *life) {
     const struct cgroup *memory = &life->cgroups->memory, *pids = &life->cgroups->pids;
     const struct parent *parent = &life->parent;
@@ -200,7 +203,7 @@ static void live(struct life *life) {
     conclude(life);
 }
 
-/* It has a name only while there is somebody to take that away again. Where it is made with one, it keeps it. */
+/* Gives the box a name, which exists only while there is a guard to remove it. A box that was made with a name keeps it. */
 static void name_box(const struct order *order) {
     char unnamed[32];
     if (!order->box_file || access(order->box_file, F_OK) == 0) return;
@@ -228,7 +231,7 @@ static struct failure guard(const struct order *order, int supervisor_fd, struct
     return life.failure;
 }
 
-/* Of a process that is its own user's, and may be traced, a victim of that user could take the control socket. */
+/* Makes the guard untraceable: a victim of the same user could otherwise take the control socket out of it. */
 static void settle(const struct order *order) {
     set_signals_aside();
     prctl(PR_SET_DUMPABLE, 0);
@@ -238,7 +241,8 @@ static void settle(const struct order *order) {
     fcntl(order->witness_fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Whoever is our parent after that was so when the descriptor was opened. */
+/* Opens a pidfd of the supervisor. If the supervisor is still our parent afterwards, the pid was still its own when the
+ * descriptor was opened. */
 static int open_supervisor(const struct order *order) {
     int fd = (int)syscall(SYS_pidfd_open, order->supervisor, 0);
     return fd >= 0 && getppid() == order->supervisor ? fd : -1;

@@ -35,7 +35,8 @@ static _Noreturn void serve(int line) {
     _exit(1);
 }
 
-/* The death signal reaches even an init that was stopped. Whoever died before it was set holds no end of the line. */
+/* The death signal reaches even an init that was stopped. A guard that died before it was set holds no end of the line,
+ * which shows here. */
 static _Noreturn void be_init(int line) {
     struct word word = {.kind = READY};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -45,7 +46,7 @@ static _Noreturn void be_init(int line) {
     serve(line);
 }
 
-/* Whether it could mount is the first word. */
+/* Waits for init's first word, which tells whether it could mount /proc. */
 static int await_ready(const struct init *init) {
     struct word word;
     if (hear(init->line, &word, NULL, PATIENCE_MS) != 0) return -1;

@@ -37,8 +37,9 @@ static int milliseconds_until(uint64_t moment_ns) {
 
 /* --- signals --- */
 
-/* The group that it was born into, which is named by its parent and so can't be another's; and where it has left that,
- * the one that it leads, or itself. Nobody gets the signal twice, but for SIGKILL, which can tell why it does nothing. */
+/* Signals the group that the victim was born into: its parent leads that group, so the number can't be another's. If the
+ * victim has left it, the group that it leads is signalled, or the victim alone. Nobody gets a signal twice, except for
+ * SIGKILL, whose second error tells why it had no effect. */
 static void signal_victim(struct life *life, int signal_number) {
     pid_t victim = life->parent.victim, group = getpgid(victim);
     kill(-life->parent.pid, signal_number);
@@ -67,8 +68,8 @@ static void thaw_all(struct life *life) {
 
 static void climb(struct life *life, enum rung rung);
 
-/* A supervisor that does not answer must not keep the victim alive. Whether that sleeps in its cgroup's OOM can be asked
- * only before the signal that wakes it. */
+/* Announces a signal. A supervisor that does not answer must not keep the victim alive. Whether the victim sleeps in its
+ * cgroup's OOM can be asked only before the signal that wakes it. */
 static void tell(struct life *life, int signal_number) {
     if (life->report->stuck_in_oom != 1) life->report->stuck_in_oom = cgroup_is_stuck(&life->cgroups->memory);
     life->alarm_ns = after(now_ns(), TOLD_MS);
@@ -111,7 +112,7 @@ static void ring(struct life *life) {
 
 /* --- words of others --- */
 
-/* Whoever ran the supervisor may want the terminal at once. */
+/* The supervisor gives the victim up. Its shell may want the terminal at once. */
 static void abandon(struct life *life) {
     life->is_abandoned = 1;
     take_terminal_back(&life->terminal, 1);
@@ -131,7 +132,7 @@ static void resume(struct life *life) {
     signal_victim(life, SIGCONT);
 }
 
-/* An answer that comes late is an answer to nothing any more. */
+/* Does what the supervisor says. An answer that comes too late is ignored. */
 static void obey(struct life *life) {
     char request = ABANDON;
     if (recv(life->order->control_fd, &request, 1, MSG_DONTWAIT) < 1) request = ABANDON;
@@ -146,7 +147,8 @@ static void obey(struct life *life) {
     }
 }
 
-/* A victim that wants the terminal is lent it, where it is to be had; else all of the job stops, as its user has it. */
+/* A victim that stopped because it wants the terminal is lent it, if there is one. Otherwise the whole job stops, as its
+ * user expects. */
 static void stopped(struct life *life, int signal_number) {
     int wants_terminal = signal_number == SIGTTIN || signal_number == SIGTTOU;
     if (life->terminal.fd < 0) return;
@@ -158,7 +160,7 @@ static void stopped(struct life *life, int signal_number) {
     }
 }
 
-/* Whether the line is still held. */
+/* Hears a word from a line. Returns whether anybody still holds its other end. */
 static int heed(struct life *life, int line) {
     struct word word;
     if (hear(line, &word, NULL, 0) != 0) return 0;

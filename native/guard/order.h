@@ -34,5 +34,5 @@ struct order {
     char **command;
 };
 
-/* 0, or -1 for words that mean nothing. */
+/* Reads the words. Returns 0, or -1 for words that mean nothing. */
 int take_order(int count, char **words, struct order *order);

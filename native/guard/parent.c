@@ -24,7 +24,8 @@ struct birth {
     int line, victim_line, others[2]; /* the guard's ends */
 };
 
-/* Whoever holds the other end may be dead by now: all of it is done all the same, and nobody else would do it again. */
+/* Reaps the victim and kills what it left behind. The guard may be dead by now: then nobody hears the answers, and all is
+ * done all the same. */
 static _Noreturn void end(struct charge *charge, const struct order *order) {
     let_go(charge);
     for (int times = 0; !order->own_namespace && times < MOST_SWEEPS; times++) {
@@ -35,7 +36,8 @@ static _Noreturn void end(struct charge *charge, const struct order *order) {
     _exit(0);
 }
 
-/* A guard that is gone can't end the victim any more, nor what that leaves behind. */
+/* Serves the guard until it lets go of the victim, or is gone: then nobody else would end the victim and what it leaves
+ * behind. */
 static _Noreturn void serve(struct charge *charge, const struct order *order) {
     struct word word = {.kind = NOTHING};
     while (word.kind != LET_GO) {
@@ -46,9 +48,9 @@ static _Noreturn void serve(struct charge *charge, const struct order *order) {
     end(charge, order);
 }
 
-/* The victim is born into our group, which the guard then takes us out of: so it leads none and may call setsid(), and
- * what it sends to its group can't hit us. Until it is a program of its own it has our memory, and we sleep; but one that is
- * to be watched has a memory that may be looked at. */
+/* The victim is born into our group, and then the guard moves us out of it: so the victim leads no group and may call
+ * setsid(), and what it sends to its group can't hit us. Until its exec it works in our memory while we sleep, unless it is
+ * to be watched: a watched victim has memory of its own, which a tracer may look at. */
 static int be_parent(void *context) {
     const struct birth *birth = context;
     const struct order *order = birth->order;
@@ -67,8 +69,9 @@ static int be_parent(void *context) {
     serve(&charge, order);
 }
 
-/* A victim in a namespace sees its parent, and root may look into it: there the guard's memory is not to be found. Elsewhere
- * they share it, since a copy costs as much as all the rest; and the C library of the system does not bear that. */
+/* Which memory the parent has. A victim in a namespace sees its parent, and as root may read it: so there the parent has a
+ * copy, without the guard's memory. Elsewhere it shares the guard's, since a copy costs as much as all the rest. The
+ * system's C library does not allow for that; the guard's own does. */
 static int sharing(const struct order *order) {
 #ifdef WITH_OWN_LIBC
     return order->own_namespace ? 0 : CLONE_VM;
@@ -77,7 +80,7 @@ static int sharing(const struct order *order) {
 #endif
 }
 
-/* There is room for lists of all the words and variables, which the victim-to-be makes. */
+/* Forks the parent. Its stack has room for lists of all the words and variables, which the victim makes before its exec. */
 static pid_t begin_parent(const struct birth *birth) {
     size_t words = count_strings(birth->order->command) + count_strings(environ);
     size_t size = PAGE_BYTES + STACK_BYTES + LISTS * sizeof(char *) * words;

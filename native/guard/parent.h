@@ -12,5 +12,6 @@ struct parent {
     pid_t victim_there, group_there; /* as it and its group are called where it lives */
 };
 
-/* 0; or -1 with the failed step and errno, and then there is no victim. What was started is in `parent` either way. */
+/* Starts the parent and the victim. Returns 0, or -1 with the failed step and errno if there is no victim. What was started
+ * is in `parent` either way. */
 int start_parent(struct parent *parent, const struct order *order, const struct cgroups *cgroups, int32_t *step);

@@ -11,7 +11,8 @@ enum { STAT_BYTES = 2048, EXIT_CODE_FIELD = 52, STATE_FIELD = 3 };
 
 int open_proc(void) { return open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC); }
 
-/* The link of an ended process leads nowhere; whoever may not look at it at all is told so first. */
+/* Whether we may not look at the process: then the kernel says so, before it says that the link of an ended process leads
+ * nowhere. */
 static int is_hidden(int proc, pid_t pid) {
     char name[32], target[8];
     snprintf(name, sizeof name, "%d/exe", (int)pid);
@@ -29,7 +30,7 @@ static int read_stat(int proc, pid_t pid, char text[STAT_BYTES]) {
     return length > 0 ? 0 : -1;
 }
 
-/* The start of a field, counted from 1; the second is a name in brackets that may hold anything. */
+/* Finds the start of a field, counted from 1. The second field is a name in brackets that may hold anything. */
 static const char *find_field(const char *text, int wanted) {
     const char *at = strrchr(text, ')');
     for (int field = 2; at && field < wanted; field++) {

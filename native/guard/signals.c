@@ -9,14 +9,14 @@
 static int ignores_ends; /* whoever ignores SIGCHLD never sees a child end */
 static sigset_t blocked;
 
-/* The C library's own two, of which sigaction() knows nothing: its posix_spawn() has them ignored. */
+/* Resets the C library's own two signals, which sigaction() refuses. posix_spawn() leaves them ignored. */
 static void reset_internal_signals(void) {
     static const unsigned long plain[8];
     for (int number = SIGSYS + 1; number < SIGRTMIN; number++)
         syscall(SYS_rt_sigaction, number, plain, NULL, NSIG / 8);
 }
 
-/* What is ignored may stay so: of what is blocked nothing is seen either. */
+/* Blocks all signals. Those that are ignored may stay ignored, since a blocked signal is not seen either. */
 void set_signals_aside(void) {
     const struct sigaction plain = {.sa_handler = SIG_DFL};
     struct sigaction before;

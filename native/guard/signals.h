@@ -4,8 +4,8 @@
  * An inherited SIG_IGN for SIGCHLD would have the kernel reap the victim and lose its status: that is taken back. */
 void set_signals_aside(void);
 
-/* For the victim: what was ignored is, and the mask is as it was. SIGPIPE and SIGXFSZ are not: every Python ignores them
- * itself. A `clean` victim begins with nothing ignored and nothing blocked. */
+/* For the victim: restores the mask and the ignored signals as they were, except SIGPIPE and SIGXFSZ, which every Python
+ * ignores on its own account. A `clean` victim begins with nothing ignored and nothing blocked. */
 void give_signals_back(int clean);
 
 /* A descriptor that is readable when a child has ended, stopped or gone on, until that is drained; -1 with errno. */

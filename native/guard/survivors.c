@@ -31,7 +31,7 @@ static pid_t parent_of(const char *pid) {
     return parent;
 }
 
-/* The kernel's list of them, as much of it as is read at once; where there is none, -1. */
+/* Kills the children in the kernel's list, as much of it as one read gives. Returns -1 where there is no such list. */
 static int kill_listed(void) {
     char text[LIST_BYTES], *at = text;
     int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
@@ -61,7 +61,7 @@ static void kill_everything(int is_init) {
         kill_children();
 }
 
-/* Until a child has ended, or for a millisecond: then whoever has forked meanwhile is killed too. */
+/* Waits until a child has ended, or for a millisecond: then what was forked meanwhile is killed too. */
 static void wait_for_an_end(void) {
     const struct timespec moment = {.tv_nsec = 1000000};
     sigset_t ended;

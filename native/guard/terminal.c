@@ -9,7 +9,7 @@ struct terminal open_terminal(enum terminal_use use, pid_t supervisor) {
     return terminal;
 }
 
-/* We are in its background; with SIGTTOU blocked that is no hindrance. */
+/* This process is in the terminal's background, and may set the foreground because it blocks SIGTTOU. */
 int lend_terminal(struct terminal *terminal, pid_t group) {
     pid_t holder = terminal->fd < 0 ? -1 : tcgetpgrp(terminal->fd);
     if (holder < 0 || holder == group || (holder != terminal->home && holder != terminal->borrower)) return 0;

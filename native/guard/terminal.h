@@ -15,8 +15,10 @@ struct terminal {
 
 struct terminal open_terminal(enum terminal_use use, pid_t supervisor);
 
-/* To a process group, where the supervisor's or the last borrower has it. Whether that changed anything. */
+/* Lends the terminal to a process group, if the supervisor's group or the last borrower has it. Returns whether that
+ * changed anything. */
 int lend_terminal(struct terminal *terminal, pid_t group);
 
-/* Back to the supervisor's group, where it was lent. Modes are set back where the borrower could not do so itself. */
+/* Gives the terminal back to the supervisor's group, if it was lent. Its modes are set back if the borrower crashed and
+ * could not do so itself. */
 void take_terminal_back(struct terminal *terminal, int borrower_crashed);

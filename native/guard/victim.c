@@ -38,8 +38,8 @@ static int set_limits(const struct order *order) {
     return 0;
 }
 
-/* A victim of ours has these and no others. A foreign command has what we were given, and of ours nothing: that closes
- * at its exec. */
+/* A victim of ours keeps these descriptors and no others. A foreign command keeps what we were given; our own close at its
+ * exec. */
 static void hand_over(const struct order *order, int line) {
     const int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, order->box_fd, order->channel_fd, line};
     if (order->clean) keep_only(kept, sizeof kept / sizeof *kept);
@@ -52,8 +52,8 @@ static _Noreturn void fail(int line, enum step step) {
     _exit(127);
 }
 
-/* An end of the line before the word to go: the guard is dead. What is to be watched must be one that may be looked at: the
- * memory that we have from the guard is not. */
+/* Waits for the word to go. If the line ends before it, the guard is dead. A victim that is to be watched must be
+ * traceable, which the guard is not. */
 static void await_go(const struct order *order, int line) {
     if (order->witness) prctl(PR_SET_DUMPABLE, 1);
     if (order->witness == TRACE) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);

@@ -23,23 +23,23 @@ struct word {
     uint64_t peak_rss_bytes, cpu_us;
 };
 
-/* A line between two processes. At the first end the kernel tells who has spoken. 0, or -1 with errno. */
+/* Opens a line between two processes. At the first end the kernel tells who has spoken. Returns 0, or -1 with errno. */
 int open_line(int ends[2]);
 
-/* 0, or -1 with errno: nobody holds the other end. */
+/* Sends a word. Returns 0, or -1 with errno if nobody holds the other end. */
 int say(int fd, const struct word *word);
 
-/* Waits for a word, for ever where the patience is negative. `speaker`, unless NULL, is told by the kernel, as a pid of
- * our own namespace. 0; or -1 with ETIMEDOUT, or with EPIPE where nobody holds the other end. */
+/* Waits for a word, for ever if the patience is negative. `speaker`, unless NULL, gets the speaker's pid from the kernel,
+ * as our own namespace has it. Returns 0, or -1 with ETIMEDOUT, or with EPIPE if nobody holds the other end. */
 int hear(int fd, struct word *word, pid_t *speaker, int patience_ms);
 
-/* Says what is to be answered. What was said before is nobody's answer, and is dropped. 0, or -1. */
+/* Sends a word that is to be answered. Words that came before are no answer to it, and are dropped. Returns 0 or -1. */
 int ask(int fd, const struct word *word);
 
-/* Waits for an answer of that kind; after each word of another kind the time begins anew. 0, or -1. */
+/* Waits for an answer of that kind. After each word of another kind the time begins anew. Returns 0 or -1. */
 int await(int fd, enum kind answer, struct word *heard, int patience_ms);
 
-/* As hear(), for ever, and tells `changed` whenever a child has ended, stopped or gone on. */
+/* Waits for a word as hear() does, for ever, and calls `changed` whenever a child has ended, stopped or gone on. */
 int hear_beside_children(int fd, struct word *word, void (*changed)(void *), void *context);
 
 /* Closes every descriptor but these. */

@@ -32,7 +32,7 @@ static long settled(long result) {
 
 #define SETTLED(...) settled(CALL(__VA_ARGS__))
 
-/* The words behind `last`, of which the kernel reads as many as it takes. */
+/* Takes the words behind `last`; the kernel reads as many of them as the call has. */
 #define TAKE_WORDS(words, count, last)                                  \
     va_list list;                                                       \
     va_start(list, last);                                               \

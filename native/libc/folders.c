@@ -1,4 +1,4 @@
-/* Folders: what the kernel tells of an entry is what a program reads. */
+/* Folders: a program reads the kernel's own entries. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>

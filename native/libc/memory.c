@@ -28,7 +28,7 @@ static void swap(char *first, char *second, size_t size) {
     }
 }
 
-/* Shell's. */
+/* Sorts by Shell's method. */
 void qsort(void *items, size_t count, size_t size, int (*compare)(const void *, const void *)) {
     char *first = items;
     for (size_t gap = count / 2; gap > 0; gap /= 2)

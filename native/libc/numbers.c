@@ -11,7 +11,7 @@ static int digit_of(char letter) {
     return letter >= 'A' && letter <= 'F' ? letter - 'A' + 10 : 16;
 }
 
-/* No prefix is understood: the base is what is said. */
+/* Reads a number of the given base; a prefix such as 0x is not understood. */
 unsigned long parse_number(const char *text, char **end, int base) {
     const char *at = text;
     unsigned long number = 0;
@@ -24,7 +24,7 @@ unsigned long parse_number(const char *text, char **end, int base) {
     return is_negative ? -number : number;
 }
 
-/* Longs are long enough for all of them. */
+/* All these names are one function: a long holds each of their numbers. */
 CALLED(as_unsigned_long_long, parse_number, "strtoull");
 CALLED(as_unsigned_long, parse_number, "strtoul");
 CALLED(as_long_long, parse_number, "strtoll");

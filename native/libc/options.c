@@ -1,4 +1,4 @@
-/* getopt_long() of whole names in front of the first other word. */
+/* getopt_long() for whole long names only; it ends at the first word that is no option. */
 #include <getopt.h>
 #include <stddef.h>
 #include <string.h>

@@ -30,7 +30,8 @@ int *__errno_location(void) {
     return stack_top - (uintptr_t)__builtin_frame_address(0) < STACK_BYTES ? &error : &others_error;
 }
 
-/* As the kernel left it: the number of words, the words, the environment, and what it tells of the machine. */
+/* Begins with the stack as the kernel left it: the number of words, the words, the environment, and what it tells of the
+ * machine. */
 void begin(long *stack) {
     int count = (int)*stack;
     stack_top = (uintptr_t)stack;

@@ -34,7 +34,8 @@ static void call(sighandler_t function, int signal_number, siginfo_t *info, void
     ((void (*)(int, siginfo_t *, void *))(uintptr_t)function)(signal_number, info, context);
 }
 
-/* A stack that has overflowed has no room for a handler. Bare, the program would be dead: only our stack lets it in. */
+/* Whether the stack has overflowed, so that without us the program's handler would have had no room and the program would
+ * be dead: only our signal stack lets the handler run. */
 static int has_no_room(const siginfo_t *info, const ucontext_t *context) {
     enum { BELOW = 65536, ABOVE = 2048 };
     intptr_t distance = (intptr_t)info->si_addr - (intptr_t)STACK_POINTER(context);
@@ -48,14 +49,16 @@ static void die_here(int signal_number, siginfo_t *info, void *context) {
     die_of(signal_number, info, context);
 }
 
-/* SA_RESETHAND is the kernel's business, and the program is to see what it did. What stands for the default is ours again. */
+/* Does what the kernel does for SA_RESETHAND: the program sees the default action afterwards, and our handler stands in its
+ * place again. */
 static void note_reset(int place) {
     struct sigaction deadly = deadly_action();
     __atomic_store_n(&own[place].sa_handler, SIG_DFL, __ATOMIC_RELEASE);
     if (is_victim() && writer_here().may_call) real_sigaction(crash_signals[place], &deadly, NULL);
 }
 
-/* The mark stays in this frame while the program's handler is at work, so it is one that the compiler may not do without. */
+/* The mark must stay in this frame while the program's handler is at work, so it is volatile: the compiler may not leave it
+ * out. */
 static void in_front(int signal_number, siginfo_t *info, void *context) {
     int place = place_of(signal_number);
     sighandler_t function = handler_of(place);
@@ -79,7 +82,7 @@ static void in_front(int signal_number, siginfo_t *info, void *context) {
 
 /* --- the program's side --- */
 
-/* What is to be in force for what the program wants. */
+/* The action that we set in the kernel for the one that the program wants. */
 static struct sigaction standing_for(const struct sigaction *wanted) {
     struct sigaction action = *wanted;
     if (!is_victim() || wanted->sa_handler == SIG_IGN) return action;
@@ -103,7 +106,8 @@ static void leave(sigset_t before) {
     CALL(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, SET_BYTES);
 }
 
-/* As the kernel would tell it: without what can't be, and with what the C library adds to every action. */
+/* An action as the kernel would tell it to the program: without signals that can't be blocked, and with what the C library
+ * adds to every action. */
 static struct sigaction as_told(int place, const struct sigaction *wanted) {
     struct sigaction told = *wanted, now;
     told.sa_flags &= KNOWN_FLAGS | RESTORER;
@@ -135,7 +139,7 @@ static int change(int place, const struct sigaction *action, struct sigaction *o
     return result;
 }
 
-/* RESTORER says that the action came from somebody who has a restorer of his own: by this door it does not. */
+/* RESTORER says that an action came with a restorer of its own, which one by this function never does. */
 INTERPOSED int sigaction(int signal_number, const struct sigaction *action, struct sigaction *old) {
     int place = place_of(signal_number);
     if (place == NOT_OURS) return real_sigaction(signal_number, action, old);

@@ -19,7 +19,8 @@ static void *found[ALLOCATORS];
 
 static void *next_of(enum allocator name) { return find_next(&found[name], names[name]); }
 
-/* More than half the address space is no machine's to give: asking for it is a mistake, not a shortage. */
+/* Counts a refusal. No machine has more than half the address space: who asks for that makes a mistake, which is no
+ * shortage. */
 static void note_refusal(size_t bytes) {
     struct box *box = armed_box();
     if (bytes && bytes <= PTRDIFF_MAX && box && is_victim())
@@ -41,7 +42,7 @@ INTERPOSED void *malloc(size_t bytes) {
     return next ? checked(next(bytes), bytes) : none();
 }
 
-/* A program that has a malloc is called by that name, here too. */
+/* This library's own malloc, by a name that a program's malloc can't take the place of. */
 extern __typeof(malloc) our_malloc __attribute__((alias("malloc"), visibility("hidden")));
 
 INTERPOSED void *calloc(size_t count, size_t bytes) {
@@ -96,7 +97,8 @@ static int is_stub(const void *address) {
     return dladdr1(address, &unused, (void **)&symbol, RTLD_DL_SYMENT) != 0 && symbol && symbol->st_shndx == SHN_UNDEF;
 }
 
-/* Not where the program brings its own malloc. It is not called to find out: one may end a program that asks for too much. */
+/* Whether refusals can be counted: not where the program brings its own malloc. That malloc is not called to find out,
+ * since it may end the program. */
 int counts_allocations(void) {
     for (int name = 0; name < ALLOCATORS; name++) next_of((enum allocator)name);
     const void *first = dlsym(RTLD_DEFAULT, "malloc");

@@ -18,7 +18,8 @@ static uint64_t bias(void) {
     return (uint64_t)-1;
 }
 
-/* As the kernel reckons when it loads a program: code is what is executable, data begins with the last part. */
+/* Describes the program as the kernel does when it loads one: code is what is executable, data begins with the last
+ * part. */
 static void describe_program(struct prctl_mm_map *map) {
     map->start_code = (uint64_t)-1;
     for (uint64_t i = 0; i < getauxval(AT_PHNUM); i++) {
@@ -32,7 +33,7 @@ static void describe_program(struct prctl_mm_map *map) {
     }
 }
 
-/* Before anything was allocated the break is where it began. */
+/* Fills in the rest. Nothing has been allocated yet, so the break is where it began. */
 static void describe_rest(struct prctl_mm_map *map, const struct block *block) {
     map->start_brk = map->brk = (uint64_t)CALL(SYS_brk, 0);
     map->start_stack = (uintptr_t)block->arguments - sizeof(long);

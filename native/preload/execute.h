@@ -3,5 +3,5 @@
 /* The next program will not carry the library, for this reason. */
 void leave_box_behind(const char *why);
 
-/* Unless it could not be executed. */
+/* Takes that back: the exec failed, and this program stays. */
 void stay_with_box(void);

@@ -11,7 +11,7 @@ enum name { SIGACTION, SIGNAL, SIGSET, PTHREAD_CREATE, NAMES };
 /* NULL where there is no such function. */
 void *real(enum name name);
 
-/* By RTLD_NEXT, once; NULL while dlsym() itself allocates, which can do without. */
+/* Looks a name up by RTLD_NEXT, once. Returns NULL while dlsym() itself allocates, which it can do without. */
 void *find_next(void **found, const char *name);
 
 int real_sigaction(int signal_number, const struct sigaction *action, struct sigaction *old);

@@ -42,15 +42,15 @@ static int real_sigaltstack(const stack_t *stack, stack_t *old) {
 
 int is_our_stack(const stack_t *stack) { return ours.ss_sp && stack->ss_sp == ours.ss_sp; }
 
-/* A new program and a new thread have none. Returns whether ours is in force. */
+/* Sets our signal stack in a new program or thread, which has none. Returns whether it is in force. */
 static int give(stack_t stack) {
     if (stack.ss_flags & SS_DISABLE || real_sigaltstack(&stack, NULL) != 0) return 0;
     ours = stack;
     return 1;
 }
 
-/* The program may have set up a stack of its own meanwhile; and on ours it may be at work, so that it can't be given back.
- * Whether it is out of use. */
+/* Takes our stack out of use. The program may have set up one of its own meanwhile; or it may be at work on ours, which
+ * then can't be given back. Returns whether ours is out of use. */
 static int disable(void) {
     stack_t current, none = {.ss_flags = SS_DISABLE};
     int is_in_use = real_sigaltstack(NULL, &current) == 0 && is_our_stack(&current);
@@ -95,7 +95,7 @@ INTERPOSED int mlockall(int flags) {
 
 static int is_off(const stack_t *stack) { return stack->ss_flags & SS_DISABLE; }
 
-/* To take its own away gives it ours again. */
+/* Sets the program's own stack. A program that takes its own away has ours again. */
 static int replace(const stack_t *wanted) { return real_sigaltstack(is_off(wanted) ? &ours : wanted, NULL); }
 
 INTERPOSED int sigaltstack(const stack_t *stack, stack_t *old) {

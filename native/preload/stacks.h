@@ -3,14 +3,15 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* For the main thread, and the means to give them to others. When memory is short a handler can't wait for a page. */
+/* Gives the main thread a stack, and makes ready to give them to others. If memory is short their pages are touched first:
+ * a handler can't wait for one. */
 void prepare_stacks(int memory_is_short);
 
-/* For a thread that calls this first, with an ordinary stack of `bytes`. */
+/* Gives the calling thread a signal stack. A thread calls this first; its ordinary stack has `bytes`. */
 void take_stack(size_t bytes);
 
-/* What it calls last. */
+/* Gives the stack back; a thread calls this last. */
 void give_stack_back(void *unused);
 
-/* Whether it is the calling thread's of ours. */
+/* Whether this is the stack that we gave to the calling thread. */
 int is_our_stack(const stack_t *stack);

@@ -53,7 +53,8 @@ static void arm_program(struct box *box) {
     note_reason(box, NULL, NULL);
 }
 
-/* A namesake in another PID namespace is not expected: nobody else can have been executed in its place. */
+/* Whether the box waits for this program. A process with the same pid in another PID namespace is not the one that it waits
+ * for. */
 static int is_expected(struct box *box) {
     uint32_t expected = EXPECTED;
     return __atomic_compare_exchange_n(&box->armed, &expected, UNARMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);

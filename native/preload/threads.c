@@ -49,7 +49,7 @@ static size_t stack_bytes_of(const pthread_attr_t *attributes) {
     return attributes && pthread_attr_getstacksize(attributes, &bytes) == 0 ? bytes : DEFAULT_BYTES;
 }
 
-/* A thread that finds no room in the table goes without: it is a thread all the same. */
+/* A thread that finds no room in the table starts without a signal stack. */
 INTERPOSED int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *),
                               void *argument) {
     create_thread *next = (create_thread *)real(PTHREAD_CREATE);

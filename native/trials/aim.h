@@ -10,7 +10,7 @@ struct aim {
     int64_t values[PARAMETERS];
 };
 
-/* Values that no word gives are the row's own. 0, or -1 for words that mean nothing. */
+/* Reads the words; a value that no word gives is the row's own. Returns 0, or -1 for words that mean nothing. */
 int read_aim(int count, char *const *words, struct aim *aim);
 
 /* fire() at it. */

@@ -34,7 +34,7 @@ static int fire_once(int count, char **words) {
     return 0;
 }
 
-/* What memory faults ask for before they fire; a limit that is in force already is left as it is. */
+/* Sets the memory limit without which memory faults refuse to fire, unless a limit is in force already. */
 static void limit_memory(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY) return;
@@ -49,7 +49,8 @@ static int arm_alone(void) {
     return pwrite(fd, &box, sizeof box, 0) == (ssize_t)sizeof box ? arm(fd) : -1;
 }
 
-/* Whoever comes back from the shot lives: that must not pass for the end that was asked for. */
+/* Fires without a supervisor. A process that comes back from the shot is alive, which must not pass for the end that was
+ * asked for. */
 static int fire_alone(const char *mark, int count, char **words) {
     limit_memory();
     if (arm_alone() == 0) fire_words(count, words);

@@ -31,7 +31,7 @@ static uint64_t mix(uint64_t value) {
 
 static uint64_t draw(void) { return mix(state += 0x9e3779b97f4a7c15u); }
 
-/* A process is told from another by its trial, or by its number where it has none. */
+/* Each process has a seed of its own: by its trial's number, or by its pid where it has no trial. */
 static uint64_t seed_of_process(void) { return mix(seed ^ mix(has_trial ? trial : (uint64_t)getpid() << 32)); }
 
 static void begin_thread(uint32_t number) { state = mix(seed_of_process() + number) | 1; }
@@ -43,7 +43,7 @@ static void sleep_for(uint64_t nanoseconds) {
     nanosleep(&span, NULL);
 }
 
-/* One time in four nothing, one in four a yield, else a delay whose order of size is drawn. */
+/* Does nothing one time in four, yields one time in four, and otherwise delays; the delay's order of magnitude is drawn. */
 static void perturb(void) {
     if (!has_threads) return;
     int error = errno;
@@ -109,7 +109,8 @@ INTERPOSED int pthread_create(pthread_t *thread, const pthread_attr_t *attribute
     return error;
 }
 
-/* Before what may wait, and after what lets others go on: there the window of a check and its use lies. */
+/* Perturbs before a call that may wait, and after one that lets others go on: there lies the window between a check and its
+ * use. */
 #define BEFORE(name, type, PARAMETERS, ...)  \
     INTERPOSED type name PARAMETERS {        \
         perturb();                           \
@@ -134,7 +135,7 @@ AFTER(pthread_cond_broadcast, int, (pthread_cond_t *condition), condition)
 BEFORE(sem_wait, int, (sem_t *semaphore), semaphore)
 AFTER(sem_post, int, (sem_t *semaphore), semaphore)
 
-/* SEED, or SEED:TRIAL. */
+/* Reads the variable, which is SEED or SEED:TRIAL. */
 __attribute__((constructor)) static void begin(void) {
     char *text = getenv("CRASH_SCHEDULE"), *rest = text;
     is_asked = text != NULL;

@@ -24,7 +24,8 @@ static int contains(const struct span *span, const void *address) {
     return span->start <= (const char *)address && (const char *)address < span->end;
 }
 
-/* Private, writable and large; neither this stack nor what belongs to the thread, which change as we look. */
+/* Whether a mapping is private, writable and large. This stack and the thread's own data are not taken: they change while
+ * we look. */
 static int is_worth_it(const char *line, struct span *span) {
     uint64_t start, end;
     char rights[5];
@@ -43,7 +44,7 @@ static int find_spans(struct span *spans) {
     return count;
 }
 
-/* The same bytes at the same place, from a file that nobody can write. Where that fails they stay as they were. */
+/* Maps the same bytes at the same place, from a file that nobody can write. If that fails they stay as they were. */
 static void lay_down(const struct span *span) {
     size_t bytes = (size_t)(span->end - span->start);
     int fd = memfd_create("settled", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -150,7 +150,7 @@ void hear_library(const char *path);
 
 /* --- sweep_stack.c --- */
 
-/* From the caller on, this library's own frames left out; `from` is where to begin, or 0. */
+/* Takes the stack from the caller on, without this library's own frames. `from` is the address to begin at, or 0. */
 void take_stack(struct stack *stack, uint64_t from);
 int same_stack(const struct stack *one, const struct stack *other);
 
@@ -168,12 +168,13 @@ int is_code(uint64_t address);
 
 /* --- sweep_crash.c --- */
 
-/* Handlers where nobody else has one; each crash is recorded with its stack. */
+/* Installs handlers where nobody else has one; they record each crash with its stack. */
 void watch_crashes(void);
 
 /* --- sweep_memory.c --- */
 
-/* What stands behind an interposed name. NULL while the search itself asks for memory: it can do without. */
+/* Finds the function behind an interposed name. Returns NULL while the search itself asks for memory, which it can do
+ * without. */
 void *behind(const char *name, void **found);
 #define BEHIND(name)                                  \
     ({                                                \

@@ -11,10 +11,10 @@
 
 enum { SIGNAL_STACK_BYTES = 1 << 18 };
 
-/* By the last a command is asked to end that has hung: it shows where. */
+/* The last one asks a command that hangs to end, so that it shows where it hangs. */
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGTERM};
 
-/* Whether the process has run into what is no code, data of a module included. */
+/* Whether the process has run into something that is no code, a module's data for one. */
 static int is_lost(const struct crash *crash) {
     return crash->program_counter == crash->address || !is_code(crash->program_counter);
 }

@@ -118,7 +118,7 @@ INTERPOSED ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off64_t at
     return pwrite(fd, buffer, bytes, at);
 }
 
-/* A short count of several buffers is the first of them. */
+/* A short count for several buffers means the first of them alone. */
 static int granted_buffers(enum family family, const struct iovec *buffers, int count) {
     size_t bytes = 0;
     for (int at = 0; at < count; at++) bytes += buffers[at].iov_len;

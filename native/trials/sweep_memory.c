@@ -40,7 +40,7 @@ static void taken(const void *memory) {
     if (tracks && memory) __atomic_sub_fetch(&live, 1, __ATOMIC_RELAXED);
 }
 
-/* Begins to track at 0, or goes on; the count so far. */
+/* Begins to track live blocks at 0, or goes on. Returns the count so far. */
 INTERPOSED long sweep_live(void) {
     tracks = 1;
     return (long)live;
@@ -108,7 +108,7 @@ INTERPOSED void *pvalloc(size_t bytes) {
     return !next || refuse(ASKS_ALIGNED, bytes) ? none() : given(next(bytes));
 }
 
-/* The error is its value: it leaves errno alone. */
+/* Returns the error as its value, and leaves errno alone. */
 INTERPOSED int posix_memalign(void **memory, size_t alignment, size_t bytes) {
     int (*next)(void **, size_t, size_t) = BEHIND(posix_memalign);
     if (!next || refuse(ASKS_ALIGNED, bytes)) return ENOMEM;

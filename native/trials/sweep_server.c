@@ -45,7 +45,7 @@ INTERPOSED const char *sweep_order(long *bytes) {
     return sweep ? sweep->order.text : NULL;
 }
 
-/* Into the page, and cut where it is full. */
+/* Writes a text into the page, and cuts it where the page is full. */
 INTERPOSED void sweep_tell(const char *text, long bytes) {
     size_t room = sizeof sweep->answer.text - 1, kept = (size_t)bytes < room ? (size_t)bytes : room;
     memcpy(sweep->answer.text, text, kept);
@@ -59,7 +59,7 @@ INTERPOSED int sweep_say(unsigned word) {
     return send(channel, &reply, sizeof reply, MSG_NOSIGNAL) == (ssize_t)sizeof reply ? 0 : -1;
 }
 
-/* Of each child, private and writable: a call that asks without end is not to take the machine. */
+/* Bounds the private writable memory of each child, so that a call that asks without end does not take the machine. */
 INTERPOSED void sweep_bound(unsigned long bytes) { data_bytes = bytes; }
 
 INTERPOSED void *sweep_call(void *(*call)(void *), void *function) {
@@ -96,7 +96,7 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Keeps the end of it. 0 when nothing is there now. */
+/* Reads stderr, and keeps the end of it. Returns 0 when there is nothing to read now. */
 static int hear_errors(void) {
     char chunk[TAIL_BYTES];
     ssize_t length = read(errors[0], chunk, sizeof chunk);
@@ -109,7 +109,7 @@ static int hear_errors(void) {
     return 1;
 }
 
-/* Until the child has ended, or its time is over. */
+/* Waits until the child has ended, or its time is over. */
 static void follow(int pidfd, int64_t deadline_ms) {
     struct pollfd polled[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = errors[0], .events = POLLIN}};
     int64_t end = now_ms() + deadline_ms;
@@ -124,14 +124,14 @@ static void follow(int pidfd, int64_t deadline_ms) {
     }
 }
 
-/* Where it hangs is worth knowing: its handler of a crash writes that down. */
+/* Signals a child that hangs: its crash handler writes down where. */
 static void ask_where(pid_t child, int pidfd, int64_t last_words_ms) {
     struct pollfd polled = {.fd = pidfd, .events = POLLIN};
     syscall(SYS_tgkill, child, child, SIGABRT);
     poll(&polled, 1, (int)last_words_ms);
 }
 
-/* Its group goes while the unreaped child still holds the number. */
+/* Kills the child's group while the unreaped child still holds its number. */
 static int see_it_end(pid_t child, const struct request *request) {
     int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
     if (pidfd >= 0) follow(pidfd, request->deadline_ms);

@@ -10,7 +10,7 @@
 
 enum { SEEN = 4 * MODULES, UNKNOWN_MODULE = 0xffff, MODULE_SHIFT = 48, PATIENCE = 100000 };
 
-/* What this process calls a module, and what the page does: numbers are given by name, once for all processes. */
+/* Which of the page's modules each loaded module is. The page numbers modules by name, once for all processes. */
 static struct {
     const struct link_map *map;
     uint32_t number;
@@ -19,7 +19,7 @@ static struct {
 static const struct link_map *this_library;
 static int held;
 
-/* In the end without it: a crash may have come while it was held. */
+/* Takes the lock, or goes on without it after a while: a crash may have come while the lock was held. */
 static void take_lock(void) {
     for (int turn = 0; turn < PATIENCE && __atomic_test_and_set(&held, __ATOMIC_ACQUIRE); turn++) sched_yield();
 }
@@ -83,14 +83,15 @@ struct walk {
     uint64_t from;
 };
 
-/* Of a caller the address is the one it returns to, which may be in the next function. */
+/* The address of a frame's own code. For a caller, the unwinder gives the return address, which may lie in the next
+ * function. */
 static uint64_t code_address(struct _Unwind_Context *context) {
     int is_exact = 0;
     uint64_t address = _Unwind_GetIPInfo(context, &is_exact);
     return address && !is_exact ? address - 1 : address;
 }
 
-/* Our own frames are above what asked, and at the window's foot. */
+/* Takes one frame. Our own frames are left out: they lie above the one that asked, and below the window. */
 static _Unwind_Reason_Code take_frame(struct _Unwind_Context *context, void *argument) {
     struct walk *walk = argument;
     struct stack *stack = walk->stack;
@@ -161,7 +162,7 @@ static uint64_t hash_of(const struct stack *stack) {
     return hash ^ hash >> 32;
 }
 
-/* Stacks that no longer fit are the last one's. */
+/* Stacks that no longer fit count as the last one. */
 static uint32_t keep_stack(const struct stack *stack) {
     uint64_t at = hash_of(stack) % SLOTS;
     for (; sweep->slots[at]; at = (at + 1) % SLOTS) {

@@ -117,7 +117,7 @@ static struct sweep *map(int fd) {
     return NULL;
 }
 
-/* Under a debugger nobody knows the process before it is there. */
+/* Whether this process is the one that the variable names. Under a debugger nobody knows its pid beforehand. */
 static int is_named(const char *named) {
     char identity[IDENTITY_BYTES];
     if (strcmp(named, "*") == 0) return 1;
@@ -147,8 +147,8 @@ static void take_part(int is_victim) {
     open_window();
 }
 
-/* What the victim starts has no part in it, unless a mark may come from there. A program that it executes in its own
- * place has: so the variables stay. */
+/* What the victim starts is not swept, unless a mark may come from there. A program that the victim executes in its own
+ * place is swept, so the variables stay for that. */
 __attribute__((constructor)) static void begin(void) {
     const char *fd_text = getenv(FD_VARIABLE), *named = getenv(VICTIM_VARIABLE);
     if (!fd_text || !named) return;

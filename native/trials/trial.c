@@ -74,9 +74,9 @@ static void note_usage(struct trial *trial, const struct rusage *usage) {
                     (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
 }
 
-/* Waits for the victim's end, and reaps it: 1, or 0 when that time has passed without it, or -1. The signal that
- * announces an end is blocked, so it can't come between a look and the sleep after it. It may speak of another, or
- * be the victim's own invention: it only says when to look. */
+/* Waits for the victim's end, and reaps it. Returns 1, 0 if the time has passed without an end, or -1. SIGCHLD is blocked,
+ * so it can't come between a look and the sleep after it. It may be about another child, or the victim may have sent it: it
+ * only says when to look. */
 static int reap(const struct stand *stand, pid_t victim, struct trial *trial, uint64_t until_ns) {
     struct rusage usage;
     for (;;) {
@@ -103,7 +103,7 @@ static int reap_in_time(const struct stand *stand, pid_t victim, struct trial *t
     return reap(stand, victim, trial, deadline_ns);
 }
 
-/* As the guard does: SIGTERM, a grace, SIGKILL, with the victim unreaped. 0, or -1. */
+/* Ends the victim as the guard does: SIGTERM, a grace, SIGKILL, while the victim is not reaped. Returns 0 or -1. */
 static int see_it_end(const struct stand *stand, pid_t victim, struct trial *trial) {
     int reaped = reap_in_time(stand, victim, trial);
     if (reaped == 0) trial->intent = INTENT_DEADLINE;
@@ -125,7 +125,7 @@ static int32_t sweep(void) {
     return kill_survivors(0);
 }
 
-/* The counter costs a file: it is read only where it could tell something. */
+/* Reads the counter of OOM kills, but only where it could have changed: reading it costs opening a file. */
 static int32_t new_oom_kills(struct stand *stand, const struct trial *trial) {
     int killed = WIFSIGNALED(trial->wait_status) && WTERMSIG(trial->wait_status) == SIGKILL;
     if (!stand->cgroup.version) return -1;

@@ -41,11 +41,11 @@ struct stand {
     sigset_t child_ended; /* SIGCHLD, blocked here */
 };
 
-/* Arms this process, takes over stdout and stderr, and inherits orphans. 0, or -1. */
+/* Arms this process, takes over stdout and stderr, and has it inherit orphans. Returns 0 or -1. */
 int prepare(struct stand *stand);
 
-/* A descriptor out of the way of those that a victim is given. */
+/* Moves a descriptor above those that a victim is given. */
 int lift(int fd);
 
-/* 0, or -1 when this process can promise nothing any more. */
+/* Lives one trial. Returns 0, or -1 if this process can't be relied on any more. */
 int try_once(struct stand *stand, struct trial *trial);

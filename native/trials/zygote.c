@@ -51,7 +51,7 @@ struct server {
 
 static struct server server;
 
-/* 0, or -1 when the supervisor is gone. */
+/* Sends what is pending. Returns 0, or -1 when the supervisor is gone. */
 static int flush(void) {
     struct batch *batch = server.batch;
     size_t bytes = batch->pending * sizeof batch->trials[0];
@@ -60,10 +60,10 @@ static int flush(void) {
     return send(server.fd, batch->trials, bytes, MSG_NOSIGNAL) == (ssize_t)bytes ? 0 : -1;
 }
 
-/* What is known already is not held back while a victim takes its time; that nobody hears it shows at the next flush. */
+/* Sends what is known already while a victim takes its time. Whether anybody hears it shows at the next flush. */
 static void flush_early(void) { flush(); }
 
-/* Points argv behind the command at the words. Their number, or -1 when they don't end. */
+/* Points argv behind the command at the words. Returns their number, or -1 when they don't end. */
 static int split(struct request *request, char **words, int room) {
     int count = 0;
     request->words[WORDS_BYTES - 1] = request->words[WORDS_BYTES - 2] = '\0';

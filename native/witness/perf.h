@@ -48,7 +48,7 @@ struct mappings {
     struct mapping *all;
 };
 
-/* Watches the threads of `victim` from its next exec on. NULL: it can't, and the page says why. */
+/* Watches the threads of `victim` from its next exec on. Returns NULL if it can't, and the page says why. */
 struct perf *perf_open(pid_t victim, struct box *page);
 
 /* Tells what was seen. `deadly`: the signal that ended the victim, or 0. */
@@ -57,7 +57,8 @@ void perf_read(struct perf *perf, pid_t victim, int deadly, struct box *page);
 /* Copies `bytes` from a ring, in which they may be in two pieces. */
 void ring_copy(const struct ring *ring, uint64_t at, void *memory, size_t bytes);
 
-/* All samples of the victim's present program in the order of time, in memory of their own. Their number. */
+/* Gathers all samples of the victim's present program, in the order of time, in memory of their own. Returns their
+ * number. */
 int perf_samples(const struct perf *perf, pid_t victim, uint64_t since, struct sample **samples);
 
 /* What the victim's present program has mapped, and when it was executed. */

@@ -61,8 +61,8 @@ struct mappings perf_mappings(const struct perf *perf, pid_t victim) {
     return mappings;
 }
 
-/* The latest that was mapped there. Only the part that is executed is known: the file's first byte lies as far before it as
- * it does in the file. */
+/* Takes the latest mapping of that address. Only the executable part is known: the file's first byte lies as far before it
+ * in memory as in the file. */
 void perf_place(const struct mappings *mappings, struct crash *crash) {
     const struct mapping *found = NULL;
     for (int i = 0; i < mappings->count; i++) {

@@ -20,8 +20,8 @@ enum { STACK_REGISTER = 7, COUNTER_REGISTER = 8 };
 enum { STACK_REGISTER = 31, COUNTER_REGISTER = 32 };
 #endif
 
-/* All that a fault's own event and those of its completion have in common. Threads inherit them, children do not; what the
- * kernel overwrites in the ring is the oldest. */
+/* What the event of a fault and those of its completion have in common. Threads inherit them, and children do not. A full
+ * ring loses its oldest samples. */
 static struct perf_event_attr observed(uint32_t type, uint64_t config) {
     return (struct perf_event_attr){
         .size = sizeof(struct perf_event_attr),
@@ -98,7 +98,7 @@ static uint64_t delivery_id(void) {
     return id;
 }
 
-/* Takes rights; without them the rest is as good as before. */
+/* Adds the deliveries of signals, which takes rights. Without them the other events work as before. */
 static void add_deliveries(struct perf *perf, struct processor *here, pid_t victim, int number, int first, uint64_t id) {
     struct perf_event_attr event = observed(PERF_TYPE_TRACEPOINT, id);
     event.sample_type |= PERF_SAMPLE_RAW;
@@ -123,7 +123,7 @@ static int watch(struct perf *perf, pid_t victim, int number, uint64_t id) {
     return 0;
 }
 
-/* A victim can only run where we may. */
+/* Opens the events on the processors that we may run on, since the victim may run on no others. */
 struct perf *perf_open(pid_t victim, struct box *page) {
     cpu_set_t allowed;
     uint64_t id = delivery_id();

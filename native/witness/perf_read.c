@@ -30,14 +30,15 @@ static int is_crash_signal(int number) {
     return 0;
 }
 
-/* The last that a thread does may also be a fault in the middle of which it was killed: that ended nothing. */
+/* Whether the signal is one that an unserved fault gives. A thread may also have been killed in the middle of a fault,
+ * which then ended nothing. */
 static int is_faults(int deadly) { return deadly == SIGSEGV || deadly == SIGBUS; }
 
 static int is_page_faults(const struct sample *delivery) {
     return delivery->code > 0 && is_faults(delivery->signal);
 }
 
-/* Of a page fault whose delivery was not seen. The code could be one of two, and is not guessed. */
+/* A crash from a page fault whose delivery was not seen. Its code could be one of two, and is not guessed. */
 static struct crash unserved(const struct sample *fault, int deadly) {
     return (struct crash){
         .signal = deadly == SIGBUS ? SIGBUS : SIGSEGV,

@@ -7,7 +7,7 @@
 
 enum { MOST_THREADS = 4096 };
 
-/* Their ids; how many. */
+/* Lists the ids of a process's threads. Returns how many there are. */
 int list_threads(int proc, pid_t process, pid_t threads[MOST_THREADS]);
 
 /* The process that the thread belongs to, or -1. */

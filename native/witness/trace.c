@@ -106,12 +106,12 @@ static void go_on(enum __ptrace_request how, pid_t thread, int signal_number) {
     ptrace(how, thread, NULL, (void *)(uintptr_t)signal_number);
 }
 
-/* In a handler, to its next system call: its return is one. */
+/* Lets a thread go on. In a handler it stops at its next system call, since the return from a handler is one. */
 static void resume(struct tracer *tracer, pid_t thread, int signal_number) {
     go_on(handling_of(tracer, thread) ? PTRACE_SYSCALL : PTRACE_CONT, thread, signal_number);
 }
 
-/* Each thread is stopped once more, so that it can be let go; a signal that it was just getting it gets. */
+/* Lets go of a thread, which must be stopped once more for that. If it was just getting a signal, it gets it. */
 static void let_go_of(pid_t thread) {
     int status;
     if (ptrace(PTRACE_INTERRUPT, thread, NULL, NULL) != 0) return;
@@ -137,7 +137,8 @@ static void on_signal(struct tracer *tracer, pid_t thread, int signal_number) {
     resume(tracer, thread, signal_number);
 }
 
-/* A handler that starts another process does so to have this one looked at by a tracer; runtimes do not do that. */
+/* Whether the call starts a process. A crash handler does that to have another tracer look at this process, and a runtime's
+ * handler does not. */
 static int starts_process(long call) {
 #if defined(__x86_64__)
     if (call == SYS_fork || call == SYS_vfork) return 1;
@@ -209,7 +210,7 @@ static void follow(struct tracer *tracer) {
 
 /* --- from outside --- */
 
-/* It holds nothing else of the guard's, whose lines are to end with it. */
+/* Becomes the tracer. It holds none of the guard's descriptors, since the guard's lines must end with the guard. */
 static _Noreturn void be_tracer(pid_t victim, int proc, struct box *page, int line) {
     struct tracer tracer = {.victim = victim, .proc = STDOUT_FILENO, .page = page};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -223,7 +224,8 @@ static _Noreturn void be_tracer(pid_t victim, int proc, struct box *page, int li
     _exit(0);
 }
 
-/* Among our own: what we fork may be meant for the victim's namespace, where it would be seen, and ended with it. */
+/* Forks into our own PID namespace. Our children may be meant for the victim's, where the tracer would be seen, and killed
+ * with the victim. */
 static pid_t fork_outside(int proc) {
     int own = openat(proc, "self/ns/pid", O_RDONLY | O_CLOEXEC);
     if (own >= 0) setns(own, CLONE_NEWPID);

@@ -14,7 +14,6 @@ def make(policy, words):
 
     app = Celery("ch", broker=os.environ["CH_CELERY"], backend=os.environ["CH_CELERY"])
     app.conf.update(task_track_started=True, worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
-    app.conf.worker_max_tasks_per_child = 1 if "max_tasks_per_child" in words else None
     options = {name: name in words for name in ("acks_late", "reject_on_worker_lost", "retry_on_worker_lost")}
     if "retry_on_worker_lost" in words:
         options["max_retries"] = 0  # its own three retries wait three minutes each: longer than a cell lives
