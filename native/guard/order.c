@@ -14,7 +14,7 @@ static const struct option options[] = {
     {"processes", required_argument, NULL, 'p'},      {"core-bytes", required_argument, NULL, 'c'},
     {"box", required_argument, NULL, 'b'},            {"channel", required_argument, NULL, 'h'},
     {"box-file", required_argument, NULL, 'F'},       {"witness", required_argument, NULL, 'w'},
-    {"witness-fd", required_argument, NULL, 'W'},   {"rlimit", required_argument, NULL, 'r'},
+    {"witness-fd", required_argument, NULL, 'W'},     {"rlimit", required_argument, NULL, 'r'},
     {"preload", required_argument, NULL, 'L'},        {"directory", required_argument, NULL, 'C'},
     {"terminal", required_argument, NULL, 't'},       {"namespace", no_argument, NULL, 'n'},
     {"clean", no_argument, NULL, 'e'},                {"closed", required_argument, NULL, 'x'},
