@@ -474,6 +474,27 @@ def test_a_fork_for_each_test_shares_the_wider_fixtures(pytester: pytest.Pyteste
     assert [log.count("down"), len(log)] == [1, 2]
 
 
+CLASS_SCOPED = """
+@pytest.fixture(scope="class")
+def own(request):
+    with open("log", "a") as file: file.write(f"{request.cls and request.cls.__name__} up\\n")
+    yield
+    with open("log", "a") as file: file.write(f"{request.cls and request.cls.__name__} down\\n")
+def test_alone(own): pass
+class TestOne:
+    def test_a(self, own): pass
+    def test_b(self, own): pass
+"""
+
+
+@pytest.mark.long
+def test_a_fixture_of_a_class_is_a_functions_own_outside_of_one(pytester: pytest.Pytester, guarded: Run) -> None:
+    """As in plain pytest: what a function has had of it is not what the class behind it has."""
+    guarded(CLASS_SCOPED, guard="--crash-guard=fork").assert_outcomes(passed=3)
+    log = (pytester.path / "log").read_text().splitlines()
+    assert log == ["None up", "None down", "TestOne up", "TestOne down"]
+
+
 @pytest.mark.long
 def test_after_a_crash_fixtures_are_set_up_again(pytester: pytest.Pytester, guarded: Run) -> None:
     """Once for the rest, and not once a test."""

@@ -112,8 +112,13 @@ def _set_up_fixtures(item: pytest.Item) -> None:
     request, info = getattr(item, "_request", None), getattr(item, "_fixtureinfo", None)
     for name in list(request.fixturenames) if request and info else ():
         found = info.name2fixturedefs.get(name)  # type: ignore[union-attr]  # as just asked
-        if found and found[-1]._scope > Scope.Function:  # noqa: SLF001 -- there is no other way
+        if found and _is_shared(found[-1]._scope, item):  # noqa: SLF001 -- there is no other way
             request._get_active_fixturedef(name)  # type: ignore[union-attr]  # noqa: SLF001 -- as above
+
+
+def _is_shared(scope: Scope, item: pytest.Item) -> bool:
+    """Whether other tests may have the same fixture. To a function outside of a class, the scope `class` is its own."""
+    return scope > Scope.Class or (scope is Scope.Class and item.getparent(pytest.Class) is not None)
 
 
 def _captured(item: pytest.Item, when: str) -> Any:
