@@ -1,6 +1,6 @@
 """Run somebody's test suite plainly and under the guard, and tell every outcome that differs.
 
-    python tests/suites.py [--python PYTHON] [--ways session module fork] FOLDER [WORDS OF PYTEST …]
+    python tests/suites.py [--python PYTHON] [--way session]... FOLDER [WORDS OF PYTEST …]
 
 FOLDER is where pytest is called, PYTHON an interpreter that has the suite's package, pytest and this package. Compared
 are each test's phases with their outcomes and messages, the order of tests, collection errors, warnings and the exit
@@ -113,7 +113,7 @@ def main() -> int:
     """Compare, and say what differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["session"])
+    parser.add_argument("--way", action="append", choices=WAYS, help="session, if none is given")
     parser.add_argument("folder", type=Path)
     asked, words = parser.parse_known_args()
     python = str(Path(asked.python).absolute()) if os.sep in asked.python else asked.python
@@ -123,7 +123,7 @@ def main() -> int:
     noisy = differences(plain, seen(python, asked.folder, words), in_order=True)
     sys.stdout.write(f"{len(plain['tests'])} tests, {len(noisy)} noisy: {', '.join(sorted(noisy)[:SHOWN])}\n")
     wrong = 0
-    for way in asked.ways:
+    for way in asked.way or ["session"]:
         guarded = seen(python, asked.folder, [*WAYS[way], *words])
         found = differences(plain, guarded, in_order=way != "workers")
         found = {name: what for name, what in found.items() if name not in noisy}
