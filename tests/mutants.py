@@ -219,8 +219,7 @@ def of_limits() -> Iterator[Mutant]:
         for shift in (-1, 1):
             yield mutant(f"{name} {shift:+}", module, name, getattr(module, name) + shift, dialects)
     for middle in (0.25, 0.75):
-        yield mutant(f"MIDDLE {middle}", retry, "MIDDLE", middle, NEWER)
-        yield mutant(f"legacy MIDDLE {middle}", legacy, "MIDDLE", middle, LEGACY)
+        yield mutant(f"MIDDLE {middle}", retry, "MIDDLE", middle, EVERY)
     for field in policy.DEFAULTS.__struct_fields__:
         default: Any = getattr(policy.DEFAULTS, field)
         if default is not msgspec.UNSET:
@@ -265,8 +264,7 @@ def of_history() -> Iterator[Mutant]:
     }
     for name, answer in answers.items():
         yield Mutant(f"history: {name}", EVERY, partial(_answer, answer=answer))
-    yield mutant("history: a schema failure of the policy retried", retry, "_stored_policy", _lenient, NEWER)
-    yield mutant("history: a schema failure of the policy retried there", legacy, "_policy", _lenient_v1, LEGACY)
+    yield mutant("history: a schema failure of the policy retried", retry, "stored_policy", _lenient, EVERY)
     yield Mutant("history: an uncaught exception that hangs until max duration", EVERY, _hang)
 
 
@@ -303,10 +301,6 @@ def _lenient(run: Any, schema: Schema) -> policy.RetryPolicy | None:
         return policy.parse_policy(run.locked_retry_config, schema) if run else None
     except ValueError:
         return policy.DEFAULTS
-
-
-def _lenient_v1(request: Request, schema: Schema) -> policy.RetryPolicy | None:
-    return _lenient(request.run, schema)
 
 
 def _hang(patch: Patch) -> None:
