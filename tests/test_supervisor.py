@@ -139,13 +139,12 @@ def test_a_crash_in_the_deadlines_window_is_a_crash() -> None:
     assert (evidence.termination, evidence.ended_by) == (Signaled("SIGSEGV"), EndedBy.DEADLINE)
 
 
-def test_what_a_victim_leaves_behind_is_killed() -> None:
+def test_what_a_victim_leaves_behind_is_killed(tmp_path: Path) -> None:
     """Daemons in sessions of their own, holding the output open, die with the victim, and are counted."""
-    mark = f"sleep 98{os.getpid()}"
+    mark, up = f"sleep 98{os.getpid()}", tmp_path / "up"
+    daemons = f"setsid {mark} & setsid sh -c 'setsid {mark} & : > {up}; {mark}' &"
     started = time.monotonic()
-    evidence = supervise(
-        ["sh", "-c", f"setsid {mark} & setsid sh -c 'setsid {mark} & {mark}' & sleep 0.2"], deadline_s=30
-    )
+    evidence = supervise(["sh", "-c", f"{daemons} until [ -e {up} ]; do sleep 0.01; done"], deadline_s=30)
     assert time.monotonic() - started < 10
     assert evidence.termination == Exited(0)
     assert evidence.survivors >= 3
