@@ -22,7 +22,7 @@ from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
-from harness.experiments.workers import gunneries
+from harness.experiments.workers import pool_on
 from harness.scenarios.select import select
 from harness.supervisor.limits import ROWS
 
@@ -98,7 +98,7 @@ def experiment(
             check_named_again(context, old, [variant.dialect for variant in variants])
             check_command(old, command, [variant.command for variant in variants if variant.command])
         is_brief = bool(given["listed"] or given["each"] or given["crashes"])
-        code = tell_all(experiments, book, gunneries(where_of(given)), as_json=as_json, is_brief=is_brief)
+        code = tell_all(experiments, book, pool_on(where_of(given)), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 
