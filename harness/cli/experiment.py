@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.answers import tell_all
-from harness.cli.behind import COMMAND, WithCommand
-from harness.cli.elsewhere import on_options, where_of
-from harness.cli.limits import limit_options
 from harness.cli.many import commands_of, many_options
-from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
+from harness.cli.options.behind import COMMAND, WithCommand
+from harness.cli.options.common import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
+from harness.cli.options.elsewhere import on_options, where_of
+from harness.cli.options.limits import limit_options
+from harness.cli.options.policy import policy_options
+from harness.cli.options.resuming import check_command, check_named_again
+from harness.cli.options.stopping import stopping_of, stopping_options
+from harness.cli.options.surroundings import containment_option, witnesses
+from harness.cli.options.variants import variant_options, variants_of
 from harness.cli.planned import plan_options, tell_plans
-from harness.cli.policy import policy_options
-from harness.cli.resuming import check_command, check_named_again
-from harness.cli.stopping import stopping_of, stopping_options
-from harness.cli.surroundings import containment_option, witnesses
-from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
