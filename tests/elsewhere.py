@@ -10,7 +10,7 @@ from harness.experiments.stopping import Stopping
 from harness.experiments.tally import Tally, Trial
 from harness.experiments.variant import Experiment, Variant
 from harness.experiments.where import Keys, read_where
-from harness.experiments.workers import gunneries
+from harness.experiments.workers import pool_on
 from harness.journal import History
 from harness.scenarios.schema import load, shipped
 
@@ -66,5 +66,5 @@ def conducted(
 ) -> Noting:
     """Conduct it there."""
     progress = Noting({variant.name: Tally() for variant in experiment.variants}, strike=strike)
-    conduct(experiment, progress, book, gunnery=gunneries(read_where(where, keys) if where else None))
+    conduct(experiment, progress, book, open_pool=pool_on(read_where(where, keys) if where else None))
     return progress

@@ -70,7 +70,7 @@ def lost(where: Where, strike: Callable[[], object]) -> str:
 @pytest.mark.slow
 def test_processes_of_this_machine_are_the_hosts() -> None:
     """The bad one crashes the attempt, the retry lands on the other and succeeds, and none is left."""
-    results = results_on(Where(seats=2))
+    results = results_on(Where(workers=2))
     assert [result.judgement.verdict for result in results] == [Verdict.PASS, Verdict.PASS]
     assert ends(results) == LANDS_ELSEWHERE
     assert own(HOST) == []
@@ -85,7 +85,7 @@ def test_a_process_that_is_killed_is_nobodys_crash() -> None:
             one.kill()
             one.wait()
 
-    assert lost(Where(seats=2), strike).startswith("host host-a: it was lost with an attempt")
+    assert lost(Where(workers=2), strike).startswith("host host-a: it was lost with an attempt")
     assert own(HOST) == []
 
 
@@ -137,8 +137,8 @@ def test_what_no_worker_can_be_is_said() -> None:
     """A case without hosts, and fewer processes than hosts."""
     race = load(shipped() / "native-addon-race.toml")
     for where, scenario, text in (
-        (Where(seats=2), race, r"native-addon-race\[\S+\] has no \[hosts\]"),
-        (Where(seats=1), BAD_HOST, "expected local:2 or more, for the hosts host-a, host-b"),
+        (Where(workers=2), race, r"native-addon-race\[\S+\] has no \[hosts\]"),
+        (Where(workers=1), BAD_HOST, "expected local:2 or more, for the hosts host-a, host-b"),
     ):
         with pytest.raises(InvalidInputError, match=text), hosts_on(where, [scenario]):
             pass

@@ -16,7 +16,7 @@ from harness.experiments.conduct import recount
 from harness.experiments.kept import experiment_job, returned
 from harness.experiments.scheduler import Introduction, introduce, usable
 from harness.experiments.where import Keys, Where, read_where
-from harness.experiments.workers import gunneries
+from harness.experiments.workers import pool_on
 from harness.journal import History, read
 from harness.supervisor import Stop
 
@@ -95,9 +95,9 @@ def test_where_nobody_can_be_used_it_is_said(here: Here) -> None:
         while client.scheduler_info()["workers"]:
             pass
     with Stop() as stop, pytest.raises(InvalidInputError, match="no worker can be used: there is none"):
-        gunneries(read_where(here.where))(dosed(10), stop, {})
+        pool_on(read_where(here.where))(dosed(10), stop, {})
     with Stop() as stop, pytest.raises(InfraError, match="no scheduler answers"):
-        gunneries(read_where("dask://127.0.0.1:1"))(dosed(10), stop, {})
+        pool_on(read_where("dask://127.0.0.1:1"))(dosed(10), stop, {})
 
 
 @pytest.mark.long
@@ -120,7 +120,7 @@ def test_a_scheduler_behind_tls_is_reached_with_its_keys(tmp_path: Path) -> None
             read_where(secured.where.replace("dask+tls", "dask"), keys)
         for wrong in (Keys(), Keys(certificate, key, key), Keys(str(tmp_path / "none"))):
             with Stop() as stop, pytest.raises(InvalidInputError, match="--tls-ca-file, --tls-cert, --tls-key"):
-                gunneries(read_where(secured.where, wrong))(dosed(10), stop, {})
+                pool_on(read_where(secured.where, wrong))(dosed(10), stop, {})
 
 
 class Answering:

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli.program import program
 from harness.dialects import DEFAULT, find
+from harness.engine.loop import Run
 from harness.evidence import EndedBy
 from harness.exceptions import InfraError, InvalidInputError
 from harness.journal import History, Kind, Reading, read
 from harness.journal.ballast import Ballast
 from harness.journal.file import APPLICATION, VERSION
 from harness.scenarios.campaign import Campaign, decided
+from harness.scenarios.live import run_case
 from harness.scenarios.order import Order, open_history
-from harness.scenarios.schema import Scenario, load, shipped
+from harness.scenarios.schema import Case, Scenario, load, shipped
 from harness.scenarios.verdict import Verdict
 
 CONTROLS = load(shipped() / "controls.toml")
@@ -253,6 +257,31 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     titles = [line["title"] for line in lines if line["kind"] == "decided"]
     assert len(titles) == len(set(titles)) == len(json.loads(resumed.stdout)["results"])
     assert set(before) <= {line["title"] for line in lines if line["kind"] == "decided" and line["session"] == 1}
+
+
+def test_what_the_harness_could_not_do_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An INFRA result is reported as long as there is no other; --resume lives its case again, and no other."""
+    path, lived = tmp_path / "h", list[str]()
+
+    def live_case(case: Case, *rest: Any, **more: Any) -> Run:
+        lived.append(case.name)
+        if case.name == CONTROLS.case[0].name and len(lived) <= len(CONTROLS.case):
+            raise InfraError("no more processes")
+        return run_case(case, *rest, **more)
+
+    monkeypatch.setattr("harness.scenarios.campaign.run_case", live_case)
+    runner, report = CliRunner(), ["report", str(path), "--json"]
+    first = runner.invoke(program, ["run", "controls", "--history", str(path)])
+    assert (first.exit_code, "--resume" in first.output) == (3, True)
+    told = json.loads(runner.invoke(program, report).stdout)
+    assert ([one["judgement"]["verdict"] for one in told["results"]].count("INFRA"), told["undecided"]) == (1, [])
+    lived_first = len(lived)
+    assert runner.invoke(program, ["run", "--resume", str(path)]).exit_code == 0
+    assert lived[lived_first:] == [CONTROLS.case[0].name]
+    assert {one["judgement"]["verdict"] for one in json.loads(runner.invoke(program, report).stdout)["results"]} == {
+        "PASS"
+    }
+    assert "nothing was run" in runner.invoke(program, ["run", "--resume", str(path)]).output
 
 
 @pytest.mark.long

@@ -71,7 +71,7 @@ def test_each_finding_is_a_subtest_with_its_replay(pytester: pytest.Pytester, mo
     text = done.stdout.str()
     assert text.count("has never called swept") == 2
     assert "mode: expected one of once, from-then-on, both, not 'onse'; did you mean 'once'?" in text
-    assert "pytest_sweep.py" not in text
+    assert "pytest_plugin/sweep.py" not in text
 
 
 @pytest.mark.long

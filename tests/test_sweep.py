@@ -18,8 +18,10 @@ from xml.etree import ElementTree as ET
 import msgspec
 import psutil
 import pytest
+from click.testing import CliRunner
 
 import harness
+from harness.cli.program import program
 from harness.exceptions import InfraError, InvalidInputError
 from harness.gate import known
 from harness.journal import Kind, read
@@ -563,6 +565,23 @@ def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> No
         kept = list(reading.bodies(Kind.TRIALS, Kept))
     assert [event.number for event, _ in kept] == list(range(1, 21))
     assert told("--resume", str(file), "truth:careful", cwd=truth)[1]["tally"] == rest["tally"]
+
+
+def reported(history: str) -> int:
+    """Exit code of a report of a history."""
+    return CliRunner().invoke(program, ["report", history]).exit_code
+
+
+def test_a_sweep_that_could_not_be_done_is_tried_again(truth: Path, tmp_path: Path) -> None:
+    """INFRA is reported as long as there is no other answer, and --resume sweeps once more."""
+    kept, missing = str(tmp_path / "sweep.sqlite"), tmp_path / "there"
+    lines = [f"import sys; sys.path.insert(0, {str(truth)!r})", "import truth"]
+    (tmp_path / "later.py").write_text("\n".join([*lines, f"def call(): open({str(missing)!r}); truth.careful()"]))
+    assert told("--mode", "once", "--in", "libtruth", "--history", kept, "later:call", cwd=tmp_path)[0] == 3
+    assert reported(kept) == 3
+    missing.touch()
+    assert told("--resume", kept, cwd=tmp_path)[1]["verdict"] == "PASS"
+    assert reported(kept) == 0
 
 
 @pytest.mark.slow

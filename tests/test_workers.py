@@ -13,13 +13,13 @@ from harness.dialects import BUILT_IN
 from harness.evidence import Evidence
 from harness.exceptions import InfraError, InvalidInputError
 from harness.experiments.conduct import conclude
-from harness.experiments.gunnery import here
+from harness.experiments.pool import here
 from harness.experiments.shares import Share, by_host, chance
 from harness.experiments.stopping import Stopping
 from harness.experiments.variant import Experiment, Variant
 from harness.experiments.where import read_where
-from harness.experiments.worker import Ask, Fired, Gunner, trials_of
-from harness.experiments.workers import gunneries
+from harness.experiments.worker import Ask, AskedRunner, Fired, trials_of
+from harness.experiments.workers import pool_on
 from harness.report.experiment import conclusion_lines
 
 WORKER = "harness.experiments.worker"
@@ -75,14 +75,14 @@ def test_a_group_that_ends_every_worker_is_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_worker_says_what_it_could_not_do() -> None:
     """A command that can't be started is INFRA there as here, and a dialect that is none is wrong use."""
-    gunner = Gunner()
+    runner = AskedRunner()
     try:
         for dialect, error in (("upstream-4.8", InfraError), ("upstream-9", InvalidInputError)):
             ask = Ask(Variant("x", dialect, 0, command=("/no/such/program",)), 1, 1)
             with pytest.raises(error, match=r"/no/such/program: can't be executed|upstream-9"):
-                trials_of(gunner.answer(msgspec.json.encode(ask)))
+                trials_of(runner.answer(msgspec.json.encode(ask)))
     finally:
-        gunner.close()
+        runner.close()
 
 
 def test_a_worker_answers_a_line_with_a_line() -> None:
@@ -101,7 +101,7 @@ def test_what_is_nowhere_is_said(where: str) -> None:
     """With what was expected."""
     with pytest.raises(InvalidInputError, match="--on: expected local:N"):
         read_where(where)
-    assert gunneries(None) is here
+    assert pool_on(None) is here
     assert "upstream-4.8" in BUILT_IN
 
 

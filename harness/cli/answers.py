@@ -15,7 +15,7 @@ from harness.scenarios.verdict import INTERRUPTED, exit_code
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.experiments.gunnery import Gunneries
+    from harness.experiments.pool import OpenPool
     from harness.experiments.variant import Experiment
     from harness.journal import History
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def tell_all(
     experiments: Sequence[Experiment],
     book: History | None,
-    gunnery: Gunneries,
+    open_pool: OpenPool,
     *,
     as_json: bool,
     is_brief: bool = False,
@@ -34,7 +34,7 @@ def tell_all(
     """
     out, told = console(stderr=as_json), list[Conclusion]()
     with progress(console(stderr=True)) as bar:
-        for one in conduct_all(experiments, book, Shown(bar), gunnery=gunnery):
+        for one in conduct_all(experiments, book, Shown(bar), open_pool=open_pool):
             told.append(one)
             for line in brief_lines(one) if is_brief else conclusion_lines(one):
                 say(out, line)

@@ -6,9 +6,9 @@ from typing import get_args
 
 import click
 
-from harness.cli.options import host_option, json_option
+from harness.cli.options.common import host_option, json_option
+from harness.cli.options.word import Word
 from harness.cli.output import emit_pretty, write
-from harness.cli.word import Word
 from harness.evidence import Host, Start
 from harness.experiments.calibration import DIAL, Calibration, Tried, calibrate, check
 from harness.faults.catalogue import find

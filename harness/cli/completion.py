@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from harness.cli.options.word import Word
 from harness.cli.output import write
 from harness.cli.program import COMPLETE, NAME, program
-from harness.cli.word import Word
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import dialect_option, json_option
+from harness.cli.options.common import dialect_option, json_option
 from harness.cli.output import emit_pretty, write
 from harness.dialects import BUILT_IN, parted
 from harness.dialects.compare import argued, compare

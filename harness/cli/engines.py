@@ -10,10 +10,10 @@ import click
 from rich.markup import escape
 
 from harness.cli.engines_asked import asked_of, engine_of
-from harness.cli.options import json_option
+from harness.cli.options.common import json_option
+from harness.cli.options.word import Word
 from harness.cli.output import emit_pretty, write
 from harness.cli.report import of_formats, write_files
-from harness.cli.word import Word
 from harness.conformance import check, enginefile, kept, suite
 from harness.conformance.install import install
 from harness.machine import environment

@@ -12,12 +12,12 @@ import click
 
 from harness.api import live
 from harness.cli.kept import open_kept, taken_up
-from harness.cli.limits import limit_options, limits_of
-from harness.cli.options import common, schedule_option
+from harness.cli.options.common import common, schedule_option
+from harness.cli.options.limits import limit_options, limits_of
+from harness.cli.options.policy import policy_of, policy_options
+from harness.cli.options.surroundings import containment_option, is_fed, stdin_option, witnesses
 from harness.cli.output import emit
-from harness.cli.policy import policy_of, policy_options
 from harness.cli.relay import Relay
-from harness.cli.surroundings import containment_option, is_fed, stdin_option, witnesses
 from harness.cli.underway import under_way
 from harness.dialects.custom import opened
 from harness.engine.executor import Bounds, OfSchedule, OfVictim

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.answers import tell_all
-from harness.cli.behind import COMMAND, WithCommand
-from harness.cli.elsewhere import on_options, where_of
-from harness.cli.limits import limit_options
 from harness.cli.many import commands_of, many_options
-from harness.cli.options import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
+from harness.cli.options.behind import COMMAND, WithCommand
+from harness.cli.options.common import JOBS, OF_HISTORY, common, host_option, refuse_beside, schedule_option
+from harness.cli.options.elsewhere import on_options, where_of
+from harness.cli.options.limits import limit_options
+from harness.cli.options.policy import policy_options
+from harness.cli.options.resuming import check_command, check_named_again
+from harness.cli.options.stopping import stopping_of, stopping_options
+from harness.cli.options.surroundings import containment_option, witnesses
+from harness.cli.options.variants import variant_options, variants_of
 from harness.cli.planned import plan_options, tell_plans
-from harness.cli.policy import policy_options
-from harness.cli.resuming import check_command, check_named_again
-from harness.cli.stopping import stopping_of, stopping_options
-from harness.cli.surroundings import containment_option, witnesses
-from harness.cli.variants import variant_options, variants_of
 from harness.exceptions import InvalidInputError
 from harness.experiments.kept import open_history
 from harness.experiments.variant import plan
-from harness.experiments.workers import gunneries
+from harness.experiments.workers import pool_on
 from harness.scenarios.select import select
 from harness.supervisor.limits import ROWS
 
@@ -98,7 +98,7 @@ def experiment(
             check_named_again(context, old, [variant.dialect for variant in variants])
             check_command(old, command, [variant.command for variant in variants if variant.command])
         is_brief = bool(given["listed"] or given["each"] or given["crashes"])
-        code = tell_all(experiments, book, gunneries(where_of(given)), as_json=as_json, is_brief=is_brief)
+        code = tell_all(experiments, book, pool_on(where_of(given)), as_json=as_json, is_brief=is_brief)
     context.exit(code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import json_option
+from harness.cli.options.common import json_option
 from harness.cli.output import emit_pretty, write
 from harness.faults.catalogue import Row, catalogue, find
 from harness.machine import why_not

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from harness.cli.lines import bounded, lines, source
-from harness.cli.options import dialect_option, seed_option
+from harness.cli.options.common import dialect_option, seed_option
 from harness.cli.output import emit
 from harness.dialects.custom import opened
 from harness.engine.draw import draw

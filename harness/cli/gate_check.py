@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.files import Output
 from harness.cli.gate_told import runs_shown, tell
-from harness.cli.options import JOBS, common, dialect_or
+from harness.cli.options.common import JOBS, common, dialect_or
+from harness.cli.options.files import Output
 from harness.cli.output import write
 from harness.dialects import lineage
 from harness.dialects.custom import opened

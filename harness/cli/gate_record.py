@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.files import Output
 from harness.cli.gate_told import runs_shown, tell
-from harness.cli.options import COUNT, JOBS, common
+from harness.cli.options.common import COUNT, JOBS, common
+from harness.cli.options.files import Output
+from harness.cli.options.word import day
 from harness.cli.output import write
-from harness.cli.word import day
 from harness.dialects.custom import opened
 from harness.gate.asked import accepted
 from harness.gate.file import load, save

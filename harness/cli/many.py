@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from harness.cli.listing import lines_of
-from harness.cli.options import options
+from harness.cli.options.common import options
 from harness.engine.durable import PYTEST
 from harness.exceptions import InvalidInputError
 from harness.journal import Kind, read

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import options
+from harness.cli.options.common import options
+from harness.cli.options.word import Number
 from harness.cli.output import emit_pretty, write
-from harness.cli.word import Number
 from harness.experiments.planning import forecasts
 from harness.experiments.timing import seconds_a_trial
 from harness.report.planning import plan_lines, plan_shape

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import dialect_option, dialect_or, json_option
+from harness.cli.options.common import dialect_option, dialect_or, json_option
 from harness.cli.output import emit_pretty, write
 from harness.dialects.custom import opened_all
 from harness.exceptions import InvalidInputError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.files import Output
-from harness.cli.options import Function, json_option
+from harness.cli.options.common import Function, json_option
+from harness.cli.options.files import Output
 from harness.cli.output import write
 from harness.journal import read, replace_file
 from harness.report.formats import FORMATS, render

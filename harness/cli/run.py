@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from harness.cli.cases import run_cases, tell_titles
-from harness.cli.elsewhere import on_options, where_of
-from harness.cli.options import JOBS, OF_HISTORY, common, refuse_beside
+from harness.cli.options.common import JOBS, OF_HISTORY, common, refuse_beside
+from harness.cli.options.elsewhere import on_options, where_of
+from harness.cli.options.resuming import check_named_again
 from harness.cli.report import of_formats
-from harness.cli.resuming import check_named_again
 from harness.cli.rollcall import list_calls, roll_call
 from harness.dialects.custom import opened
 from harness.experiments.hosts import hosts_on

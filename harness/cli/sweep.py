@@ -9,12 +9,12 @@ import click
 import msgspec
 
 from harness.cli import sweep_asked
-from harness.cli.behind import COMMAND, WithCommand
-from harness.cli.options import OF_HISTORY, json_option, options, refuse_beside
+from harness.cli.options.behind import COMMAND, WithCommand
+from harness.cli.options.common import OF_HISTORY, json_option, options, refuse_beside
+from harness.cli.options.resuming import check_command
+from harness.cli.options.sweep import GROUPS
 from harness.cli.output import emit
 from harness.cli.report import of_formats, write_files
-from harness.cli.resuming import check_command
-from harness.cli.sweep_options import GROUPS
 from harness.exceptions import InvalidInputError
 from harness.gate import sweeping
 from harness.refusals import conduct, kept, subject

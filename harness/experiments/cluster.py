@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from harness.exceptions import InfraError
-from harness.experiments.gunnery import Loss, drained
+from harness.experiments.firing import Loss
+from harness.experiments.pool import drained
 from harness.experiments.scheduler import connect, usable
 from harness.experiments.tally import Trial
-from harness.experiments.worker import Ask, Gunner, trials_of
+from harness.experiments.worker import Ask, AskedRunner, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.experiments.gunnery import Order
+    from harness.experiments.firing import Order
     from harness.experiments.variant import Experiment
     from harness.experiments.where import Where
     from harness.supervisor import Stop
@@ -33,10 +34,10 @@ _LOCAL: Final = threading.local()
 
 
 def fire_piece(asks: list[bytes]) -> list[bytes]:
-    """On a worker: fire groups one after the other, by a gunner that its thread keeps."""
-    if not hasattr(_LOCAL, "gunner"):
-        _LOCAL.gunner = Gunner()
-    return [_LOCAL.gunner.answer(ask) for ask in asks]
+    """On a worker: fire groups one after the other, by a runner that its thread keeps."""
+    if not hasattr(_LOCAL, "runner"):
+        _LOCAL.runner = AskedRunner()
+    return [_LOCAL.runner.answer(ask) for ask in asks]
 
 
 class Cluster:
@@ -52,7 +53,7 @@ class Cluster:
         try:
             self._workers = list(usable(self._client, where, tuple(needs)))
             threads = self._client.nthreads()
-            self.seats = sum(threads.get(name, 0) for name in self._workers) or 1  # some may be gone since
+            self.slots = sum(threads.get(name, 0) for name in self._workers) or 1  # some may be gone since
             self._client.subscribe_topic("all", self._hear)
         except BaseException:
             self._client.close()

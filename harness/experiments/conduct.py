@@ -17,9 +17,9 @@ from harness.dialects.custom import opened_all
 from harness.experiments.fates import attempts_granted
 from harness.experiments.findings import Asked, Difference, Finding, differ, find, verdict_of
 from harness.experiments.firing import KEPT
-from harness.experiments.gunnery import here
 from harness.experiments.kept import Ended, endings, give_back, groups, returned, save
 from harness.experiments.paired import Comparison, Pairing
+from harness.experiments.pool import here
 from harness.experiments.shares import Share
 from harness.experiments.tally import BLOCK, GROUP, Tally, Trial
 from harness.experiments.variant import Experiment, Variant  # noqa: TC001 -- msgspec reads the annotations of records
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
-    from harness.experiments.gunnery import Gunneries, Guns
+    from harness.experiments.pool import OpenPool, Pool
     from harness.journal import History, Reading
 
 AHEAD = 2  # pieces of work a job
@@ -207,7 +207,7 @@ def conduct_all(
     history: History | None = None,
     observe: Callable[[Experiment, Progress], object] | None = None,
     *,
-    gunnery: Gunneries = here,
+    open_pool: OpenPool = here,
 ) -> Iterator[Conclusion]:
     """Conduct experiments one after the other, and yield what each says; an interrupted one is the last.
 
@@ -217,7 +217,7 @@ def conduct_all(
     for one in experiments:
         progress = before[one.title]
         if not progress.ended:
-            _go_on(one, progress, history, observe, gunnery)
+            _go_on(one, progress, history, observe, open_pool)
         yield conclude(one, progress, Among.of(experiments))
         if progress.ended == INTERRUPTED:
             return
@@ -228,7 +228,7 @@ def _go_on(
     progress: Progress,
     history: History | None,
     observe: Callable[[Experiment, Progress], object] | None,
-    gunnery: Gunneries,
+    open_pool: OpenPool,
 ) -> None:
     """Go on with an experiment, unless it was at its end: a process may be killed before it has written that."""
     leading = progress.tallies[one.variants[0].name]
@@ -236,7 +236,7 @@ def _go_on(
     if not progress.ended:
         with opened_all(variant.dialect for variant in one.variants) as dialects:
             told = (lambda now: observe(one, now)) if observe else None
-            conduct(one, progress, history, told, dialects, gunnery=gunnery)
+            conduct(one, progress, history, told, dialects, open_pool=open_pool)
     if history and progress.ended != INTERRUPTED:
         history.write(Kind.DECIDED, one.title, body=Ended(progress.ended, progress.elapsed_s))
 
@@ -248,27 +248,27 @@ def conduct(
     observe: Callable[[Progress], object] | None = None,
     dialects: Mapping[str, Dialect] = BUILT_IN,
     *,
-    gunnery: Gunneries = here,
+    open_pool: OpenPool = here,
 ) -> None:
     """Fire groups until the stopping rule says stop, or Ctrl-C; `progress` says where to begin, and is kept up.
 
     Every group is journalled, and then counts, with no Ctrl-C between; what that cuts off does neither. `dialects` has
-    those of the variants by their names, `gunnery` says where they are fired. Raises InfraError when the harness could
-    not do its part.
+    those of the variants by their names, `open_pool` says where they are fired. Raises InfraError when the
+    harness could not do its part.
     """
     leading = progress.tallies[experiment.variants[0].name]
     before, began = progress.elapsed_s, time.monotonic()
     left_s = math.inf if experiment.stopping.time_s is None else experiment.stopping.time_s - before
-    with Stop() as stop, closing(gunnery(experiment, stop, dialects)) as guns:
+    with Stop() as stop, closing(open_pool(experiment, stop, dialects)) as pool:
         try:
-            for group in _groups(experiment, guns, progress, history, began + left_s):
+            for group in _groups(experiment, pool, progress, history, began + left_s):
                 with uninterrupted():
                     if history and group:
                         save(history, group)
                     if group:
                         progress.add(group)
                 progress.elapsed_s = before + time.monotonic() - began
-                _count_losses(guns, progress, history)
+                _count_losses(pool, progress, history)
                 if observe:
                     observe(progress)
                 if progress.is_level:
@@ -282,9 +282,9 @@ def conduct(
                 history.interrupted()
 
 
-def _count_losses(guns: Guns, progress: Progress, history: History | None) -> None:
+def _count_losses(pool: Pool, progress: Progress, history: History | None) -> None:
     """Journal and count what workers had that were lost since the last group."""
-    for loss in guns.losses():
+    for loss in pool.losses():
         if history:
             give_back(history, loss)
         for at, (variant, numbers) in enumerate(loss.orders):
@@ -300,16 +300,16 @@ def _assign(piece: list[tuple[Variant, range]], done: Mapping[str, int], history
 
 
 def _groups(
-    experiment: Experiment, guns: Guns, progress: Progress, history: History | None, until_s: float
+    experiment: Experiment, pool: Pool, progress: Progress, history: History | None, until_s: float
 ) -> Iterator[list[Trial]]:
     """Groups in their order, with some of the next on their way already; none begins a trial after `until_s`."""
     done = {name: tally.groups.groups for name, tally in progress.tallies.items()}
-    work, waiting = experiment.work(done, in_blocks=guns.gives_blocks), deque[list[Future[list[Trial]]]]()
+    work, waiting = experiment.work(done, in_blocks=pool.gives_blocks), deque[list[Future[list[Trial]]]]()
     while True:
-        for piece in islice(work, AHEAD * guns.seats - len(waiting)):
+        for piece in islice(work, AHEAD * pool.slots - len(waiting)):
             if history:
                 _assign(piece, done, history)
-            waiting.append(guns.submit(piece, until_s))
+            waiting.append(pool.submit(piece, until_s))
         if not waiting:
             return
         for answer in waiting.popleft():

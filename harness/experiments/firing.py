@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from functools import partial
 from itertools import groupby, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     from harness.dialects.protocol import Dialect
     from harness.evidence import Evidence, Termination
-    from harness.experiments.gunnery import Loss
     from harness.experiments.tally import EndKind
     from harness.experiments.variant import Variant
     from harness.wire.errors import TaskError
+
+    Order = tuple[Variant, Sequence[int]]
 
 BLOCK_TRIALS = GROUP * BLOCK
 KEPT = 3
@@ -39,6 +40,13 @@ KEPT = 3
 
 TRACED = 6
 """Crashes of each signal whose cores a worker has gdb read, where backtraces are asked for."""
+
+
+class Loss(NamedTuple):
+    """A worker that was lost, and the groups that it had: they are fired again."""
+
+    worker: str
+    orders: tuple[Order, ...]
 
 
 class GroupRunner:

@@ -168,7 +168,7 @@ def hosts_on(where: Where | None, scenarios: Sequence[Scenario]) -> Iterator[Els
         raise InvalidInputError(f"--on: {without[0]} has no [hosts] that workers could be; leave it out")
     names = tuple(dict.fromkeys(name for _, case in pairs if case.hosts for name in case.hosts.names))
     needs = tuple(dict.fromkeys(need for _, case in pairs for need in case.needs()))
-    if not where.address and where.seats < len(names):
+    if not where.address and where.workers < len(names):
         raise InvalidInputError(f"--on: expected local:{len(names)} or more, for the hosts {', '.join(names)}")
     hosts: Hosts = ClusterHosts(where, needs, names) if where.address else LocalHosts()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harness.experiments.gunnery import Loss
+    from harness.experiments.firing import Loss
     from harness.journal import Reading
 
 KIND: Final = "experiment"

@@ -9,10 +9,10 @@ import msgspec
 
 from harness.exceptions import InvalidInputError
 
-MOST_SEATS: Final = 1000
+MOST_WORKERS: Final = 1000
 EXPECTED: Final = (
-    f"local:N, with 1 to {MOST_SEATS} worker processes, dask://HOST:PORT, or dask+tls://HOST:PORT where the scheduler "
-    "is behind TLS"
+    f"local:N, with 1 to {MOST_WORKERS} worker processes, dask://HOST:PORT, or dask+tls://HOST:PORT where the "
+    "scheduler is behind TLS"
 )
 
 
@@ -31,7 +31,7 @@ class Keys(msgspec.Struct, frozen=True):
 class Where(msgspec.Struct, frozen=True):
     """So many worker processes here, or the scheduler at `address`, as Dask writes it: "tls://HOST:PORT"."""
 
-    seats: int = 0
+    workers: int = 0
     address: str = ""
     keys: Keys = Keys()
 
@@ -43,8 +43,8 @@ def read_where(text: str, keys: Keys = Keys()) -> Where:  # noqa: B008 -- frozen
         if keys and kind == "dask":
             raise InvalidInputError(f"--tls-ca-file, --tls-cert, --tls-key: expected --on dask+tls:{rest}, not {text}")
         return Where(address=f"{'tls' if kind == 'dask+tls' else 'tcp'}:{rest}", keys=keys)
-    if kind != "local" or not rest.isdecimal() or not 1 <= int(rest) <= MOST_SEATS:
+    if kind != "local" or not rest.isdecimal() or not 1 <= int(rest) <= MOST_WORKERS:
         raise InvalidInputError(f"--on: expected {EXPECTED}, not {text!r}")
     if keys:
         raise InvalidInputError("--tls-ca-file, --tls-cert, --tls-key: expected --on dask+tls://HOST:PORT beside them")
-    return Where(seats=int(rest))
+    return Where(workers=int(rest))

@@ -53,7 +53,7 @@ def trials_of(answer: bytes) -> list[Trial]:
     return fired.trials
 
 
-class Gunner:
+class AskedRunner:
     """Answers what is asked, with the judges and the processes from which victims are forked kept between questions."""
 
     def __init__(self) -> None:
@@ -97,11 +97,11 @@ def serve(answer: Callable[[bytes], bytes]) -> None:
 
 def main() -> None:
     """Fire groups until there are no more questions."""
-    gunner = Gunner()
+    runner = AskedRunner()
     try:
-        serve(gunner.answer)
+        serve(runner.answer)
     finally:
-        gunner.close()
+        runner.close()
 
 
 if __name__ == "__main__":

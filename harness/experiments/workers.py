@@ -12,14 +12,15 @@ import msgspec
 
 from harness.exceptions import InfraError
 from harness.experiments.cluster import Cluster
-from harness.experiments.gunnery import Gunnery, Loss, here
+from harness.experiments.firing import Loss
+from harness.experiments.pool import ThreadPool, here
 from harness.experiments.worker import Ask, trials_of
 from harness.supervisor.dialogue import Dialogue, DialogueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.experiments.gunnery import Gunneries
+    from harness.experiments.pool import OpenPool
     from harness.experiments.tally import Trial
     from harness.experiments.variant import Variant
     from harness.experiments.where import Where
@@ -64,10 +65,10 @@ class Worker:
         self._process.close()
 
 
-def gunneries(where: Where | None) -> Gunneries:
+def pool_on(where: Where | None) -> OpenPool:
     """Return who fires groups there; None is threads of this process."""
     if where is None:
         return here
     if where.address:
         return lambda experiment, stop, _: Cluster(where, experiment, stop)
-    return lambda _, stop, __: Gunnery(where.seats, Worker, stop)
+    return lambda _, stop, __: ThreadPool(where.workers, Worker, stop)

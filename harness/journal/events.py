@@ -24,7 +24,8 @@ class Kind(StrEnum):
     `started`: an attempt or a group of trials is about to be started. `kill_intent`: a signal is about to be sent.
     `finished`: an attempt with its classification and decision. `step`: the state of a durable run after step `number`.
     `trials`: a group of an experiment's trials. `returned`: trials that went back from a worker that was lost, to be
-    fired again by another. `decided`: the answer about a title of the job, once.
+    fired again by another. `decided`: the answer about a title of the job, once. `infra`: why the
+    harness could not answer; a later session tries again.
     """
 
     JOB = "job"
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     TRIALS = "trials"
     RETURNED = "returned"
     DECIDED = "decided"
+    INFRA = "infra"
 
 
 class Event(msgspec.Struct, frozen=True):

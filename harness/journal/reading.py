@@ -141,9 +141,15 @@ class Reading:
         return Standing(closing.how, last.at_ms, closing.reason)
 
     def undecided(self) -> list[str]:
-        """Titles of its job that have no answer yet."""
-        job = self.job
-        answered = {event.title for event in self.events(Kind.DECIDED)}
+        """Titles of its job that who goes on has to decide."""
+        return self._without(Kind.DECIDED)
+
+    def unanswered(self) -> list[str]:
+        """Titles of its job of which nothing is known, not even why the harness could not decide."""
+        return self._without(Kind.DECIDED, Kind.INFRA)
+
+    def _without(self, *kinds: Kind) -> list[str]:
+        job, answered = self.job, {event.title for kind in kinds for event in self.events(kind)}
         return [title for title in job.titles if title not in answered] if job else []
 
     def was_interrupted(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.evidence import Evidence
     from harness.scenarios.campaign import Result
 
-pytest_plugins = ("harness.pytest_sweep",)
+pytest_plugins = ("harness.pytest_plugin.sweep",)
 FOLDERS = ["scenarios"]
 SNIFFED_BYTES = 1 << 20
 CLAIM = re.compile(rb"""^[ \t]*claim[ \t]*=[ \t]*["']""", re.MULTILINE)

@@ -11,7 +11,7 @@ from harness.journal import History, Job, Kind, job_of
 from harness.machine import environment
 from harness.refusals.conduct import Tell
 from harness.refusals.findings import find, tally
-from harness.refusals.outcome import UNKNOWN, Report
+from harness.refusals.outcome import INFRA, UNKNOWN, Report
 from harness.refusals.refusal import Refusal  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.refusals.server import Call  # noqa: TC001 -- msgspec reads the annotations of records
 from harness.refusals.stacks import file_name
@@ -114,17 +114,19 @@ def identity(ready: Ready) -> str:
 
 def decide(history: History, report: Report) -> None:
     """Write the answer; the refusals are there already."""
-    history.write(Kind.DECIDED, report.subject, body=msgspec.structs.replace(report, refusals=()))
+    kind = Kind.INFRA if report.verdict == INFRA else Kind.DECIDED
+    history.write(kind, report.subject, body=msgspec.structs.replace(report, refusals=()))
 
 
 def answer(reading: Reading) -> Report | None:
-    """What was decided, if that was done."""
+    """What was decided, if that was done. What the harness could not do is tried again."""
     return next((found for _, found in reading.bodies(Kind.DECIDED, Report)), None)
 
 
 def reports(reading: Reading) -> list[Report]:
     """The sweep that a history holds: its answer, or as far as it came."""
-    if decided := answer(reading):
+    failed = [report for _, report in reading.bodies(Kind.INFRA, Report)]
+    if decided := answer(reading) or (failed and failed[-1]):
         return [decided]
     refusals = [kept.refusal for _, kept in reading.bodies(Kind.TRIALS, Kept)]
     return [_so_far(reading.job.titles[0], refusals)] if refusals and reading.job else []

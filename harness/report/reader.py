@@ -25,7 +25,8 @@ from harness.report.counts import Confusion, Curve
 from harness.report.deltas import Delta, Ends, of_run
 from harness.report.words import counted
 from harness.scenarios import order
-from harness.scenarios.campaign import Result, decided
+from harness.scenarios.campaign import Result
+from harness.scenarios.campaign import results as kept_results
 from harness.scenarios.verdict import Verdict, exit_code, verdict_of
 
 if TYPE_CHECKING:
@@ -129,12 +130,12 @@ class HistoryReport(msgspec.Struct, frozen=True):
 def read(reading: Reading, name: str) -> HistoryReport:
     """Read all of it, in one pass over trials. Raises InvalidInputError for a damaged file."""
     standing, job = reading.standing(), reading.job  # in this order: what is decided meanwhile is no contradiction
-    found = HistoryReport(name, job, standing, reading.environment(), tuple(reading.undecided()))
+    found = HistoryReport(name, job, standing, reading.environment(), tuple(reading.unanswered()))
     return READERS[job.kind](reading, found) if job and job.kind in READERS else found
 
 
 def _cases(reading: Reading, found: HistoryReport) -> HistoryReport:
-    return _with_cases(found, decided(reading))
+    return _with_cases(found, kept_results(reading))
 
 
 def _with_cases(found: HistoryReport, results: list[Result]) -> HistoryReport:

@@ -108,15 +108,22 @@ class Campaign(msgspec.Struct, frozen=True):
         if self.history is None or (self.stop and self.stop.is_set()):
             return result
         try:
-            self.history.write(Kind.DECIDED, result.title, body=result)
+            kind = Kind.INFRA if result.judgement.verdict is Verdict.INFRA else Kind.DECIDED
+            self.history.write(kind, result.title, body=result)
         except InfraError as error:
             return msgspec.structs.replace(result, judgement=Judgement(Verdict.INFRA, (str(error),)))
         return result
 
 
 def decided(reading: Reading) -> list[Result]:
-    """Results that a history of runs has."""
+    """Results of a history of runs that stay: a resumed run does not live these cases again."""
     return [result for _, result in reading.bodies(Kind.DECIDED, Result)]
+
+
+def results(reading: Reading) -> list[Result]:
+    """All results of a history of runs, the last of each case: also of those that the harness could not decide."""
+    failed = [result for _, result in reading.bodies(Kind.INFRA, Result)]
+    return list({result.title: result for result in (*failed, *decided(reading))}.values())
 
 
 def as_they_end(futures: Iterable[Future[T]]) -> Iterator[Future[T]]:

@@ -8,11 +8,11 @@ import click
 import msgspec
 from msgspec import UNSET
 
-from harness.cli.limits import limits_of
-from harness.cli.options import options
-from harness.cli.policy import policy_of
-from harness.cli.stopping import PROPER
-from harness.cli.word import Word
+from harness.cli.options.common import options
+from harness.cli.options.limits import limits_of
+from harness.cli.options.policy import policy_of
+from harness.cli.options.stopping import PROPER
+from harness.cli.options.word import Word
 from harness.experiments.advice import TARGET
 from harness.experiments.variant import Place, VariantOptions
 from harness.scenarios.schema import PolicySpec

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from harness.cli.word import Word
+from harness.cli.options.word import Word
 from harness.supervisor.confinement import Wanted
 from harness.supervisor.observe import FORMERLY, Observe
 from harness.supervisor.process import Stdin
 
 if TYPE_CHECKING:
-    from harness.cli.options import Function
+    from harness.cli.options.common import Function
 
 
 BLACK_BOX = "harness.black_box"

@@ -7,8 +7,8 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from harness.cli.options import options
-from harness.cli.word import Word
+from harness.cli.options.common import options
+from harness.cli.options.word import Word
 from harness.engine.policy import Policy, check_retry
 from harness.exceptions import InvalidInputError, shown
 from harness.wire import javascript

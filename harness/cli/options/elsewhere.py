@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Function, options
+from harness.cli.options.common import Function, options
 from harness.exceptions import InvalidInputError
 from harness.experiments.where import Keys, Where, read_where
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.word import Number, Word, day
+from harness.cli.options.word import Number, Word, day
 from harness.refusals import asking
 from harness.refusals.targets import ERRNOS, FAMILIES, MODES
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from click.core import ParameterSource
 
-from harness.cli.options import JUDGE, OF_HISTORY
+from harness.cli.options.common import JUDGE, OF_HISTORY
 from harness.dialects import parted
 from harness.exceptions import InvalidInputError
 

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import click
 
-from harness.cli.options import options
-from harness.cli.word import Word
+from harness.cli.options.common import options
+from harness.cli.options.word import Word
 from harness.exceptions import InvalidInputError
 from harness.supervisor import Limits, check_timeout, parse_bytes
 from harness.supervisor.limits import ROWS, MemoryBy, check_count

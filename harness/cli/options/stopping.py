@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from harness.cli.options import COUNT, options
-from harness.cli.word import Number
+from harness.cli.options.common import COUNT, options
+from harness.cli.options.word import Number
 from harness.exceptions import InvalidInputError
 from harness.experiments.sequential import SequentialTest
 from harness.experiments.stopping import Stopping

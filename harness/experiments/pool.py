@@ -1,12 +1,12 @@
-"""Where groups are fired: on threads here, or by whatever else takes a seat."""
+"""Where groups are fired: on threads of this process, or by whatever else takes pieces of work."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harness.experiments.firing import GroupRunner
+from harness.experiments.firing import GroupRunner, Loss
 from harness.experiments.tally import Trial
 
 if TYPE_CHECKING:
@@ -14,22 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from harness.dialects.protocol import Dialect
+    from harness.experiments.firing import Order
     from harness.experiments.variant import Experiment, Variant
     from harness.supervisor import Stop
 
-    Order = tuple[Variant, Sequence[int]]
     Owed = tuple[Order, Future[list[Trial]]]
-    Gunneries = Callable[[Experiment, Stop, Mapping[str, Dialect]], "Guns"]
+    OpenPool = Callable[[Experiment, Stop, Mapping[str, Dialect]], "Pool"]
 
 
-class Loss(NamedTuple):
-    """A worker that was lost, and the groups that it had: they are fired again."""
-
-    worker: str
-    orders: tuple[Order, ...]
-
-
-class Seat(Protocol):
+class Runner(Protocol):
     """Fires one group at a time. `losses` are those of its workers."""
 
     losses: deque[Loss]
@@ -44,10 +37,10 @@ class Seat(Protocol):
         """End what is kept between groups."""
 
 
-class Guns(Protocol):
-    """Whatever fires pieces of work. `seats` groups at a time; `gives_blocks` asks for no piece below a block."""
+class Pool(Protocol):
+    """Whatever fires pieces of work. `slots` groups at a time; `gives_blocks` asks for no piece below a block."""
 
-    seats: int
+    slots: int
     gives_blocks: bool
 
     def losses(self) -> list[Loss]:
@@ -60,19 +53,19 @@ class Guns(Protocol):
         """Give up what is not begun."""
 
 
-class Gunnery:
-    """As many seats as it says, each on a thread of its own. `stop`, once set, lets nothing more begin."""
+class ThreadPool:
+    """As many runners as it has slots, each on a thread of its own. `stop`, once set, lets nothing more begin."""
 
     gives_blocks = False
 
-    def __init__(self, seats: int, sit: Callable[[], Seat], stop: Stop) -> None:
-        self.seats = seats
-        self._sit, self._stop = sit, stop
-        self._local, self._taken = threading.local(), list[Seat]()
-        self._pool = ThreadPoolExecutor(seats)
+    def __init__(self, slots: int, begin: Callable[[], Runner], stop: Stop) -> None:
+        self.slots = slots
+        self._begin, self._stop = begin, stop
+        self._local, self._taken = threading.local(), list[Runner]()
+        self._pool = ThreadPoolExecutor(slots)
 
     def submit(self, piece: Sequence[Order], until_s: float) -> list[Future[list[Trial]]]:
-        """Have one seat fire these groups, one after the other; the answers come one by one."""
+        """Have one runner fire these groups, one after the other; the answers come one by one."""
         answers = [Future[list[Trial]]() for _ in piece]
         self._pool.submit(self._fire, list(zip(piece, answers, strict=True)), until_s)
         return answers
@@ -82,30 +75,30 @@ class Gunnery:
             if self._stop.is_set():
                 return
             try:
-                answer.set_result(self._seat().fire(variant, numbers, until_s))
+                answer.set_result(self._runner().fire(variant, numbers, until_s))
             except BaseException as error:  # noqa: BLE001 -- it goes to whoever waits
                 answer.set_exception(error)
 
-    def _seat(self) -> Seat:
+    def _runner(self) -> Runner:
         """Return this thread's."""
-        if not hasattr(self._local, "seat"):
-            self._local.seat = self._sit()
-            self._taken.append(self._local.seat)
-        return self._local.seat  # type: ignore[no-any-return]  # thread-local members have no type
+        if not hasattr(self._local, "runner"):
+            self._local.runner = self._begin()
+            self._taken.append(self._local.runner)
+        return self._local.runner  # type: ignore[no-any-return]  # thread-local members have no type
 
     def losses(self) -> list[Loss]:
         """Workers that were lost since this was asked before."""
-        return [loss for seat in self._taken for loss in drained(seat.losses)]
+        return [loss for runner in self._taken for loss in drained(runner.losses)]
 
     def close(self) -> None:
         """Give up what is not begun, end what is running and what is kept."""
         self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for seat in self._taken:
-            seat.cancel()
+        for runner in self._taken:
+            runner.cancel()
         self._pool.shutdown()
-        for seat in self._taken:
-            seat.close()
+        for runner in self._taken:
+            runner.close()
 
 
 def drained(losses: deque[Loss]) -> list[Loss]:
@@ -113,6 +106,6 @@ def drained(losses: deque[Loss]) -> list[Loss]:
     return [losses.popleft() for _ in range(len(losses))]
 
 
-def here(experiment: Experiment, stop: Stop, dialects: Mapping[str, Dialect]) -> Gunnery:
+def here(experiment: Experiment, stop: Stop, dialects: Mapping[str, Dialect]) -> ThreadPool:
     """Fire in this process, on as many threads as the experiment has jobs."""
-    return Gunnery(experiment.jobs, lambda: GroupRunner(stop, dialects), stop)
+    return ThreadPool(experiment.jobs, lambda: GroupRunner(stop, dialects), stop)

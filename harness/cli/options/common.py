@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from harness.cli.mistake import name_of
-from harness.cli.word import Word
+from harness.cli.options.word import Word
 from harness.dialects import BUILT_IN, DEFAULT, lineage, parted, spelled
 from harness.evidence import Host
 from harness.exceptions import InvalidInputError
