@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -114,6 +113,8 @@ async def run_async(job: Job, policy: Policy = Policy(), **options: Any) -> Run:
 
     SIGTERM is left to the program: one that does not handle it dies at once, and an attempt of a history then counts.
     """
+    import asyncio  # noqa: PLC0415 -- a command that waits for one job need not pay for it
+
     with Stop() as stop:
         running = asyncio.ensure_future(asyncio.to_thread(run, job, policy, stop=stop, **options))
         try:

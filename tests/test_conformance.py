@@ -19,6 +19,7 @@ from harness.conformance.check import Asked, Check
 from harness.conformance.conductor import Engine
 from harness.conformance.properties import ORDER
 from harness.conformance.protocol import Cap
+from harness.exceptions import InfraError
 from harness.machine import why_not
 from harness.supervisor import cgroups, memory_cgroup
 from harness.supervisor.launch import runner_path
@@ -50,6 +51,12 @@ def test_the_reference_engine_passes_every_property() -> None:
     assert skipped <= ({"P10", "P11"} if why_not(["memory_cgroup"]) else set())
     assert found.declared is not None
     assert set(Cap) - set(found.declared.caps) <= {Cap.MACHINE}
+
+
+def test_a_line_of_the_conductor_that_is_no_news_is_told() -> None:
+    """Whatever else writes to its stdout: the harness could not do its work, and the line is shown."""
+    with pytest.raises(InfraError, match="the conductor said 'hello', which is no news"):
+        suite.Heard(None).take(1, b"hello\n")
 
 
 @pytest.mark.long

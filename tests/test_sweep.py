@@ -31,7 +31,7 @@ from harness.refusals.kept import Kept
 from harness.refusals.line import Line
 from harness.refusals.outcome import Report, command_line, infra, judged, report
 from harness.refusals.server import LATE_NOTE, Call, Server
-from harness.refusals.stacks import Rules
+from harness.refusals.stacks import Rules, module_of
 from harness.refusals.targets import Plan
 from harness.report.sweep import lines
 
@@ -565,6 +565,14 @@ def test_a_history_goes_on_where_it_was_ended(truth: Path, tmp_path: Path) -> No
         kept = list(reading.bodies(Kind.TRIALS, Kept))
     assert [event.number for event, _ in kept] == list(range(1, 21))
     assert told("--resume", str(file), "truth:careful", cwd=truth)[1]["tally"] == rest["tally"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "module"), [("libx.so.1!f", "libx.so.1"), ("libx.so+0x1f", "libx.so"), ("a+0x1b.so+0x2!", "a+0x1b.so")]
+)
+def test_the_module_of_a_written_frame(frame: str, module: str) -> None:
+    """It is what stands before the function, or before the last offset."""
+    assert module_of(frame) == module
 
 
 def reported(history: str) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from harness.cli.output import emit_pretty
 from harness.experiments import conduct
 from harness.experiments.conduct import Conclusion, conduct_all
+from harness.report.document import conclusions_shape
 from harness.report.experiment import Shown, brief_lines, conclusion_lines, corrected_lines
-from harness.report.shapes import conclusions_shape
 from harness.report.terminal import console, progress, say, tell_history, tell_ranking
 from harness.scenarios.verdict import INTERRUPTED, exit_code
 

@@ -120,7 +120,12 @@ class Heard:
             return
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            self._note(msgspec.json.decode(line, type=News))
+            try:
+                news = msgspec.json.decode(line, type=News)
+            except msgspec.MsgspecError as error:
+                said = line[:200].decode(errors="replace")
+                raise InfraError(f"the conductor said {said!r}, which is no news: {error}") from error
+            self._note(news)
 
     def _note(self, news: News) -> None:
         if news.declared:

@@ -16,7 +16,7 @@ from harness.exceptions import InvalidInputError
 from harness.gate.tomlwriter import document
 from harness.journal import replace_file
 from harness.reading import read_toml
-from harness.refusals.stacks import asking, telling
+from harness.refusals.stacks import asking, module_of, telling
 from harness.refusals.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def accept(known: Known, report: Report, wanted: Acceptance) -> Known:
 
 def _entry(report: Report, finding: Finding, wanted: Acceptance) -> Entry:
     crash, refused = telling(finding.first.crash, 2), asking(finding.first.refused)
-    modules = {text.partition("!")[0].partition("+0x")[0] for text in (*crash, refused)}
+    modules = {module_of(text) for text in (*crash, refused)}
     return Entry(
         finding.key,
         report.subject,

@@ -14,7 +14,7 @@ from harness.refusals import symbols
 from harness.refusals.aim import Marksman
 from harness.refusals.findings import find, key
 from harness.refusals.preparation import Ready, prepare
-from harness.refusals.stacks import file_name
+from harness.refusals.stacks import file_name, module_of
 from harness.refusals.targets import Plan, Target, choose, each_way
 from harness.refusals.verdicts import UNPROVED
 
@@ -109,11 +109,7 @@ def debug(make_host: MakeHost, plan: Plan) -> str:
 
 
 def _builds(refusals: list[Refusal], modules: list[str]) -> dict[str, str]:
-    named = {
-        text.partition("!")[0].rpartition("+0x")[0] or text.partition("!")[0]
-        for one in refusals
-        for text in one.refused + one.crash
-    }
+    named = {module_of(text) for one in refusals for text in one.refused + one.crash}
     return {file_name(path): symbols.build_id(path) for path in modules if file_name(path) in named}
 
 

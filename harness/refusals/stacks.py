@@ -80,6 +80,12 @@ def frame(place: Place, function: str) -> str:
     return f"{file_name(path)}!{function}" if function else f"{file_name(path)}+{offset:#x}"
 
 
+def module_of(text: str) -> str:
+    """Return the module of a written frame."""
+    named = text.partition("!")[0]
+    return named.rpartition("+0x")[0] or named
+
+
 def is_plumbing(text: str) -> bool:
     """Whether a written frame belongs to a C or C++ runtime."""
     return PLUMBING.match(text) is not None

@@ -25,7 +25,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "terminal": Format("terminal"),
-    "json": Format("shapes"),
+    "json": Format("document"),
     "html": Format("html", "Write one self-contained page."),
     "junit": Format("junit", "Write JUnit XML."),
     "markdown": Format("markdown", "Write Markdown, for a CI summary."),
