@@ -40,7 +40,8 @@ class Library:
         self._shared.sweep_bound.argtypes = [ctypes.c_ulong]
         self._shared.sweep_tell.argtypes = [ctypes.c_char_p, ctypes.c_long]
         self._shared.sweep_live.restype = ctypes.c_long
-        self.next, self.live, self.bound = self._shared.sweep_next, self._shared.sweep_live, self._shared.sweep_bound
+        self.next, self.end = self._shared.sweep_next, self._shared.sweep_end
+        self.live, self.bound = self._shared.sweep_live, self._shared.sweep_bound
         self.serve: Callable[[], int] = self._shared.sweep_serve
 
     def order(self) -> dict[str, Any] | None:
@@ -242,7 +243,8 @@ class Server:
         if self._library.serve() != 1:
             return 0
         self._trial()
-        os._exit(0)
+        self._library.end()
+        return 0
 
     def _trial(self) -> None:
         if self._order[LATE]:
