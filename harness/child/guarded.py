@@ -6,17 +6,20 @@ a terminal: standard output, standard error and the exit status belong to the te
 
 import ctypes
 import fcntl
+import io
 import os
 import pickle
+import select
 import signal
 import socket
 import struct
 import sys
 import threading
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 CHANNEL_FD = 5
 FIRST_FREE_FD = 100  # out of the way of tests that count on low numbers
@@ -29,8 +32,8 @@ class Channel:
     """Messages to and from the parent: a word, and a table of plain values."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(fileno=fcntl.fcntl(CHANNEL_FD, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD))
-        os.close(CHANNEL_FD)
+        self._socket = socket.socket(fileno=out_of_the_way(CHANNEL_FD))
+        self.bell = out_of_the_way(os.eventfd(0))
         self._lock, self._process = threading.Lock(), os.getpid()
 
     @property
@@ -44,18 +47,43 @@ class Channel:
 
     def send(self, word: str, **more: object) -> None:
         """Send a message. A fork that a test has left must not speak for it."""
+        self._put(word, more, is_news=True)
+
+    def note(self, word: str, **more: object) -> None:
+        """Send what the parent need not wake up for: it finds that when this process dies, or sends other news."""
+        self._put(word, more, is_news=False)
+
+    def _put(self, word: str, more: "dict[str, object]", *, is_news: bool) -> None:
         if not self.is_mine:
             return
-        data = pickle.dumps((word, plain(more)))
+        data = packed(word, more)
         with self._lock:
-            self._socket.sendall(HEAD.pack(len(data)) + data)
+            self._write(memoryview(HEAD.pack(len(data)) + data))
+            if is_news:
+                self._ring()
+
+    def _write(self, data: memoryview) -> None:
+        """Write it all. Where there is no room, the parent is woken up before this waits."""
+        while data:
+            with suppress(BlockingIOError):
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+            if data:
+                self._ring()
+                room = select.poll()
+                room.register(self._socket, select.POLLOUT)
+                room.poll()
+
+    def _ring(self) -> None:
+        os.eventfd_write(self.bell, 1)
 
     def send_files(self, files: "dict[str, int]") -> None:
         """Hand descriptors over, each by a name."""
         data = pickle.dumps(("files", {"names": list(files), "thread": os.getpid()}))
         with self._lock:
+            self._ring()  # there may be no room
             socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))
-            self._socket.sendall(data)
+            self._write(memoryview(data))
+            self._ring()
 
     def receive(self) -> "tuple[str, dict[str, Any]]":
         """Wait for the next message. Ends the process when the parent is gone, or when this is a lost fork."""
@@ -66,6 +94,35 @@ class Channel:
             os._exit(ORPHANED)
         word, more = pickle.loads(self._socket.recv(HEAD.unpack(head)[0], socket.MSG_WAITALL))  # noqa: S301 -- our parent's
         return word, more
+
+
+def out_of_the_way(fd: int) -> int:
+    """Move a descriptor to a high number."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+    os.close(fd)
+    return moved
+
+
+class NotPlainError(Exception):
+    """A value is of a class of its own."""
+
+
+class Pickler(pickle.Pickler):
+    """Writes plain values, at the speed of C."""
+
+    def reducer_override(self, value: object) -> "NoReturn":
+        """Refuse what is none; pickle asks for nothing else."""
+        raise NotPlainError(type(value))
+
+
+def packed(word: str, more: "dict[str, object]") -> bytes:
+    """Pack a message, in plain values only."""
+    file = io.BytesIO()
+    try:
+        Pickler(file, 5).dump((word, more))
+    except NotPlainError:
+        return pickle.dumps((word, plain(more)))
+    return file.getvalue()
 
 
 def plain(value: "Any") -> "Any":

@@ -47,6 +47,7 @@ class Session:
         self.deadline_s: float | None = None
         self._items: dict[str, list[pytest.Item]] = {}
         self._session: pytest.Session | None = None
+        self._has_begun = False
 
     # --- the start ---
 
@@ -62,7 +63,8 @@ class Session:
         if self._orders["junit"]:
             stand_in: Any = Properties(self._channel, self._orders["junit"])
             config.stash[xml_key] = stand_in
-        self._channel.send_files({"process": os.pidfd_open(os.getpid()), "stacks": self.stacks})
+        files = {"process": os.pidfd_open(os.getpid()), "stacks": self.stacks, "bell": self._channel.bell}
+        self._channel.send_files(files)
 
     @first
     def pytest_unconfigure(self, config: pytest.Config) -> None:
@@ -81,7 +83,7 @@ class Session:
         """Say whose import it is that may end the process."""
         path = getattr(collector, "path", None)
         if path is not None and path.is_file():
-            self._channel.send("collecting", path=str(path))
+            self._channel.note("collecting", path=str(path))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what there is to run."""
@@ -110,8 +112,10 @@ class Session:
         seed(item, order["seed"])
         if order["plugin"]:
             self._config.pluginmanager.import_plugin(order["plugin"])
-        self._channel.send("start")
         self.deadline_s = order["deadline_s"]
+        tell = self._channel.note if self._has_begun and not self.deadline_s else self._channel.send
+        tell("start")
+        self._has_begun = True
         if order["fork"]:
             import_module(order["fork"]).serve(self, item, following)
         else:
@@ -134,7 +138,7 @@ class Session:
             faulthandler.cancel_dump_traceback_later()
         keep_coverage()
         guarding = self._config.crash_guard  # type: ignore[attr-defined]  # of harness.pytest_plugin
-        self._channel.send("ran", stop=session.shouldstop, fail=session.shouldfail, discard=guarding.why)
+        self._channel.note("ran", stop=session.shouldstop, fail=session.shouldfail, discard=guarding.why)
 
     # --- in a fork, and for it ---
 
@@ -186,22 +190,22 @@ class Session:
     @first
     def pytest_runtest_setup(self) -> None:
         """Name the phase, so that a crash is blamed on it whenever reports are made."""
-        self._channel.send("phase", name="setup")
+        self._channel.note("phase", name="setup")
 
     @first
     def pytest_runtest_call(self) -> None:
         """As above."""
-        self._channel.send("phase", name="call")
+        self._channel.note("phase", name="call")
 
     @first
     def pytest_runtest_teardown(self) -> None:
         """As above."""
-        self._channel.send("phase", name="teardown")
+        self._channel.note("phase", name="teardown")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send a report by pytest's own hook, for it may be of any plugin's kind."""
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._channel.send("report", data=data, is_text=isinstance(report.longrepr, str))
+        self._channel.note("report", data=data, is_text=isinstance(report.longrepr, str))
 
     def pytest_warning_recorded(
         self, warning_message: "warnings.WarningMessage", when: str, nodeid: str, location: object

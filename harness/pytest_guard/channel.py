@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import select
 import socket
 import struct
 import time
@@ -19,7 +20,10 @@ from harness.exceptions import HarnessError
 
 HEAD: Final = struct.Struct("!I")
 MOST_BYTES: Final = 1 << 28
-MOST_FDS: Final = 8
+INT_BYTES: Final = 4
+FDS_BYTES: Final = socket.CMSG_SPACE(8 * INT_BYTES)
+SPACE_BYTES: Final = 1 << 18
+A_WHILE_S: Final = 3600.0  # poll() takes no more than 24 days at once
 REST_S: Final = 30.0  # for the rest of a message that has begun
 
 
@@ -37,12 +41,21 @@ class Channel:
 
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair()
+        self._heard, self._fds = bytearray(), list[int]()
+        self._space = bytearray(SPACE_BYTES)
+        self._poller: select.poll | None = None
+
+    def wait_for(self, bell: int) -> None:
+        """Sleep until this descriptor rings, from here on: what comes before that is only heard then."""
+        self._poller = select.poll()
+        self._poller.register(bell, select.POLLIN)
+        self._poller.register(self._ours, 0)  # its end is told in any case
+        self._bell = bell
 
     def send(self, word: str, **more: object) -> None:
         """Send a message. Raises ChannelClosed."""
         data = pickle.dumps((word, more))
         try:
-            self._ours.settimeout(None)
             self._ours.sendall(HEAD.pack(len(data)) + data)
         except OSError as error:
             raise ChannelClosed(str(error)) from error
@@ -52,38 +65,71 @@ class Channel:
 
         Raises TimeoutError at `until_s` of time.monotonic(), and ChannelClosed.
         """
-        fds: list[int] = []
         try:
-            self._wait_until(until_s)
-            head, fds, _, _ = socket.recv_fds(self._ours, HEAD.size, MOST_FDS)
-            self._wait_until(time.monotonic() + REST_S)
-            head += self._exactly(HEAD.size - len(head)) if head else b""
-            word, more = self._message(HEAD.unpack(head)[0] if head else 0)
+            while (found := self._next()) is None:
+                self._hear(until_s)
+            word, more = str(found[0]), dict(found[1])
+            fds = [self._fds.pop(0) for _ in more["names"]] if word == "files" else []
         except TimeoutError:
             raise
         except Exception as error:  # -- whatever a broken process may have sent
-            for fd in fds:
-                os.close(fd)
             raise ChannelClosed(str(error)) from error
         return word, more, fds
 
-    def _message(self, size: int) -> tuple[str, dict[str, Any]]:
+    def _next(self) -> Any:
+        """Return the next message of those that are here."""
+        if len(self._heard) < HEAD.size:
+            return None
+        (size,) = HEAD.unpack_from(self._heard)
         if not 0 < size <= MOST_BYTES:
             raise ChannelClosed(f"a message of {size} bytes")
-        word, more = _Plain(io.BytesIO(self._exactly(size))).load()
-        return str(word), dict(more)
+        end = HEAD.size + size
+        if len(self._heard) < end:
+            return None
+        with memoryview(self._heard) as heard:
+            data = bytes(heard[HEAD.size : end])
+        del self._heard[:end]
+        return _Plain(io.BytesIO(data)).load()
 
-    def _wait_until(self, until_s: float | None) -> None:
-        self._ours.settimeout(None if until_s is None else max(0.001, until_s - time.monotonic()))
+    def _hear(self, until_s: float | None) -> None:
+        """Take what has come, or wait for it."""
+        if self._heard:
+            self._take_within(REST_S)
+        elif self._poller is None:
+            self._take_within(None if until_s is None else until_s - time.monotonic())
+        elif not self._take() and not self._is_rung(self._poller, until_s) and not self._take():
+            raise TimeoutError
 
-    def _exactly(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            chunk = self._ours.recv(min(size - len(data), 1 << 20))
-            if not chunk:
-                raise ChannelClosed("the end")
-            data += chunk
-        return bytes(data)
+    def _is_rung(self, poller: select.poll, until_s: float | None) -> bool:
+        """Wait until it rings, or until the other end is gone. False: so long it did neither."""
+        within_s = A_WHILE_S if until_s is None else max(0.0, min(A_WHILE_S, until_s - time.monotonic()))
+        rung = dict(poller.poll(within_s * 1000))
+        if self._bell in rung:
+            os.eventfd_read(self._bell)
+        return bool(rung) or until_s is None or until_s > time.monotonic()
+
+    def _take_within(self, seconds: float | None) -> None:
+        """Wait for more. Raises TimeoutError."""
+        try:
+            self._ours.settimeout(None if seconds is None else max(0.001, seconds))
+            self._take(0)
+        finally:
+            self._ours.settimeout(None)
+
+    def _take(self, flags: int = socket.MSG_DONTWAIT) -> bool:
+        """Take what is there, if there is something. Raises ChannelClosed at the end of all."""
+        try:
+            size, parts, _, _ = self._ours.recvmsg_into([self._space], FDS_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return False
+        for level, kind, fds in parts:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._fds += memoryview(fds[: len(fds) // INT_BYTES * INT_BYTES]).cast("i")
+        if not size:
+            raise ChannelClosed("the end")
+        with memoryview(self._space) as space:
+            self._heard += space[:size]
+        return True
 
     def hand_over(self) -> None:
         """Forget the other end, which the guarded process has now."""
@@ -94,6 +140,8 @@ class Channel:
         with suppress(OSError):
             self._ours.close()
         self.theirs.close()
+        while self._fds:
+            os.close(self._fds.pop())
 
     def __enter__(self) -> Self:
         return self

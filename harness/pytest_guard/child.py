@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LEFTOVER_BYTES: Final = 256 * 1024
 PARTING_S: Final = 5.0
+WITHOUT_TEXT: Final = {"process", "bell"}  # of the descriptors that come from a guarded process
 FAREWELL_S: Final = 10.0  # what fixtures may take to end after Ctrl-C
 
 
@@ -105,6 +106,8 @@ class Child:
             if word == "files":
                 self._files |= dict(zip(more["names"], fds, strict=True))
                 self._main_thread = more["thread"]
+                if "bell" in self._files:
+                    self._channel.wait_for(self._files["bell"])
             elif word == "finish":
                 self._finished = more["status"]
                 raise ChannelClosed(word)
@@ -154,7 +157,7 @@ class Child:
 
     def _leftover(self) -> tuple[tuple[tuple[str, str], ...], str]:
         """Read what its capture held, and the Python stacks that faulthandler wrote."""
-        found = {name: _end_of(fd) for name, fd in self._files.items() if name != "process"}
+        found = {name: _end_of(fd) for name, fd in self._files.items() if name not in WITHOUT_TEXT}
         python = found.pop("stacks", "")
         return tuple((name, text) for name, text in found.items() if text), python
 

@@ -114,6 +114,8 @@ class Guarding:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an unknown dialect and wrong options of the guard before anything runs."""
+    # pytest compiles all modules of a plugin with assertions rewritten: in each run, where it can't keep them.
+    getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("harness")
     config.addinivalue_line("markers", MARK)
     guarding = Guarding(config)
     config.crash_guard = guarding  # type: ignore[attr-defined]  # documented as a member of its own
