@@ -47,7 +47,7 @@ class Session:
         self.deadline_s: float | None = None
         self._items: dict[str, list[pytest.Item]] = {}
         self._session: pytest.Session | None = None
-        self._has_begun = False
+        self._has_begun, self._phase = False, ""
 
     # --- the start ---
 
@@ -115,15 +115,13 @@ class Session:
         self.deadline_s = order["deadline_s"]
         tell = self._channel.note if self._has_begun and not self.deadline_s else self._channel.send
         tell("start")
-        self._has_begun = True
-        if order["fork"]:
-            import_module(order["fork"]).serve(self, item, following)
-        else:
-            self.run(item, following)
-        self._channel.send("done")
+        self._has_begun, self._phase = True, "setup"
+        serve = import_module(order["fork"]).serve if order["fork"] else Session.run
+        ran = serve(self, item, following)
+        self._channel.send("done", **ran)
 
-    def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """Run one test, here or in a fork, and say what it says of the whole session."""
+    def run(self, item: pytest.Item, following: pytest.Item | None) -> dict[str, object]:
+        """Run one test, here or in a fork, and return what it says of the whole session."""
         session = item.session
         self._expect_end_within(self.deadline_s)
         try:
@@ -138,7 +136,7 @@ class Session:
             faulthandler.cancel_dump_traceback_later()
         keep_coverage()
         guarding = self._config.crash_guard  # type: ignore[attr-defined]  # of harness.pytest_plugin
-        self._channel.note("ran", stop=session.shouldstop, fail=session.shouldfail, discard=guarding.why)
+        return {"stop": session.shouldstop, "fail": session.shouldfail, "discard": guarding.why}
 
     # --- in a fork, and for it ---
 
@@ -190,17 +188,22 @@ class Session:
     @first
     def pytest_runtest_setup(self) -> None:
         """Name the phase, so that a crash is blamed on it whenever reports are made."""
-        self._channel.note("phase", name="setup")
+        self._enter("setup")
 
     @first
     def pytest_runtest_call(self) -> None:
         """As above."""
-        self._channel.note("phase", name="call")
+        self._enter("call")
 
     @first
     def pytest_runtest_teardown(self) -> None:
         """As above."""
-        self._channel.note("phase", name="teardown")
+        self._enter("teardown")
+
+    def _enter(self, phase: str) -> None:
+        if phase != self._phase:  # a test begins in its setup
+            self._channel.note("phase", name=phase)
+        self._phase = phase
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send a report by pytest's own hook, for it may be of any plugin's kind."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.exceptions import InvalidInputError
-from harness.pytest_guard import told
 from harness.pytest_guard.settings import settings_of
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ def begin(session: pytest.Session, *, marked_only: bool = False, is_foreign: boo
         return
     settings = check(config)
     if settings.history and not hasattr(config, "workerinput"):
+        from harness.pytest_guard import told  # noqa: PLC0415 -- as below
+
         told.teller(config).keep(settings.history)
     if config.pluginmanager.hasplugin("dsession"):
         return  # the workers guard their own tests

@@ -61,6 +61,8 @@ class Attempt:
             while True:
                 word, more = self._child.receive(self._until_s)
                 if word == "done":
+                    if more:  # else its fork has told
+                        self._take_over(more)
                     return Outcome(self._reports, self._death, self._died_in, discard=self._discard, lives=True)
                 self._hear(word, more)
         except TimeoutError:

@@ -22,6 +22,8 @@ HEAD: Final = struct.Struct("!I")
 MOST_BYTES: Final = 1 << 28
 INT_BYTES: Final = 4
 FDS_BYTES: Final = socket.CMSG_SPACE(8 * INT_BYTES)
+CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+AT_ONCE: Final = CLOSED_ON_EXEC | int(socket.MSG_DONTWAIT)
 SPACE_BYTES: Final = 1 << 18
 A_WHILE_S: Final = 3600.0  # poll() takes no more than 24 days at once
 REST_S: Final = 30.0  # for the rest of a message that has begun
@@ -41,7 +43,7 @@ class Channel:
 
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair()
-        self._heard, self._fds = bytearray(), list[int]()
+        self._heard, self._at, self._fds = bytearray(), 0, list[int]()
         self._space = bytearray(SPACE_BYTES)
         self._poller: select.poll | None = None
 
@@ -78,17 +80,18 @@ class Channel:
 
     def _next(self) -> Any:
         """Return the next message of those that are here."""
-        if len(self._heard) < HEAD.size:
+        start = self._at + HEAD.size
+        if len(self._heard) < start:
             return None
-        (size,) = HEAD.unpack_from(self._heard)
+        (size,) = HEAD.unpack_from(self._heard, self._at)
         if not 0 < size <= MOST_BYTES:
             raise ChannelClosed(f"a message of {size} bytes")
-        end = HEAD.size + size
-        if len(self._heard) < end:
+        if len(self._heard) < start + size:
             return None
-        with memoryview(self._heard) as heard:
-            data = bytes(heard[HEAD.size : end])
-        del self._heard[:end]
+        self._at = start + size
+        data = self._heard[start : self._at]
+        if self._at == len(self._heard):
+            self._heard, self._at = bytearray(), 0
         return _Plain(io.BytesIO(data)).load()
 
     def _hear(self, until_s: float | None) -> None:
@@ -112,14 +115,14 @@ class Channel:
         """Wait for more. Raises TimeoutError."""
         try:
             self._ours.settimeout(None if seconds is None else max(0.001, seconds))
-            self._take(0)
+            self._take(CLOSED_ON_EXEC)
         finally:
             self._ours.settimeout(None)
 
-    def _take(self, flags: int = socket.MSG_DONTWAIT) -> bool:
+    def _take(self, flags: int = AT_ONCE) -> bool:
         """Take what is there, if there is something. Raises ChannelClosed at the end of all."""
         try:
-            size, parts, _, _ = self._ours.recvmsg_into([self._space], FDS_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
+            size, parts, _, _ = self._ours.recvmsg_into([self._space], FDS_BYTES, flags)
         except BlockingIOError:
             return False
         for level, kind, fds in parts:

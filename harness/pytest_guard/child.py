@@ -100,10 +100,10 @@ class Child:
             except ChannelClosed:
                 self._part()
                 raise
-            self._channel.hand_over()
             if word == "start" and not self._has_begun:
                 self._has_begun, self.began_s = True, time.monotonic()
             if word == "files":
+                self._channel.hand_over()
                 self._files |= dict(zip(more["names"], fds, strict=True))
                 self._main_thread = more["thread"]
                 if "bell" in self._files:

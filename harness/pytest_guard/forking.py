@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ENDS_ALL: Final = (Exit, KeyboardInterrupt)
 
 
-def serve(session: Session, item: pytest.Item, following: pytest.Item | None) -> None:
-    """Run a test in a fork. Here is set up, and torn down, what it shares with others."""
+def serve(session: Session, item: pytest.Item, following: pytest.Item | None) -> dict[str, object]:
+    """Run a test in a fork, which tells what there is to tell. Here is set up, and torn down, what it shares."""
     session.tell("phase", name="setup")
     with _captured(item, "setup"):
         set_up_wider(item)
@@ -37,13 +37,15 @@ def serve(session: Session, item: pytest.Item, following: pytest.Item | None) ->
     if hasattr(item, "_initrequest"):
         item._initrequest()  # noqa: SLF001 -- as pytest does before it runs a test again
     _tear_down(item, following)
+    return {}
 
 
 def _live(session: Session, item: pytest.Item, reached: int) -> None:
     def work() -> None:
         session.become_fork()
         item.config.pluginmanager.register(OwnEnds(item))
-        session.run(item, copy.copy(item))  # with a next one beside it, only what is its own is torn down
+        ran = session.run(item, copy.copy(item))  # with a next one beside it, only what is its own is torn down
+        session.tell("ran", **ran)
         if session.is_mine:  # and no fork of the test's
             os.write(reached, b"!")
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.dialects.custom import opened
 from harness.exceptions import HarnessError, InvalidInputError
 from harness.pytest_guard import reports, shrinking
 from harness.pytest_guard.confirm import can_confirm, confirmed, is_doubtful
 from harness.pytest_guard.imports import Imports, give_up
 from harness.pytest_guard.processes import Processes
-from harness.pytest_guard.retries import tried
 from harness.pytest_guard.settings import EXCEPTIONS, MARK, Wish, policy_of, wish_of
 from harness.pytest_guard.shrinking import can_shrink
 
@@ -103,6 +101,8 @@ class Guard:
                 self._processes.close()  # each attempt has a fresh process, also after an exception
             return self._processes.run(item, nextitem, wish, memory)
 
+        from harness.pytest_guard.retries import tried  # noqa: PLC0415 -- most sessions need no engine
+
         policy = policy_of(self._settings, wish)
         asked = self._settings.retry_on
         outcomes, run, saved = tried(outcome, again, policy, self._dialect, memory=wish.memory, retry_on=asked)
@@ -139,6 +139,8 @@ class Guard:
     def _dialect(self) -> Any:
         """Return the dialect. A judge of the user's own is started once, and ended with the session."""
         if not hasattr(self, "_opened"):
+            from harness.dialects.custom import opened  # noqa: PLC0415 -- as above
+
             self._opened = self._stack.enter_context(opened(self._settings.dialect))
         return self._opened
 
