@@ -773,6 +773,16 @@ def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) ->
     assert crashed_tests(pytester.path / "kept.db") == ["test_user.py::test_a"]
 
 
+def test_a_history_that_can_not_be_written_is_told_in_one_line(pytester: pytest.Pytester) -> None:
+    """The session ends with status 3 before anything runs; here no file may grow beyond half a kilobyte."""
+    pytester.makepyfile("def test_a(): pass")
+    words = f"{sys.executable} -B -m pytest -p no:cacheprovider --crash-guard --crash-history=kept.db"
+    done = pytester.run("sh", "-c", f"ulimit -f 1; {words}")
+    assert done.ret == 3
+    done.stdout.fnmatch_lines(["*crash-guard: --crash-history: *kept.db: disk I/O error*"])
+    done.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
 def test_a_history_of_something_else_has_no_tests(tmp_path: Path) -> None:
     """It is refused by name; so is one without a crash."""
     for kind, told in (("exec", "expected a history of pytest"), (PYTEST, "there is no crash")):
