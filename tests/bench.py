@@ -234,6 +234,17 @@ def rss_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+PARTS_EXPLAINED = """
+The guards are two processes beside the victim without a namespace, three in one, and one exec of a small program.
+The first row is what two such processes cost that hold nothing, watch nothing and tell nothing: what the guards
+are promised to cost leaves hardly anything above that. The guard is linked with a C library of its own
+(`native/libc/`), which does nothing before `main()`; the system's asks the processor at its start what it can do,
+and in a virtual machine waits for the hypervisor each time.
+
+A good part of what perf costs is the kernel's: it changes its own code when the first event of a kind is opened,
+and again when the last one is closed; while somebody else on the machine holds such events open, perf costs less."""
+
+
 def told_of_parts() -> list[str]:
     """Tell what each part of watching a command costs."""
     return [
@@ -246,6 +257,7 @@ def told_of_parts() -> list[str]:
         f"what the part adds to it, as a multiple of the bare spawn; the median of {watching.ROUNDS} rounds.",
         "",
         *watching.table(watching.multiples()),
+        *PARTS_EXPLAINED.splitlines(),
     ]
 
 

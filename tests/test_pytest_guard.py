@@ -628,6 +628,16 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
     under_xdist.stderr.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["session", "fork"])
+def test_a_call_that_a_test_isolates_crashes_as_it_does_without_us(guarded: Run, scope: str) -> None:
+    """Its process is a fork of a process that is guarded, or of a fork of one."""
+    text = (
+        "import harness, pytest\ndef test_it():\n    with pytest.raises(harness.NativeCrash): harness.isolated(crash)()"
+    )
+    guarded(text, "--crash-deadline=60", guard=f"--crash-guard={scope}").assert_outcomes(passed=1)
+
+
 @pytest.mark.long
 def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:
     """A test that forks and lets the copy run on has one result."""
@@ -771,6 +781,16 @@ def test_a_history_keeps_every_crash(pytester: pytest.Pytester, guarded: Run) ->
     ends = [one["evidence"]["termination"]["signal"] for run in runs for one in run["attempts"]]
     assert ends == ["SIGSEGV"] * 4
     assert crashed_tests(pytester.path / "kept.db") == ["test_user.py::test_a"]
+
+
+def test_a_history_that_can_not_be_written_is_told_in_one_line(pytester: pytest.Pytester) -> None:
+    """The session ends with status 3 before anything runs; here no file may grow beyond half a kilobyte."""
+    pytester.makepyfile("def test_a(): pass")
+    words = f"{sys.executable} -B -m pytest -p no:cacheprovider --crash-guard --crash-history=kept.db"
+    done = pytester.run("sh", "-c", f"ulimit -f 1; {words}")
+    assert done.ret == 3
+    done.stdout.fnmatch_lines(["*crash-guard: --crash-history: *kept.db: disk I/O error*"])
+    done.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
 def test_a_history_of_something_else_has_no_tests(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
     python tests/watching.py
 
 Each round measures every part between two bare spawns; its cost is a multiple of theirs, and the answer the median of
-the rounds. `library` and `perf` are what they add to the guards alone.
+the rounds. `library` and `perf` are what they add to the guards alone. The least that two processes beside the crash
+can cost (`tests/native/least.c`) is measured in the same rounds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from harness.supervisor.observe import Observe
 
 ROUNDS = 9
-TINY = Program("tiny", "a null pointer", run=("crasher", "null:0"), build=("crasher",))
+TINY = Program("tiny", "a null pointer", run=("crasher", "null:0"), build=("crasher", "least"))
+LEAST = "two processes that only start and wait"
 
 
 class Part(NamedTuple):
@@ -55,8 +57,8 @@ def _spent(live: Callable[[], object], count: int) -> float:
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count
 
 
-def _bare() -> None:
-    words = [str(BUILD / "crasher"), "null:0"]
+def _bare(*before: str) -> None:
+    words = [*before, str(BUILD / "crasher"), "null:0"]
     os.waitpid(os.posix_spawn(words[0], words, os.environ), 0)
 
 
@@ -78,9 +80,10 @@ def multiples(rounds: int = ROUNDS, count: int = 40) -> dict[str, float]:
     if reason := missing(TINY):
         raise RuntimeError(reason)
     parts = {name: part for name, part in PARTS.items() if part.held != "namespace" or containment().namespace}
-    seen: dict[str, list[float]] = {name: [] for name in parts}
+    seen: dict[str, list[float]] = {name: [] for name in (LEAST, *parts)}
     for _ in range(rounds):
         whole, bare = dict[str, float](), _spent(_bare, count)
+        seen[LEAST].append(_spent(lambda: _bare(str(BUILD / "least")), count) / bare)
         for name, part in parts.items():
             whole[name], after = _spent(_supervised(part), count), _spent(_bare, count)
             more = whole[name] - whole[part.less] if part.less else whole[name] - (bare + after) / 2
@@ -89,10 +92,16 @@ def multiples(rounds: int = ROUNDS, count: int = 40) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seen.items()}
 
 
+def _promised(name: str, multiple: float) -> str:
+    if name not in PARTS:
+        return ""
+    promise = PARTS[name].promise
+    return f"≤ {promise} ×" if multiple <= promise else f"≤ {promise} ×, **missed**"
+
+
 def table(found: dict[str, float]) -> list[str]:
     """A table, a line each: the part, its multiple, what was promised."""
-    missed = {name: "" if multiple <= PARTS[name].promise else ", **missed**" for name, multiple in found.items()}
-    rows = [f"| {name} | {found[name]:.2f} × | ≤ {PARTS[name].promise} ×{missed[name]} |" for name in found]
+    rows = [f"| {name} | {multiple:.2f} × | {_promised(name, multiple)} |" for name, multiple in found.items()]
     return ["| part | CPU | promised |", "|---|---|---|", *rows]
 
 

@@ -40,7 +40,8 @@ class Library:
         self._shared.sweep_bound.argtypes = [ctypes.c_ulong]
         self._shared.sweep_tell.argtypes = [ctypes.c_char_p, ctypes.c_long]
         self._shared.sweep_live.restype = ctypes.c_long
-        self.next, self.live, self.bound = self._shared.sweep_next, self._shared.sweep_live, self._shared.sweep_bound
+        self.next, self.end = self._shared.sweep_next, self._shared.sweep_end
+        self.live, self.bound = self._shared.sweep_live, self._shared.sweep_bound
         self.serve: Callable[[], int] = self._shared.sweep_serve
 
     def order(self) -> dict[str, Any] | None:
@@ -129,6 +130,8 @@ def _repr(value: object) -> str:
 
 
 def _without_addresses(text: str) -> str:
+    if " at 0x" not in text:  # the search of a regular expression is slow, and long texts are common
+        return text
     import re  # noqa: PLC0415 -- as above
 
     return re.sub(r" at 0x[0-9a-f]+", " at 0x…", text)
@@ -242,7 +245,8 @@ class Server:
         if self._library.serve() != 1:
             return 0
         self._trial()
-        os._exit(0)
+        self._library.end()
+        return 0
 
     def _trial(self) -> None:
         if self._order[LATE]:

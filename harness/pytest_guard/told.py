@@ -41,13 +41,18 @@ class Teller:
         self._kept: Counter[str] = Counter()  # runs of a test that the history has
 
     def keep(self, path: Path) -> None:
-        """Keep crashes in this history from here on. Raises pytest.UsageError where it is another job's."""
+        """Keep crashes in this history from here on. Raises pytest.UsageError where it is another job's.
+
+        Ends the session where the file can't be had.
+        """
         job = job_of(PYTEST, (), folder=str(self._config.rootpath))
         try:
             self._history = History.take_up(path, job, environment())
             self._kept.update(event.title.partition(" #")[0] for event in self._history.events(Kind.DECIDED))
         except InvalidInputError as error:
             raise pytest.UsageError(f"--crash-history: {error}") from error
+        except HarnessError as error:
+            pytest.exit(f"crash-guard: --crash-history: {error}", 3)
 
     def pytest_unconfigure(self) -> None:
         """Close the history."""

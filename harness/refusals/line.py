@@ -56,6 +56,7 @@ class Line:
                 self._guard = Guard(words, [*options, *held], settled(environment), page, channel=theirs.fileno())
             stack.enter_context(self._guard)
             self._tails = {fd: Tail(fd) for fd in (self._guard.stdout, self._guard.stderr)}
+            self._open = set(self._tails)  # those that somebody may still write to
             self._close = stack.pop_all().close
 
     def close(self, farewell_s: float = 0.0) -> None:
@@ -99,7 +100,7 @@ class Line:
         """
         end_s = None if patience_s is None else time.monotonic() + patience_s
         poller = select.poll()
-        for fd in (wanted, *self._tails):
+        for fd in (wanted, *self._open):
             poller.register(fd, select.POLLIN)
         while True:
             left_s = math.inf if end_s is None else max(0.0, end_s - time.monotonic())
@@ -109,6 +110,7 @@ class Line:
             for fd in ready:
                 if self._tails[fd].read() == b"":
                     poller.unregister(fd)
+                    self._open.discard(fd)
 
     def ending(self) -> str:
         """How it ended, and its last words."""

@@ -70,6 +70,7 @@ def build_id(path: str) -> str:
     return read(path).build_id
 
 
+@cache
 def plain(symbol: str) -> str:
     """A symbol as a person reads it: C++ and Rust names without their types, no suffixes of the compiler's."""
     symbol = _PARTS.sub("", symbol.partition("@")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import math
 import os
 import select
@@ -10,10 +11,10 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.child import fault
-from harness.evidence import EndedBy, Evidence, Exited, Memory
+from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled
 from harness.exceptions import InfraError
 from harness.supervisor import box
 from harness.supervisor.launch import extension_path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FAILED: Final = 71  # the exit status of a fork whose work raised, or that could not be made a victim
 A_WHILE_S: Final = 3600.0  # poll() takes no more than 24 days at once
+
+Waited = tuple[Exited | Signaled, int, float]  # how it ended, its peak memory in bytes, its CPU seconds
 
 
 class Fork:
@@ -39,14 +42,14 @@ class Fork:
         with ExitStack() as undo:
             self._page = box.create(memory_limited=False)
             undo.callback(os.close, self._page)
-            self.pid, self.fd = _forked(self._page, work, stacks)
+            self.pid, self.fd = fork_watched(self._page, work, stacks)
             undo.pop_all()
 
     def end(self, deadline_s: float | None = None) -> Evidence:
         """Wait for its end, or make one at the deadline. With an exception, Ctrl-C for one, it is gone as well."""
         by = EndedBy.SELF
         try:
-            if not _ends(self.fd, deadline_s):
+            if not ready(deadline_s, self.fd):
                 by = EndedBy.DEADLINE
         finally:
             if by is not EndedBy.SELF or sys.exception() is not None:
@@ -54,38 +57,53 @@ class Fork:
             evidence = self._reaped(by, deadline_s)
         return evidence
 
-    def kill(self) -> None:
-        """End it now."""
+    def kill(self, by: EndedBy = EndedBy.CANCEL, deadline_s: float | None = None) -> Evidence:
+        """End it now, since `by`: the deadline that it has missed, or that nobody needs it any more."""
         signal.pidfd_send_signal(self.fd, signal.SIGKILL)
-        self._reaped(EndedBy.CANCEL, None)
+        return self._reaped(by, deadline_s)
+
+    def _wait(self) -> Waited:
+        return waited(self.pid)
 
     def _reaped(self, by: EndedBy, deadline_s: float | None) -> Evidence:
         """Raises InfraError where it could not be made a victim; by its exit status alone the work's own may end it."""
-        _, status, usage = os.wait4(self.pid, 0)
-        contents = box.read(self._page)
-        os.close(self._page)
-        os.close(self.fd)
-        end = decode_status(status)
+        try:
+            end, peak_rss_bytes, cpu_s = self._wait()
+            contents = box.read(self._page)
+        finally:
+            os.close(self._page)
+            os.close(self.fd)
         if not contents.armed and end == Exited(FAILED):
             raise InfraError("the fork could not be made a victim")
         return Evidence(
             termination=end,
             ended_by=by,
             faults=contents.faults,
-            memory=Memory(peak_rss_bytes=usage.ru_maxrss * 1024),
+            memory=Memory(peak_rss_bytes=peak_rss_bytes),
             deadline_s=deadline_s,
             duration_s=time.monotonic() - self._began_s,
-            cpu_s=usage.ru_utime + usage.ru_stime,
+            cpu_s=cpu_s,
             containment="fork",
         )
 
 
-def _forked(page: int, work: Callable[[], object], stacks: int | None) -> tuple[int, int]:
-    """Fork, and return the fork's pid and a pidfd. Raises InfraError where one of them can't be had."""
+def waited(pid: int) -> Waited:
+    """Wait for a child of this process."""
+    _, status, usage = os.wait4(pid, 0)
+    return decode_status(status), usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
+
+
+def fork_here() -> int:
+    """Fork. Raises InfraError where no process can be had."""
     try:
-        pid = os.fork()
+        return os.fork()
     except OSError as error:
         raise InfraError(f"no process can be forked: {error.strerror}") from error
+
+
+def fork_watched(page: int, work: Callable[[], object], stacks: int | None = None) -> tuple[int, int]:
+    """Fork, and return the fork's pid and a pidfd. Raises InfraError where one of them can't be had."""
+    pid = fork_here()
     if pid == 0:
         _live(page, work, stacks)
     try:
@@ -96,14 +114,22 @@ def _forked(page: int, work: Callable[[], object], stacks: int | None) -> tuple[
         raise InfraError(f"a fork can't be watched: {error.strerror}") from error
 
 
-def _ends(process: int, within_s: float | None) -> bool:
+def ready(within_s: float | None, *fds: int) -> bool:
+    """Wait until one of them can be read, or has ended. None: for as long as that takes."""
     poller = select.poll()
-    poller.register(process, select.POLLIN)
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
     end_s = math.inf if within_s is None else time.monotonic() + within_s
     while (left_s := end_s - time.monotonic()) > 0:
         if poller.poll(min(left_s, A_WHILE_S) * 1000):
             return True
     return bool(poller.poll(0))
+
+
+@functools.cache
+def native() -> Any:
+    """Return the extension, for a process that is a fork of ours: in the caller's own it has no business."""
+    return fault.load(extension_path())
 
 
 def _live(page: int, work: Callable[[], object], stacks: int | None) -> None:
@@ -113,7 +139,7 @@ def _live(page: int, work: Callable[[], object], stacks: int | None) -> None:
         faulthandler.disable()  # what the caller has, goes to the caller's file
         if stacks is not None:
             faulthandler.enable(stacks)
-        if fault.load(extension_path()).lib.arm_in_front(page) == 0:
+        if native().lib.arm_in_front(page) == 0:
             work()
             status = 0
             flush()

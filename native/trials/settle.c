@@ -7,41 +7,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SPANS = 32, LEAST_BYTES = 1 << 16, MOST_BYTES = 1 << 24 };
+#include "trials/spans.h"
 
-struct span {
-    char *start, *end;
-};
+enum { SPANS = 32, LEAST_BYTES = 1 << 16, MOST_BYTES = 1 << 24 };
 
 static int contains(const struct span *span, const void *address) {
     return span->start <= (const char *)address && (const char *)address < span->end;
 }
 
-/* Whether a mapping is private, writable and large. This stack and the thread's own data are not taken: they change while
- * we look. */
-static int is_worth_it(const char *line, struct span *span) {
-    uint64_t start, end;
-    char rights[5];
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &start, &end, rights) != 3) return 0;
-    *span = (struct span){(char *)(uintptr_t)start, (char *)(uintptr_t)end};
-    if (strcmp(rights, "rw-p") != 0 || end - start < LEAST_BYTES || end - start > MOST_BYTES) return 0;
-    return !contains(span, &start) && !contains(span, &errno);
-}
-
-static int find_spans(struct span *spans) {
-    char line[PATH_MAX + 128];
-    int count = 0;
-    FILE *maps = fopen("/proc/self/maps", "re");
-    while (maps && count < SPANS && fgets(line, sizeof line, maps)) count += is_worth_it(line, &spans[count]);
-    if (maps) fclose(maps);
-    return count;
+/* Whether a mapping is large. This stack and the thread's own data are not taken: they change while we look. */
+static int is_worth_it(const struct span *span) {
+    size_t bytes = (size_t)(span->end - span->start);
+    return bytes >= LEAST_BYTES && bytes <= MOST_BYTES && !contains(span, &bytes) && !contains(span, &errno);
 }
 
 /* Maps the same bytes at the same place, from a file that nobody can write. If that fails they stay as they were. */
@@ -57,6 +37,6 @@ static void lay_down(const struct span *span) {
 
 void settle(void) {
     struct span spans[SPANS];
-    int count = find_spans(spans);
+    int count = find_spans(spans, SPANS, is_worth_it);
     for (int i = 0; i < count; i++) lay_down(&spans[i]);
 }

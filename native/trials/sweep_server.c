@@ -4,11 +4,12 @@
  * between two forks would move the count. The script around it is harness/child/swept.py. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -16,8 +17,9 @@
 #include <unistd.h>
 
 #include "trials/sweep.h"
+#include "trials/sweep_turns.h"
 
-enum { CHANNEL_FD = 5, FIRST_FREE_FD = 200, TAIL_BYTES = 4096 };
+enum { CHANNEL_FD = 5, TAIL_BYTES = 4096 };
 
 /* From the supervisor: one trial, as the page orders it. */
 struct request {
@@ -35,8 +37,14 @@ struct reply {
 };
 
 static int channel = -1, errors[2] = {-1, -1};
-static uint64_t data_bytes;
 static struct reply reply;
+static struct nest nest = {.bell = -1};
+
+struct child {
+    pid_t pid;
+    int pidfd;
+    uint32_t number;
+};
 
 /* --- what the script calls --- */
 
@@ -60,7 +68,7 @@ INTERPOSED int sweep_say(unsigned word) {
 }
 
 /* Bounds the private writable memory of each child, so that a call that asks without end does not take the machine. */
-INTERPOSED void sweep_bound(unsigned long bytes) { data_bytes = bytes; }
+INTERPOSED void sweep_bound(unsigned long bytes) { nest.data_bytes = bytes; }
 
 INTERPOSED void *sweep_call(void *(*call)(void *), void *function) {
     open_window();
@@ -70,23 +78,6 @@ INTERPOSED void *sweep_call(void *(*call)(void *), void *function) {
 }
 
 INTERPOSED void sweep_next(void) { sweep->answer.stage = IN_NEXT_CALL; }
-
-/* --- the child --- */
-
-static int begin_child(pid_t server) {
-    struct rlimit limit;
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != server) _exit(127);
-    close(channel);
-    close(errors[0]);
-    if (data_bytes && getrlimit(RLIMIT_DATA, &limit) == 0 && data_bytes < limit.rlim_cur) {
-        limit.rlim_cur = data_bytes;
-        setrlimit(RLIMIT_DATA, &limit);
-    }
-    watch_crashes();
-    return 1;
-}
 
 /* --- the server --- */
 
@@ -109,40 +100,54 @@ static int hear_errors(void) {
     return 1;
 }
 
+/* Whether a child has nothing left to do but to leave. Its bell only says when to look. */
+static int has_ended(const struct child *child) {
+    return __atomic_load_n(&nest.turns->ended, __ATOMIC_ACQUIRE) == child->number;
+}
+
 /* Waits until the child has ended, or its time is over. */
-static void follow(int pidfd, int64_t deadline_ms) {
-    struct pollfd polled[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = errors[0], .events = POLLIN}};
+static void follow(const struct child *child, int64_t deadline_ms) {
+    struct pollfd polled[3] = {{.fd = child->pidfd, .events = POLLIN},
+                               {.fd = errors[0], .events = POLLIN},
+                               {.fd = nest.bell, .events = POLLIN}};
     int64_t end = now_ms() + deadline_ms;
+    eventfd_t rung;
     for (;;) {
         int64_t left = deadline_ms < 0 ? -1 : end > now_ms() ? end - now_ms() : 0;
-        int ready = poll(polled, 2, left > 1000000000 ? 1000000000 : (int)left);
+        int ready = poll(polled, 3, left > 1000000000 ? 1000000000 : (int)left);
         if (ready < 0 && errno != EINTR) return;
         if (polled[1].revents && ready > 0) hear_errors();
-        if (polled[0].revents && ready > 0) return;
+        if (polled[2].revents && ready > 0) eventfd_read(nest.bell, &rung);
+        if (ready > 0 && (polled[0].revents || has_ended(child))) return;
         reply.hung = ready == 0;
         if (reply.hung) return;
     }
 }
 
 /* Signals a child that hangs: its crash handler writes down where. */
-static void ask_where(pid_t child, int pidfd, int64_t last_words_ms) {
-    struct pollfd polled = {.fd = pidfd, .events = POLLIN};
-    syscall(SYS_tgkill, child, child, SIGABRT);
+static void ask_where(const struct child *child, int64_t last_words_ms) {
+    struct pollfd polled = {.fd = child->pidfd, .events = POLLIN};
+    syscall(SYS_tgkill, child->pid, child->pid, SIGABRT);
     poll(&polled, 1, (int)last_words_ms);
 }
 
-/* Kills the child's group while the unreaped child still holds its number. */
-static int see_it_end(pid_t child, const struct request *request) {
-    int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
-    if (pidfd >= 0) follow(pidfd, request->deadline_ms);
-    siginfo_t ended;
-    if (reply.hung) ask_where(child, pidfd, request->last_words_ms);
-    if (pidfd < 0 || reply.hung) kill(child, SIGKILL);
-    waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT);
-    kill(-child, SIGKILL);
+static void see_it_end(const struct child *child, const struct request *request) {
+    if (child->pidfd >= 0) follow(child, request->deadline_ms);
+    if (reply.hung) ask_where(child, request->last_words_ms);
+    if (child->pidfd < 0 || reply.hung) kill(child->pid, SIGKILL);
+}
+
+static void hear_last_words(void) {
     for (int turn = 0; turn < 64 && hear_errors(); turn++) continue;
-    if (pidfd >= 0) close(pidfd);
-    return waitpid(child, &reply.wait_status, 0) == child ? 0 : -1;
+}
+
+/* Waits until nothing is left of a child. Kills its group while the unreaped child still holds its number. */
+static int bury(const struct child *child, int *wait_status) {
+    siginfo_t ended;
+    waitid(P_PID, (id_t)child->pid, &ended, WEXITED | WNOWAIT);
+    kill(-child->pid, SIGKILL);
+    if (child->pidfd >= 0) close(child->pidfd);
+    return waitpid(child->pid, wait_status, 0) == child->pid ? 0 : -1;
 }
 
 static int take_over_output(void) {
@@ -157,18 +162,77 @@ static int take_over_output(void) {
     return errors[0] < 0 ? -1 : 0;
 }
 
+static int tell_supervisor(void) {
+    hear_last_words();
+    return send(channel, &reply, sizeof reply, MSG_NOSIGNAL) == (ssize_t)sizeof reply ? 0 : -1;
+}
+
+/* Tells how the trial of a child ends. One that has nothing left to do has its status: nobody waits until its memory is
+ * torn down. Yet no other trial begins before it is gone, with all that it holds. */
+static int tell_end(const struct child *child) {
+    int unheard;
+    if (has_ended(child)) return tell_supervisor() == 0 ? bury(child, &unheard) : -1;
+    return bury(child, &reply.wait_status) == 0 ? tell_supervisor() : -1;
+}
+
+static struct child present, next;
+
+/* Forks the child that waits for its turn. Returns 1 in it once that has come; in the server 0, or -1. */
+static int breed(void) {
+    uint32_t number = next.number + 1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(channel);
+        close(errors[0]);
+        if (present.pid) close(present.pidfd);
+        begin_child(&nest, number);
+        return 1;
+    }
+    next = (struct child){.pid = pid, .number = number};
+    if (pid > 0) next.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return pid > 0 ? 0 : -1;
+}
+
+static void give_turn(const struct child *child) {
+    uint32_t *begun = &nest.turns->begun;
+    __atomic_store_n(begun, child->number, __ATOMIC_RELEASE);
+    syscall(SYS_futex, begun, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Whether one waits. It may have been killed, where memory ran out. */
+static int is_waiting(void) {
+    siginfo_t ended = {0};
+    int status;
+    if (next.pid <= 0) return 0;
+    if (waitid(P_PID, (id_t)next.pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && !ended.si_pid) return 1;
+    bury(&next, &status);
+    return 0;
+}
+
+/* Returns as breed() does. The next child is forked meanwhile; if it can't be, that shows when it is needed. */
+static int make_trial(const struct request *request) {
+    int found = is_waiting() ? 0 : breed();
+    if (found != 0) return found;
+    memset(&reply, 0, sizeof reply);
+    present = next;
+    give_turn(&present);
+    if (breed() == 1) return 1;
+    see_it_end(&present, request);
+    found = tell_end(&present);
+    present.pid = 0;
+    return found;
+}
+
 /* Returns 1 in each child, at its call; in the server 0 once the supervisor has hung up, or -1. */
 INTERPOSED int sweep_serve(void) {
     struct request request;
-    pid_t server = getpid();
+    int found = 0, unheard;
     signal(SIGCHLD, SIG_DFL);
-    if (take_over_output() != 0) return -1;
-    while (recv(channel, &request, sizeof request, 0) == (ssize_t)sizeof request) {
-        memset(&reply, 0, sizeof reply);
-        pid_t child = fork();
-        if (child == 0) return begin_child(server);
-        if (child < 0 || see_it_end(child, &request) != 0) return -1;
-        if (send(channel, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply) return -1;
-    }
-    return 0;
+    if (take_over_output() != 0 || make_nest(&nest) != 0) return -1;
+    learn_spans();
+    while (found == 0 && recv(channel, &request, sizeof request, 0) == (ssize_t)sizeof request)
+        found = make_trial(&request);
+    if (found == 1) return 1;
+    if (next.pid > 0 && kill(next.pid, SIGKILL) == 0) bury(&next, &unheard);
+    return found;
 }
