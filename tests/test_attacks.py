@@ -277,8 +277,8 @@ ATTACKS = {
         if taken >= 0: attempt(lambda: socket.socket(fileno=taken).shutdown(2))""",
     "ends with them in its hands": """
     libc.ptrace(0x4206, pid, 0, 0x100000)""",
-    "kills them when they can't kill it": """
-    libc.prctl(1, signal.SIGTERM, 0, 0, 0); attempt(os.kill, pid, signal.SIGKILL)""",
+    "kills them": """
+    attempt(os.kill, pid, signal.SIGKILL)""",
     "has them sleep in a corner": """
     attempt(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0)); attempt(os.sched_setaffinity, pid, {0})""",
 }
@@ -308,7 +308,9 @@ for name in {line.split()[5] for line in open("/proc/self/maps") if "crash-box" 
     "all that it may signal": """
 if is_guard(1): os.kill(-1, signal.SIGSTOP); os.kill(-1, signal.SIGKILL)""",
     "the /proc of its namespace": """
-if is_guard(1): libc.mount(b"tmpfs", b"/proc", b"tmpfs", 0, None); libc.umount2(b"/proc", 2); libc.umount2(b"/proc", 2)""",
+if is_guard(1):
+    libc.mount(b"tmpfs", b"/proc", b"tmpfs", 0, None)
+    for _ in range(2): libc.umount2(b"/proc", 2)""",
     "the number of its parent": """
 if is_guard(1):
     os.kill(os.getppid(), signal.SIGKILL); time.sleep(0.05)
