@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import harness
 from harness import InfraError, NativeCrash, isolated
+from harness.evidence import EndedBy
 from harness.pytest_guard.shrinking import isolated_examples
 from harness.supervisor.forked import FAILED
 from harness.supervisor.limits import LONGEST_S
@@ -87,6 +88,18 @@ def test_a_crash_is_an_exception_with_evidence() -> None:
     assert (type(again), str(again), again.evidence) == (type(caught.value), str(caught.value), evidence)
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_call_in_a_fork_of_a_fork_crashes_as_ever(depth: int) -> None:
+    """Each fork has a record of its own, and what was in front of all in the first is not behind itself in the next."""
+    nested = functools.reduce(lambda inner, _: isolated(inner), range(depth - 1), isolated(crash, deadline_s=30))
+    with pytest.raises(NativeCrash) as caught:
+        nested()
+    evidence = caught.value.evidence
+    assert evidence is not None
+    assert evidence.fault is not None
+    assert (evidence.fault.signal, evidence.fault.address, evidence.ended_by) == ("SIGSEGV", 8, EndedBy.SELF)
+
+
 def test_crashes_at_different_places_are_different_exceptions() -> None:
     """So that Hypothesis reports both."""
     kinds = set()
@@ -135,6 +148,8 @@ def test_wrong_options_are_refused() -> None:
         isolated(crash, deadline_s=-1)
     with pytest.raises(harness.InvalidInputError, match="fresh=True"):
         isolated(crash, memory_bytes=1)
+    with pytest.raises(harness.InvalidInputError, match=r"expected a function, .* not 3"):
+        isolated(3)  # type: ignore[arg-type]  # the mistake
 
 
 def test_examples_that_do_not_crash_again_are_no_skip() -> None:

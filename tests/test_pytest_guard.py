@@ -628,6 +628,16 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
     under_xdist.stderr.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["session", "fork"])
+def test_a_call_that_a_test_isolates_crashes_as_it_does_without_us(guarded: Run, scope: str) -> None:
+    """Its process is a fork of a process that is guarded, or of a fork of one."""
+    text = (
+        "import harness, pytest\ndef test_it():\n    with pytest.raises(harness.NativeCrash): harness.isolated(crash)()"
+    )
+    guarded(text, "--crash-deadline=60", guard=f"--crash-guard={scope}").assert_outcomes(passed=1)
+
+
 @pytest.mark.long
 def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:
     """A test that forks and lets the copy run on has one result."""
