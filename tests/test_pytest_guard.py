@@ -629,6 +629,16 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
 
 
 @pytest.mark.slow
+def test_a_suite_that_ignores_its_children_loses_no_crash(guarded: Run, pytester: pytest.Pytester) -> None:
+    """A fork for each test is waited for all the same, and SIGCHLD is as the suite has it in its tests."""
+    pytester.makeconftest("import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+    text = "import signal\ndef test_it(): assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN\n"
+    done = guarded(text + "def test_dies(): crash()", guard="--crash-guard=fork")
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["FAILED test_user.py::test_dies - NativeCrash: SIGSEGV *"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["session", "fork"])
 def test_a_call_that_a_test_isolates_crashes_as_it_does_without_us(guarded: Run, scope: str) -> None:
     """Its process is a fork of a process that is guarded, or of a fork of one."""
