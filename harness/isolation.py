@@ -38,12 +38,15 @@ def isolated(
     The process is a fork of the calling one: closures and any argument work, and what the call changes in memory is
     lost with it. What it returns or raises comes back by pickle. As with any fork, threads of the caller are not there.
     With `fresh` it is a new process instead, for code that a fork breaks; then function and arguments must be
-    picklable, and `memory_bytes` may bound it. A call that takes longer than `deadline_s` is killed.
+    picklable, and `memory_bytes` may bound it. A call that takes longer than `deadline_s` is killed. Processes that the
+    call starts and leaves behind are ended with a new process only: those of a fork are left to the caller's system.
 
     Raises what the function raises; NativeCrash where its process was ended by a signal, by the deadline, or by
     os._exit(); InfraError where no process can be had. Crashes at different places are of different classes, all below
     NativeCrash: so that a search such as Hypothesis's tells them apart.
     """
+    if not callable(function):
+        raise InvalidInputError(f"isolated: expected a function, or what else can be called, not {function!r}")
     check_timeout(deadline_s, "deadline_s")
     if memory_bytes is not None and not fresh:
         raise InvalidInputError("memory_bytes: only a new process can be bounded; add fresh=True")

@@ -36,6 +36,7 @@ from harness.refusals.outcome import Report, command_line, report
 from harness.refusals.preparation import prepare
 from harness.refusals.server import Call
 from harness.refusals.stacks import telling
+from harness.refusals.surroundings import settled
 from harness.refusals.targets import Plan, choose
 from harness.refusals.verdicts import UNPROVED, Verdict
 
@@ -61,7 +62,10 @@ BETWEEN = "<!-- measured by `make sweep` -->", "<!-- until here -->"
 
 
 class Row(msgspec.Struct):
-    """One call, measured. Keys are those of findings; `by_gdb` of `deadly` findings were seen by gdb as well."""
+    """One call, measured. Keys are those of findings; `by_gdb` of `deadly` findings were seen by gdb as well.
+
+    `gain` is that of a server over fresh processes, `share` what the calls themselves take of a refusal's time there.
+    """
 
     name: str
     date: str
@@ -76,6 +80,7 @@ class Row(msgspec.Struct):
     proved: int = 0
     tally: dict[str, int] = {}
     gain: float = 0.0
+    share: float = 0.0
     says: tuple[str, ...] = ()
     why: str = ""
 
@@ -126,10 +131,31 @@ sweep_calls.{name}()
 """
 
 
-def gain(name: str) -> float:
+ALONE = """
+import sys
+sys.path[:] = {path!r}
+import sweep_calls, time
+def timed(call):
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+print(sorted(timed(sweep_calls.{name}) for _ in range({turns}))[{turns} // 2])
+"""
+
+
+def alone(name: str) -> float:
+    """Seconds that a call takes where nothing is refused, nor ever was."""
+    program = ALONE.format(path=sys.path, name=name, turns=TURNS)
+    line = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, env=settled(os.environ))
+    return float(done.stdout)
+
+
+def gain(name: str) -> tuple[float, float]:
     """How many times as long a refusal takes in a process of its own, as `sweep -- python …` makes it.
 
     Both do the same: the warm-up, the call with the refusal, the next call. They take turns, so that a load meets both.
+    The second number is the part of a refusal's time that the two calls take by themselves.
     """
     plan = Plan(modes=("once",))
     program = PROGRAM.format(path=sys.path, name=name)
@@ -139,9 +165,10 @@ def gain(name: str) -> float:
         shots = [stack.enter_context(_shooting(host, plan)) for host in (server, fresh)]
         times = [[shoot() for shoot in shots] for _ in range(TURNS)]
     ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-    found = float(theirs / ours)
-    say(f"{name}: {ours * 1000:.1f} ms a refusal, {theirs * 1000:.0f} ms in a process of its own: {found:.0f} x")
-    return found
+    found, share = float(theirs / ours), min(1.0, 2 * alone(name) / ours)
+    ways = f"{ours * 1000:.1f} ms a refusal, {theirs * 1000:.0f} ms in a process of its own"
+    say(f"{name}: {ways}: {found:.0f} x; {share:.0%} of a refusal are the two calls")
+    return found, share
 
 
 @contextlib.contextmanager
@@ -199,7 +226,7 @@ def measure(name: str, time_s: float) -> Row:
     row.tally = sites.tally
     row.says = tuple(_says(one) for one in sites.findings if one.fails)
     row.why = "" if dense.is_finished else f"dense was cut after {dense.trials} refusals"
-    row.gain = gain(name)
+    row.gain, row.share = gain(name)
     return row
 
 
@@ -223,7 +250,8 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield ""
     yield from _sums(swept_rows)
     yield ""
-    yield f"| call | allocations | sites | refusals | {' | '.join(SHOWN)} | findings | of dense | by gdb | × fresh |"
+    counted = " | ".join(SHOWN)
+    yield f"| call | allocations | sites | refusals | {counted} | findings | of dense | by gdb | × fresh |"
     yield "|---|" + "---|" * (len(SHOWN) + 7)
     for row in swept_rows:
         counts = " | ".join(str(row.tally.get(verdict, "")) for verdict in SHOWN)
@@ -256,15 +284,17 @@ def _sums(rows: list[Row]) -> Iterator[str]:
     yield f"- Sites find {found} of the {wanted} findings of `--dense` with {share}."
     yield f"- gdb, in a process of its own, sees {by_gdb} of {deadly} crashes and aftershocks."
     yield f"- {proved / all_trials:.1%} of the refusals were those that were meant; any other is told as not proved."
-    yield _gains([row.gain for row in rows])
+    yield _gains([(row.gain, row.share) for row in rows])
 
 
 GAINS = "times as fast as a process for each refusal"
 
 
-def _gains(found: list[float]) -> str:
-    middle = statistics.median(found)
-    return f"- {min(found):.0f} to {max(found):.0f} {GAINS} (median {middle:.0f}), as busy as the machine was."
+def _gains(found: list[tuple[float, float]]) -> str:
+    gains, shares = zip(*found, strict=True)
+    middle, share = statistics.median(gains), statistics.median(shares)
+    own = f"of a refusal's time the calls take {min(shares):.0%} to {max(shares):.0%} (median {share:.0%})"
+    return f"- {min(gains):.0f} to {max(gains):.0f} {GAINS} (median {middle:.0f}), as busy as the machine was; {own}."
 
 
 def write(path: Path, rows: list[Row]) -> None:
@@ -282,13 +312,13 @@ def time_again(asked: argparse.Namespace) -> None:
         write_gains(asked.write, gains)
 
 
-def write_gains(path: Path, gains: dict[str, float]) -> None:
+def write_gains(path: Path, gains: dict[str, tuple[float, float]]) -> None:
     """Put them into the table that is there."""
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
         name = line.removeprefix("| `").partition("`")[0]
         if name in gains and line.startswith("| `"):
-            lines[number] = f"{line.removesuffix(' |').rpartition('|')[0]}| {gains[name]:.0f} |"
+            lines[number] = f"{line.removesuffix(' |').rpartition('|')[0]}| {gains[name][0]:.0f} |"
         elif GAINS in line:
             lines[number] = _gains(list(gains.values()))
     path.write_text("\n".join(lines) + "\n")

@@ -5,7 +5,13 @@ import errno
 import functools
 import os
 import pickle
+import select
+import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +19,7 @@ from hypothesis import strategies as st
 
 import harness
 from harness import InfraError, NativeCrash, isolated
+from harness.evidence import EndedBy
 from harness.pytest_guard.shrinking import isolated_examples
 from harness.supervisor.forked import FAILED
 from harness.supervisor.limits import LONGEST_S
@@ -87,6 +94,85 @@ def test_a_crash_is_an_exception_with_evidence() -> None:
     assert (type(again), str(again), again.evidence) == (type(caught.value), str(caught.value), evidence)
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_call_in_a_fork_of_a_fork_crashes_as_ever(depth: int) -> None:
+    """Each fork has a record of its own, and what was in front of all in the first is not behind itself in the next."""
+    nested = functools.reduce(lambda inner, _: isolated(inner), range(depth - 1), isolated(crash, deadline_s=30))
+    with pytest.raises(NativeCrash) as caught:
+        nested()
+    evidence = caught.value.evidence
+    assert evidence is not None
+    assert evidence.fault is not None
+    assert (evidence.fault.signal, evidence.fault.address, evidence.ended_by) == ("SIGSEGV", 8, EndedBy.SELF)
+
+
+def wait_for_all(*_: object) -> None:
+    """Wait for whatever child has ended, as a handler of SIGCHLD may do."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+@pytest.fixture
+def handled() -> Iterator[Callable[[Any], object]]:
+    """Set a handler of SIGCHLD for the length of a test."""
+    before = signal.getsignal(signal.SIGCHLD)
+    yield functools.partial(signal.signal, signal.SIGCHLD)
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, wait_for_all], ids=["ignored", "waiting for all"])
+def test_a_program_that_minds_its_children_loses_no_status(handler: Any, handled: Callable[[Any], object]) -> None:
+    """Its handler is there in the call, and again afterwards."""
+    handled(handler)
+    assert isolated(lambda: signal.getsignal(signal.SIGCHLD))() == handler
+    with pytest.raises(NativeCrash, match="SIGSEGV"):
+        isolated(crash)()
+    assert signal.getsignal(signal.SIGCHLD) == handler
+
+
+def test_a_handler_finds_what_ended_meanwhile(handled: Callable[[Any], object]) -> None:
+    """It is called once more after the call, and sees a child of the program's own that has ended beside it."""
+    seen: list[int] = []
+    handled(lambda *_: seen.append(os.waitpid(-1, os.WNOHANG)[0]))
+    own = os.posix_spawn("/bin/true", ["true"], {})
+    fd = os.pidfd_open(own)
+    isolated(lambda: select.select([fd], [], []))()
+    os.close(fd)
+    assert own in seen
+
+
+def test_a_status_that_a_thread_takes_is_told_as_lost() -> None:
+    """With what to do about it; the thread waits for all children of the process."""
+    over = threading.Event()
+
+    def take() -> None:
+        while not over.is_set():
+            wait_for_all()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        with pytest.raises(InfraError, match=r"the status of a fork is lost: .*fresh=True"):
+            [isolated(int)() for _ in range(10_000)]
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_call_that_closes_all_descriptors_returns(tmp_path: Path) -> None:
+    """As a daemon does; and a file of its own that has the number of ours then is left alone."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+
+    def call() -> int:
+        os.closerange(3, 1000)
+        return len([os.open(mine, os.O_RDWR) for _ in range(100)])
+
+    assert isolated(call)() == 100
+    assert mine.read_text() == "mine"
+
+
 def test_crashes_at_different_places_are_different_exceptions() -> None:
     """So that Hypothesis reports both."""
     kinds = set()
@@ -135,6 +221,8 @@ def test_wrong_options_are_refused() -> None:
         isolated(crash, deadline_s=-1)
     with pytest.raises(harness.InvalidInputError, match="fresh=True"):
         isolated(crash, memory_bytes=1)
+    with pytest.raises(harness.InvalidInputError, match=r"expected a function, .* not 3"):
+        isolated(3)  # type: ignore[arg-type]  # the mistake
 
 
 def test_examples_that_do_not_crash_again_are_no_skip() -> None:

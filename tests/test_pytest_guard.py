@@ -628,6 +628,26 @@ def test_a_guard_that_can_not_start_says_so_once(pytester: pytest.Pytester, guar
     under_xdist.stderr.fnmatch_lines(["*crash-guard: no guarded process comes up*", "*KeyError: 'of_a_controller'*"])
 
 
+@pytest.mark.slow
+def test_a_suite_that_ignores_its_children_loses_no_crash(guarded: Run, pytester: pytest.Pytester) -> None:
+    """A fork for each test is waited for all the same, and SIGCHLD is as the suite has it in its tests."""
+    pytester.makeconftest("import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+    text = "import signal\ndef test_it(): assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN\n"
+    done = guarded(text + "def test_dies(): crash()", guard="--crash-guard=fork")
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["FAILED test_user.py::test_dies - NativeCrash: SIGSEGV *"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["session", "fork"])
+def test_a_call_that_a_test_isolates_crashes_as_it_does_without_us(guarded: Run, scope: str) -> None:
+    """Its process is a fork of a process that is guarded, or of a fork of one."""
+    text = (
+        "import harness, pytest\ndef test_it():\n    with pytest.raises(harness.NativeCrash): harness.isolated(crash)()"
+    )
+    guarded(text, "--crash-deadline=60", guard=f"--crash-guard={scope}").assert_outcomes(passed=1)
+
+
 @pytest.mark.long
 def test_nothing_of_a_lost_fork_is_heard(guarded: Run) -> None:
     """A test that forks and lets the copy run on has one result."""
@@ -672,6 +692,68 @@ def test_after(): pass
     for words in ((), ("--maxfail=2",)):
         plain, under = guarded(text, *words, guard=""), guarded(text, *words)
         assert outcomes(under) == outcomes(plain)
+
+
+OWN_HOOKS = """
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if item.name == "test_named":
+        report.nodeid = "a name of its own"
+        report.holds_itself = {}
+        report.holds_itself["itself"] = report.holds_itself
+    return report
+"""
+OWN_RUNNER = """
+import pytest
+from _pytest.runner import runtestprotocol
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    item.config.ran_by_conftest = True
+    runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+REPLACED = """
+import warnings
+from unittest.mock import patch
+@pytest.fixture
+def replaced():
+    with patch("os.getpid", return_value=1), patch("pickle.dumps"), patch("socket.socket.sendall"): yield
+def test_replaced(replaced): assert 0
+def test_named(): assert 0
+def test_subtests(subtests):
+    with subtests.test(number=1): assert 0
+def test_warns():
+    class Own(DeprecationWarning): pass
+    warnings.warn(Own("said"))
+def test_descriptors(): assert os.dup(0) < 0
+"""
+
+
+@pytest.mark.long
+def test_what_tests_and_hooks_put_in_the_way_changes_nothing(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Functions that a fixture has replaced, reports of a hook's making, and all that is shown of them."""
+    pytester.makeconftest(OWN_HOOKS)
+    told = []
+    for guard in ("", "--crash-guard"):
+        shown = guarded(REPLACED, "-p", "no:randomly", guard=guard).outlines
+        told.append([line for line in shown if not any(word in line for word in ("crash-guard", " in ", "0x"))])
+    assert told[0] == told[1]
+    assert "FAILED a name of its own - assert 0" in told[1]
+    assert "SUBFAILED(number=1) test_user.py::test_subtests - assert 0" in told[1]
+    assert any("Own: said" in line for line in told[1])
+
+
+@pytest.mark.long
+def test_a_conftest_file_that_runs_tests_does_so_in_a_guarded_process(pytester: pytest.Pytester) -> None:
+    """However late it is read: a crash is that test's failure."""
+    inner = pytester.mkdir("inner")
+    (inner / "conftest.py").write_text(OWN_RUNNER)
+    (inner / "test_inner.py").write_text(
+        CRASH + "def test_dies(): crash()\ndef test_ran(request): assert request.config.ran_by_conftest"
+    )
+    pytester.runpytest_subprocess("--crash-guard", ".").assert_outcomes(passed=1, failed=1)
 
 
 @pytest.mark.long

@@ -68,7 +68,10 @@ def forking():
     os.wait()
     return careful()
 def wandering():
-    for _ in range(random.SystemRandom().randrange(1, 40)): _library.frugal()
+    with open({out!r} + "-turns", "ab") as turns:
+        turns.write(b"x")
+        turn = turns.tell()
+    for _ in range(1 + turn % 39): _library.frugal()
     return careful()
 def python_alone(): return sum([1, 2])
 def leaving():

@@ -4,46 +4,57 @@ Descriptor 5 is the way to the parent. What the test suite sees is an ordinary s
 a terminal: standard output, standard error and the exit status belong to the tests.
 """
 
+import _socket  # socket.socket is Python's, and a test may put something else in the place of its methods
 import ctypes
 import fcntl
-import io
 import os
-import pickle
-import select
 import signal
 import socket
 import struct
 import sys
 import threading
 from contextlib import suppress
+from os import eventfd_write, getpid  # a report may be sent while a test has replaced os.getpid, or pickle.dumps
+from pickle import dumps, loads
+from select import POLLOUT, poll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
 CHANNEL_FD = 5
-FIRST_FREE_FD = 100  # out of the way of tests that count on low numbers
+FIRST_FREE_FD = 100
 HEAD = struct.Struct("!I")
 LINE_BUFFERED = 1  # _IOLBF
 ORPHANED = 70
+AT_ONCE = int(socket.MSG_DONTWAIT)
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+MOST_DEEP = 40  # of values in values; what is deeper, or contains itself, becomes text
 
 
 class Channel:
     """Messages to and from the parent: a word, and a table of plain values."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(fileno=out_of_the_way(CHANNEL_FD))
-        self.bell = out_of_the_way(os.eventfd(0))
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.out_of_the_way(CHANNEL_FD))
+        self.bell = self.out_of_the_way(os.eventfd(0))
+        self._lock, self._process = threading.Lock(), getpid()
+
+    @staticmethod
+    def out_of_the_way(fd: int) -> int:
+        """Move a descriptor to where tests that count on low numbers don't meet it."""
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+        os.close(fd)
+        return moved
 
     @property
     def is_mine(self) -> bool:
         """Whether this is the process that was started, and not a fork that a test has left behind."""
-        return os.getpid() == self._process
+        return getpid() == self._process
 
     def become_fork(self) -> None:
         """From here on this process speaks, which the one that was started has forked."""
-        self._process = os.getpid()
+        self._process = getpid()
 
     def send(self, word: str, **more: object) -> None:
         """Send a message. A fork that a test has left must not speak for it."""
@@ -56,34 +67,31 @@ class Channel:
     def _put(self, word: str, more: "dict[str, object]", *, is_news: bool) -> None:
         if not self.is_mine:
             return
-        data = packed(word, more)
+        data = dumps((word, plain(more)))
         with self._lock:
             self._write(memoryview(HEAD.pack(len(data)) + data))
             if is_news:
-                self._ring()
+                eventfd_write(self.bell, 1)
 
     def _write(self, data: memoryview) -> None:
         """Write it all. Where there is no room, the parent is woken up before this waits."""
         while data:
             with suppress(BlockingIOError):
-                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+                data = data[self._socket.send(data, AT_ONCE) :]
             if data:
-                self._ring()
-                room = select.poll()
-                room.register(self._socket, select.POLLOUT)
+                eventfd_write(self.bell, 1)
+                room = poll()
+                room.register(self._socket, POLLOUT)
                 room.poll()
-
-    def _ring(self) -> None:
-        os.eventfd_write(self.bell, 1)
 
     def send_files(self, files: "dict[str, int]") -> None:
         """Hand descriptors over, each by a name."""
-        data = pickle.dumps(("files", {"names": list(files), "thread": os.getpid()}))
+        data = dumps(("files", {"names": list(files), "thread": getpid()}))
         with self._lock:
-            self._ring()  # there may be no room
-            socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))
+            eventfd_write(self.bell, 1)  # there may be no room
+            socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))  # type: ignore[arg-type]  # it only calls its sendmsg()
             self._write(memoryview(data))
-            self._ring()
+            eventfd_write(self.bell, 1)
 
     def receive(self) -> "tuple[str, dict[str, Any]]":
         """Wait for the next message. Ends the process when the parent is gone, or when this is a lost fork."""
@@ -92,53 +100,31 @@ class Channel:
         head = self._socket.recv(HEAD.size, socket.MSG_WAITALL)
         if len(head) < HEAD.size:
             os._exit(ORPHANED)
-        word, more = pickle.loads(self._socket.recv(HEAD.unpack(head)[0], socket.MSG_WAITALL))  # noqa: S301 -- our parent's
+        word, more = loads(self._socket.recv(HEAD.unpack(head)[0], socket.MSG_WAITALL))  # noqa: S301 -- our parent's
         return word, more
 
 
-def out_of_the_way(fd: int) -> int:
-    """Move a descriptor to a high number."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
-    os.close(fd)
-    return moved
-
-
-class NotPlainError(Exception):
-    """A value is of a class of its own."""
-
-
-class Pickler(pickle.Pickler):
-    """Writes plain values, at the speed of C."""
-
-    def reducer_override(self, value: object) -> "NoReturn":
-        """Refuse what is none; pickle asks for nothing else."""
-        raise NotPlainError(type(value))
-
-
-def packed(word: str, more: "dict[str, object]") -> bytes:
-    """Pack a message, in plain values only."""
-    file = io.BytesIO()
-    try:
-        Pickler(file, 5).dump((word, more))
-    except NotPlainError:
-        return pickle.dumps((word, plain(more)))
-    return file.getvalue()
-
-
-def plain(value: "Any") -> "Any":
+def plain(value: "Any", depth: int = 0) -> "Any":
     """Reduce a value to plain ones, which another process can read without our classes; anything else becomes text."""
     kind = type(value)
-    if value is None or kind in {bool, int, float, str, bytes}:
+    if kind in PLAIN or (kind in {dict, list, tuple} and is_flat(value)):
         return value
-    if isinstance(value, dict):
-        return {plain(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return (list if isinstance(value, list) else tuple)(plain(one) for one in value)
+    if depth < MOST_DEEP and isinstance(value, dict):
+        return {plain(key, depth + 1): plain(one, depth + 1) for key, one in value.items()}
+    if depth < MOST_DEEP and isinstance(value, list | tuple):
+        return (list if isinstance(value, list) else tuple)([plain(one, depth + 1) for one in value])
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int | float):
         return int(value) if isinstance(value, int) else float(value)
     return _text(value)
+
+
+def is_flat(value: "dict[Any, Any] | list[Any] | tuple[Any, ...]") -> bool:
+    """Whether a value has plain ones in it, and none of these has others."""
+    return PLAIN.issuperset(map(type, value)) and (
+        type(value) is not dict or PLAIN.issuperset(map(type, value.values()))
+    )
 
 
 def _text(value: object) -> str:

@@ -19,12 +19,22 @@ RETURNED, RAISED = "returned", "raised"
 
 def answer(fd: int, function: "Callable[..., Any]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
     """Call it, and write what came of it to `fd`, in the place of what is there."""
+    caller, file = os.getppid(), os.fstat(fd)
     try:
         data = pickle.dumps((RETURNED, function(*args, **kwargs)))
     except BaseException as error:  # noqa: BLE001 -- whatever it is, it is the answer
         data = raised(error)
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, data, 0)
+    with open(os.dup(fd) if _is_still(fd, file) else f"/proc/{caller}/fd/{fd}", "r+b") as out:  # noqa: PTH123 -- a descriptor is no path
+        out.truncate(0)
+        out.write(data)
+
+
+def _is_still(fd: int, file: os.stat_result) -> bool:
+    """Whether a descriptor leads where it did: the function may have closed all that it found, as a daemon does."""
+    try:
+        return os.path.samestat(os.fstat(fd), file)
+    except OSError:
+        return False
 
 
 def raised(error: BaseException) -> bytes:

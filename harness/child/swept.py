@@ -130,6 +130,8 @@ def _repr(value: object) -> str:
 
 
 def _without_addresses(text: str) -> str:
+    if " at 0x" not in text:  # the search of a regular expression is slow, and long texts are common
+        return text
     import re  # noqa: PLC0415 -- as above
 
     return re.sub(r" at 0x[0-9a-f]+", " at 0x…", text)

@@ -11,7 +11,7 @@ from harness.refusals import symbols
 from harness.refusals.ownership import placed
 from harness.refusals.stacks import Stack, frame, is_by_design
 from harness.refusals.targets import Target  # noqa: TC001 -- msgspec reads the annotations of records
-from harness.refusals.verdicts import MEMORY, Reference, Shown, Verdict, judge, signal_of
+from harness.refusals.verdicts import ABORTS, MEMORY, Reference, Shown, Verdict, judge, signal_of
 
 if TYPE_CHECKING:
     from harness.refusals.trial import Trial
@@ -45,9 +45,9 @@ def words(stack: Stack) -> tuple[str, ...]:
 def tell(target: Target, trial: Trial, reference: Reference, modules: list[str]) -> Refusal:
     """Judge a trial whose refusal was met, and give the stacks their names."""
     crash = words(placed(trial.answer.crashed_at, modules))
-    by_design = is_by_design(crash)
+    by_design = is_by_design(crash, trial.stderr if signal_of(trial) in ABORTS else "")
     shown = judge(trial, reference, target.operation, by_design=by_design)
-    return _told(target, shown, trial, modules, crash)
+    return _told(target, shown, trial, modules, crash, by_design=by_design)
 
 
 def tell_missed(target: Target, trial: Trial, verdict: Verdict, modules: list[str]) -> Refusal:
@@ -55,7 +55,9 @@ def tell_missed(target: Target, trial: Trial, verdict: Verdict, modules: list[st
     return _told(target, Shown(verdict), trial, modules, ())
 
 
-def _told(target: Target, shown: Shown, trial: Trial, modules: list[str], crash: tuple[str, ...]) -> Refusal:
+def _told(
+    target: Target, shown: Shown, trial: Trial, modules: list[str], crash: tuple[str, ...], *, by_design: bool = False
+) -> Refusal:
     raised, _, _ = trial.said
     record = None if trial.hung else trial.answer.crash
     return Refusal(
@@ -67,7 +69,7 @@ def _told(target: Target, shown: Shown, trial: Trial, modules: list[str], crash:
         address_class=address_class(record) if record else None,
         crash=crash,
         refused=words(placed(trial.answer.refused_at, modules)),
-        by_design=is_by_design(crash),
+        by_design=by_design,
         evidence=evidence_of(trial, target.operation),
         thrown=(raised.exceptions[0], raised.text) if raised and raised.exceptions else None,
     )

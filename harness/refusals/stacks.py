@@ -22,8 +22,13 @@ ALLOCATORS: Final = re.compile(
 )
 TERMINATORS: Final = re.compile(
     r"std::terminate|__cxxabiv1::__terminate|_ZSt9terminatev|rust_oom|handle_alloc_error|rust_panic|__rust_start_panic"
-    r"|alloc::alloc::|Py_FatalError|_Py_FatalError|fatal_error|g_error|g_log|g_malloc|jv_mem_alloc|jv_mem_realloc"
+    r"|Py_FatalError|_Py_FatalError|fatal_error|g_error|g_log|g_malloc|jv_mem_alloc|jv_mem_realloc"
     r"|memory_exhausted|x(malloc|calloc|realloc|alloc_die)$|abort_on_oom|out_of_memory"
+)
+LAST_WORDS: Final = re.compile(
+    r"^(memory allocation of \d+ bytes failed|terminate called |PANIC: unprotected error in call to Lua API"
+    r"|Fatal Python error: )",
+    re.MULTILINE,
 )
 SITE_DIGITS: Final = 12
 
@@ -91,9 +96,12 @@ def is_plumbing(text: str) -> bool:
     return PLUMBING.match(text) is not None
 
 
-def is_by_design(frames: Sequence[str]) -> bool:
-    """Whether a program ends itself on purpose: what is for that is on the stack."""
-    return any(TERMINATORS.search(text.partition("!")[2]) for text in frames)
+def is_by_design(frames: Sequence[str], last_words: str = "") -> bool:
+    """Whether a program ends itself on purpose: what is for that is on the stack, or speaks last where names are gone.
+
+    `last_words` are those of a program that has aborted.
+    """
+    return any(TERMINATORS.search(text.partition("!")[2]) for text in frames) or bool(LAST_WORDS.search(last_words))
 
 
 def telling(frames: Sequence[str], count: int) -> tuple[str, ...]:

@@ -35,6 +35,9 @@ _OPERATORS = {
     "_ZdaPv": "operator delete[]",
 }
 _RUST_HASH = re.compile(r"h[0-9a-f]{16}")
+_RUST = re.compile(r"_R([MXYI]|C[s\d]|N[a-zA-Z])")
+_RUST_SIGNS = {"$LT$": "<", "$GT$": ">", "$RF$": "&", "$BP$": "*", "$C$": ",", "$LP$": "(", "$RP$": ")", "..": "::"}
+_RUST_NUMBER = re.compile(r"[sBLG][0-9A-Za-z]*_|K?[a-z]n?[0-9a-f]+_")  # hash, reference, lifetime, constant
 
 
 class _Symbols(msgspec.Struct, frozen=True):
@@ -72,26 +75,53 @@ def build_id(path: str) -> str:
 
 @cache
 def plain(symbol: str) -> str:
-    """A symbol as a person reads it: C++ and Rust names without their types, no suffixes of the compiler's."""
+    """A symbol as a person reads it: C++ and Rust names without their types, no suffixes of the compiler's.
+
+    Of Rust's newer names it gives every word, types' too, but not the hashes: those change with the compiler.
+    """
     symbol = _PARTS.sub("", symbol.partition("@")[0])
+    if _RUST.match(symbol):
+        return "::".join(filter(None, _words(symbol))) or symbol
     if symbol.startswith(("_Znwm", "_Znam", "_ZdlPv", "_ZdaPv")):
         return next(name for prefix, name in _OPERATORS.items() if symbol.startswith(prefix))
-    nested = re.match(r"_ZL?N[rVKRO]*(\d.*)", symbol)
+    nested = re.match(r"_Z+L?N[rVKRO]*(\d.*)", symbol)  # a second Z: within another function, whose name this gives
     parts = list(_parts(nested[1])) if nested else []
     single = re.match(r"_ZL?(\d.*)", symbol)
     parts = parts or (list(_parts(single[1]))[:1] if single else [])
-    return "::".join(part for part in parts if not _RUST_HASH.fullmatch(part)) or symbol
+    if parts and _RUST_HASH.fullmatch(parts[-1]):
+        parts = [_as_written(part) for part in parts[:-1]]
+    return "::".join(parts) or symbol
+
+
+def _as_written(part: str) -> str:
+    """A part of one of Rust's older names, which stand for signs by words."""
+    text = re.sub(r"\$u([0-9a-f]{2})\$", lambda found: chr(int(found[1], 16)), part)
+    for word, sign in _RUST_SIGNS.items():
+        text = text.replace(word, sign)
+    return text.removeprefix("_") if text.startswith("_<") else text
+
+
+def _words(mangled: str) -> Iterator[str]:
+    """The words of one of Rust's newer names, in their order."""
+    at = 2
+    while at < len(mangled):
+        found = _RUST_NUMBER.match(mangled, at) or re.compile(r"(\d{1,6})_?|.").match(mangled, at)
+        size = int(found[1]) if found and found.lastindex else 0
+        at = found.end() + size if found else len(mangled)
+        yield mangled[at - size : at]
 
 
 def _parts(mangled: str) -> Iterator[str]:
     """The length-prefixed names of a mangled one; constructors and destructors are written with a letter."""
     last = ""
-    while found := re.match(r"(\d+)|([CD])\d", mangled):
+    while found := re.match(r"(\d{1,6})|([CD])\d", mangled):
         if found[2]:
             yield f"~{last}" if found[2] == "D" else last
             return
-        size = int(found[1])
-        last, mangled = mangled[found.end() : found.end() + size], mangled[found.end() + size :]
+        end = found.end() + int(found[1])
+        if end > len(mangled):
+            return
+        last, mangled = mangled[found.end() : end], mangled[end:]
         yield last
 
 

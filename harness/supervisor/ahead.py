@@ -22,7 +22,18 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from harness.exceptions import InfraError
 from harness.supervisor import box
-from harness.supervisor.forked import Fork, Waited, flush, fork_here, fork_watched, native, waited
+from harness.supervisor.forked import (
+    Fork,
+    Handler,
+    Waited,
+    flush,
+    fork_here,
+    fork_watched,
+    native,
+    put_back,
+    set_aside,
+    waited,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +136,7 @@ def _live(asked: socket.socket, work: Work, prepare: Callable[[], object]) -> No
     children: set[int] = set()
     try:
         faulthandler.disable()  # what the caller has, goes to the caller's file
+        work = _as_before(set_aside(), work)
         native()
         prepare()
         gc.freeze()  # and back: a fork that collects looks at what is younger than this, and copies nothing else
@@ -145,6 +157,16 @@ def _live(asked: socket.socket, work: Work, prepare: Callable[[], object]) -> No
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         os._exit(0)
+
+
+def _as_before(handler: Handler, work: Work) -> Work:
+    """Have a fork's work done with the caller's handler of SIGCHLD."""
+
+    def same(pipe: Connection) -> object:
+        put_back(handler)
+        return work(pipe)
+
+    return same
 
 
 def _make(asked: socket.socket, work: Work) -> int:

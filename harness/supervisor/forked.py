@@ -9,9 +9,12 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from types import FrameType
+from typing import Any, Final
 
 from harness.child import fault
 from harness.evidence import EndedBy, Evidence, Exited, Memory, Signaled
@@ -20,11 +23,14 @@ from harness.supervisor import box
 from harness.supervisor.launch import extension_path
 from harness.supervisor.process import decode_status
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 FAILED: Final = 71  # the exit status of a fork whose work raised, or that could not be made a victim
 A_WHILE_S: Final = 3600.0  # poll() takes no more than 24 days at once
+
+LOST: Final = (
+    "the status of a fork is lost: a thread of this program waits for children that it has not started, or SIGCHLD is "
+    "ignored; harness.isolated(…, fresh=True) does not mind"
+)
+Handler = Callable[[int, FrameType | None], Any] | int | None  # of SIGCHLD, as signal.signal() takes and returns it
 
 Waited = tuple[Exited | Signaled, int, float]  # how it ended, its peak memory in bytes, its CPU seconds
 
@@ -36,14 +42,22 @@ class Fork:
     stacks of a fork that crashes go. Raises InfraError where no process can be had.
     """
 
+    _aside: Handler = None
+
     def __init__(self, work: Callable[[], object], stacks: int | None = None) -> None:
         flush()
         self._began_s = time.monotonic()
         with ExitStack() as undo:
             self._page = box.create(memory_limited=False)
             undo.callback(os.close, self._page)
-            self.pid, self.fd = fork_watched(self._page, work, stacks)
+            self._aside = set_aside()
+            undo.callback(put_back, self._aside)
+            self.pid, self.fd = fork_watched(self._page, functools.partial(self._begin, work), stacks)
             undo.pop_all()
+
+    def _begin(self, work: Callable[[], object]) -> None:
+        put_back(self._aside)
+        work()
 
     def end(self, deadline_s: float | None = None) -> Evidence:
         """Wait for its end, or make one at the deadline. With an exception, Ctrl-C for one, it is gone as well."""
@@ -71,6 +85,7 @@ class Fork:
             end, peak_rss_bytes, cpu_s = self._wait()
             contents = box.read(self._page)
         finally:
+            put_back(self._aside, look=True)
             os.close(self._page)
             os.close(self.fd)
         if not contents.armed and end == Exited(FAILED):
@@ -87,9 +102,31 @@ class Fork:
         )
 
 
+def set_aside() -> Handler:
+    """Set the program's handler of SIGCHLD aside, and return it: it may wait for a fork of ours, or ignore its status.
+
+    None: there is none, or only another thread than this may set it.
+    """
+    there = signal.getsignal(signal.SIGCHLD)
+    if there in {signal.SIG_DFL, None} or threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def put_back(handler: Handler, *, look: bool = False) -> None:
+    """Put it back; `look` has it look for children that have ended meanwhile."""
+    if handler is not None:
+        signal.signal(signal.SIGCHLD, handler)
+        if look and callable(handler):
+            signal.raise_signal(signal.SIGCHLD)
+
+
 def waited(pid: int) -> Waited:
-    """Wait for a child of this process."""
-    _, status, usage = os.wait4(pid, 0)
+    """Wait for a child of this process. Raises InfraError where somebody else in this process has done so."""
+    try:
+        _, status, usage = os.wait4(pid, 0)
+    except ChildProcessError as error:
+        raise InfraError(LOST) from error
     return decode_status(status), usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
 
 

@@ -58,11 +58,14 @@ static void record_and_hand_on(int signal_number, siginfo_t *info, void *context
     die_of(signal_number, info, context);
 }
 
+/* A fork of a process that was armed so stands in front already: what is behind it is not its own handler. */
 static void install_in_front(int place) {
-    struct sigaction action = deadly_action();
+    struct sigaction current, action = deadly_action();
     action.sa_sigaction = record_and_hand_on;
-    if (sigaction(crash_signals[place], NULL, &behind[place]) == 0 && behind[place].sa_handler != SIG_IGN)
-        sigaction(crash_signals[place], &action, NULL);
+    if (sigaction(crash_signals[place], NULL, &current) != 0 || current.sa_handler == SIG_IGN) return;
+    if (current.sa_sigaction == record_and_hand_on) return;
+    behind[place] = current;
+    sigaction(crash_signals[place], &action, NULL);
 }
 
 static int become_victim(int fd) {
