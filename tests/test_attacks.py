@@ -243,6 +243,106 @@ def test_a_user_can_not_touch_the_guards_of_his_victims() -> None:
     assert done.stdout.splitlines() == ["-1 -1 -1"] * 2, done.stderr
 
 
+KIN = """
+import ctypes, os, resource, signal, socket, time
+libc = ctypes.CDLL(None)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+def above(pid):
+    try: return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+    except OSError: return 0
+def is_guard(pid):
+    try: return open(f"/proc/{pid}/comm").read() == "guard\\n"
+    except OSError: return False
+def attempt(what, *words):
+    try: return what(*words)
+    except (OSError, ValueError, OverflowError): return None
+"""
+ATTACKS = {
+    "writes over their memory": """
+    for line in attempt(lambda: open(f"/proc/{pid}/maps").readlines()) or []:
+        start, end = (int(one, 16) for one in line.split()[0].split("-"))
+        attempt(lambda: os.pwrite(os.open(f"/proc/{pid}/mem", os.O_RDWR), bytes(min(end - start, 1 << 20)), start))""",
+    "writes into their descriptors": """
+    for fd in attempt(os.listdir, f"/proc/{pid}/fd") or []:
+        attempt(lambda: os.write(os.open(f"/proc/{pid}/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK), bytes(4096)))""",
+    "takes away their limits": """
+    for limit in range(16): attempt(resource.prlimit, pid, limit, (0, 0))""",
+    "sends every signal but two": """
+    for number in range(1, 65):
+        if number not in (signal.SIGKILL, signal.SIGSTOP): attempt(os.kill, pid, number)""",
+    "shuts their sockets down": """
+    pidfd = libc.syscall(434, pid, 0)
+    for fd in range(40):
+        taken = libc.syscall(438, pidfd, fd, 0)
+        if taken >= 0: attempt(lambda: socket.socket(fileno=taken).shutdown(2))""",
+    "ends with them in its hands": """
+    libc.ptrace(0x4206, pid, 0, 0x100000)""",
+    "kills them": """
+    attempt(os.kill, pid, signal.SIGKILL)""",
+    "has them sleep in a corner": """
+    attempt(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0)); attempt(os.sched_setaffinity, pid, {0})""",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@on_each_rung
+def test_whatever_a_victim_does_to_its_guards_its_end_is_true(rung: Wanted, attack: str) -> None:
+    """It may break them, as root without a namespace: then it is INFRA. Never another end than the one it chose."""
+    program = f"{KIN}for pid in filter(is_guard, [os.getppid(), above(os.getppid()), 1]):{attack}\nos._exit(7)"
+    started = time.monotonic()
+    try:
+        evidence = supervise(python(program), deadline_s=60, containment=rung)
+    except InfraError as error:
+        assert "status lost" in str(error) or "left behind" in str(error)  # noqa: PT017 -- either is right
+    else:
+        assert (evidence.termination, evidence.ended_by) == (Exited(7), EndedBy.SELF)
+    assert time.monotonic() - started < 30
+
+
+ELSEWHERE = {
+    "its box": """
+for line in open("/proc/self/maps"):
+    if "crash-box" in line: ctypes.memmove(int(line.split("-")[0], 16) + 4, os.urandom(4092), 4092)""",
+    "the file of its box": """
+for name in {line.split()[5] for line in open("/proc/self/maps") if "crash-box" in line}: os.truncate(name, 0)""",
+    "all that it may signal": """
+if is_guard(1): os.kill(-1, signal.SIGSTOP); os.kill(-1, signal.SIGKILL)""",
+    "the /proc of its namespace": """
+if is_guard(1):
+    libc.mount(b"tmpfs", b"/proc", b"tmpfs", 0, None)
+    for _ in range(2): libc.umount2(b"/proc", 2)""",
+    "the number of its parent": """
+if is_guard(1):
+    os.kill(os.getppid(), signal.SIGKILL); time.sleep(0.05)
+    attempt(lambda: os.write(os.open("/proc/sys/kernel/ns_last_pid", os.O_WRONLY), b"1"))
+    if os.fork() == 0: time.sleep(0.1); os._exit(0)""",
+    "who inherits its orphans": """
+libc.prctl(36, 1, 0, 0, 0); libc.prctl(15, b"guard", 0, 0, 0)
+for _ in range(10):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0: time.sleep(600)
+        os._exit(0)""",
+    "its standard streams": "os.closerange(0, 3)",
+}
+
+
+@pytest.mark.parametrize("attack", ELSEWHERE.values(), ids=ELSEWHERE)
+@on_each_rung
+def test_whatever_a_victim_does_around_itself_its_end_is_true(rung: Wanted, attack: str) -> None:
+    """What it writes, unmounts, kills or closes is its own: its end is told, and nothing of it is left."""
+    evidence = supervise(python(f"{KIN}{attack}\nos._exit(7)"), deadline_s=60, containment=rung)
+    assert (evidence.termination, evidence.ended_by) == (Exited(7), EndedBy.SELF)
+
+
+@on_each_rung
+def test_a_death_by_its_own_parent_is_not_the_victims(rung: Wanted) -> None:
+    """It asked to be killed when its parent is gone, and made it go: who sent that SIGKILL can't be told."""
+    program = "import ctypes, os, time; ctypes.CDLL(None).prctl(1, 9); os.kill(os.getppid(), 9); time.sleep(600)"
+    with pytest.raises(InfraError, match="status lost"):
+        supervise(python(program), deadline_s=60, containment=rung)
+
+
 # --- who would hold us up ---
 
 

@@ -116,3 +116,19 @@ def test_nobody_asked() -> None:
     """Without the request there is no core and no word."""
     evidence = supervise(["sh", "-c", "kill -SEGV $$"], deadline_s=30)
     assert (evidence.backtrace, evidence.termination.core_dumped) == (None, False)  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+@needs_cores
+def test_two_in_one_folder_do_not_take_each_others_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one, whose victim may have the same pid and whose core the same name, says that it has none."""
+    monkeypatch.chdir(tmp_path)
+    inner: list[str | None] = []
+
+    def relay(_: int, __: bytes) -> None:
+        inner.append(supervise(["sh", "-c", "kill -SEGV $$"], deadline_s=30, backtrace=True).backtrace)
+
+    outer = supervise(["sh", "-c", "echo up; sleep 0.5; kill -ABRT $$"], deadline_s=30, backtrace=True, relay=relay)
+    assert inner == [f"unavailable: another one waits for a core in {tmp_path}"]
+    assert (outer.backtrace or "").startswith("#0")
+    assert list(tmp_path.iterdir()) == []

@@ -393,7 +393,8 @@ def test_the_libraries_show_nothing_but_what_they_interpose() -> None:
 
     aligned = {"posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc"}
     execs = {"execve", "execv", "execvp", "execvpe", "fexecve", "execveat", "execl", "execlp", "execle"}
-    simple = {"signal", "bsd_signal", "ssignal", "sysv_signal", "__sysv_signal", "sigignore", "sigset"}
-    plain = execs | simple | {"sigaction", "sigaltstack", "pthread_create", "prctl", "syscall", "mlockall"}
+    simple = {"signal", "bsd_signal", "ssignal", "sysv_signal", "__sysv_signal", "sigignore", "sigset", "siginterrupt"}
+    looked_up = {"dlsym", "backtrace", "_Unwind_Backtrace"}
+    plain = execs | simple | looked_up | {"sigaction", "sigaltstack", "pthread_create", "prctl", "syscall", "mlockall"}
     assert shown(counting=False) == plain
     assert shown(counting=True) == plain | aligned | {"malloc", "calloc", "realloc"}

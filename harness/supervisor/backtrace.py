@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
@@ -37,7 +39,8 @@ class CoreTrap:
 
     `own_folder`: the victim works in a folder made for it. A command works in `directory`, or where we do, and what is
     there is not touched: a file that the core would overwrite makes the backtrace unavailable, and the core of anybody
-    but the victim and its own process group stays where it is.
+    but the victim and its own process group stays where it is. Two at once in one folder would overwrite each other's
+    core, and where their victims have the same pid could not tell them apart: the second one has none.
     """
 
     def __init__(self, directory: str | None = None, *, own_folder: bool) -> None:
@@ -49,7 +52,7 @@ class CoreTrap:
     def __enter__(self) -> Self:
         made = tempfile.TemporaryDirectory(prefix="crash-harness-") if self._own and not self.missing else None
         self._folder = Path(self._stack.enter_context(made) if made else self._directory or os.getcwd())  # noqa: PTH109 -- as the kernel sees it
-        self.missing = self.missing or self._taken()
+        self.missing = self.missing or self._taken() or self._claimed()
         self._before = self._names() if not self.missing else set()
         return self
 
@@ -66,6 +69,17 @@ class CoreTrap:
         if not os.access(self._folder, os.W_OK):
             return f"{self._folder} can't be written to"
         return f"a file called {name!r} is there already" if (self._folder / name).exists() else ""
+
+    def _claimed(self) -> str:
+        """Claim the folder by a name that nobody sees and that ends with us; why that can't be done, or nothing."""
+        place = self._folder.stat()
+        claim = self._stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        try:
+            claim.bind(f"\0crash-harness core {place.st_dev} {place.st_ino}")
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            return f"another one waits for a core in {self._folder}" if in_use else f"{self._folder}: {error.strerror}"
+        return ""
 
     def options(self) -> list[str]:
         """Options of the guard."""

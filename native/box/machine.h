@@ -17,6 +17,15 @@ enum { CALL_BYTES = 4, BREAKPOINT_BYTES = 0 }; /* brk is a fault: it stands at t
 #error "the crash record knows x86-64 and aarch64"
 #endif
 
+/* Whether a trap is that of a breakpoint instruction. Where the others leave the program counter differs between machines. */
+static inline int is_at_breakpoint(const ucontext_t *context) {
+#if defined(__x86_64__)
+    return context->uc_mcontext.gregs[REG_TRAPNO] == 3;
+#else
+    return (void)context, 1;
+#endif
+}
+
 /* A system call that touches neither errno nor the procedure linkage table. Returns a negative error number. */
 static inline long raw_call(long number, const long words[6]) {
 #if defined(__x86_64__)

@@ -75,6 +75,7 @@ static int ask_for_victim(int line, pid_t asked, struct word *word) {
  * inherits the victim: init, or this one. */
 static int let_victim_go(struct life *life, struct word *word) {
     if (ask_for_victim(life->parent.line, life->parent.pid, word) == 0) return 0;
+    life->is_orphaned = 1;
     dismiss(life, &life->parent.pid);
     if (!life->init.pid) return reap_victim(life->parent.victim, word);
     return ask_for_victim(life->init.line, life->init.pid, word);
@@ -86,6 +87,12 @@ static int has_failed(struct life *life) {
     if (hear(life->parent.victim_line, &word, NULL, 0) != 0 || word.kind != FAILED) return 0;
     life->failure = (struct failure){word.number, word.error};
     return 1;
+}
+
+/* Whether the victim may have died of its parent, which kills it when the line between them breaks: that is no end of its
+ * own. */
+static int is_by_its_parent(const struct life *life, int status) {
+    return life->is_orphaned && !life->report->intent && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
 /* The victim's wait status is what the kernel shows and its parent says: one of them alone may be a lie or a mistake. */
@@ -100,6 +107,8 @@ static void see_off(struct life *life) {
         life->failure = (struct failure){STEP_LOST, 0};
     else if (shown == ABSENT || (shown == SHOWN && status != word.number))
         life->failure = (struct failure){STEP_DOUBT, 0};
+    else if (is_by_its_parent(life, word.number))
+        life->failure = (struct failure){STEP_LOST, 0};
     report->wait_status = word.number;
     report->peak_rss_bytes = word.peak_rss_bytes;
     report->cpu_us = word.cpu_us;

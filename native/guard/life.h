@@ -36,7 +36,7 @@ struct life {
     enum rung rung;
     uint64_t alarm_ns; /* when the rung is left without a word */
     int refusal;       /* why the last signal did not reach the victim */
-    int is_abandoned, has_ended;
+    int is_abandoned, has_ended, is_orphaned; /* its parent did not answer */
     struct failure failure;
 };
 

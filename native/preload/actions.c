@@ -182,10 +182,13 @@ int set_by_call(const long words[6], long *result) {
 
 /* --- the older names, each with the flags that it stands for --- */
 
+static sigset_t interrupting; /* those for which siginterrupt() was called: they don't restart */
+
 static sighandler_t set_handler_with(int signal_number, sighandler_t function, int flags) {
     struct sigaction action = {.sa_handler = function, .sa_flags = flags}, old;
     sigemptyset(&action.sa_mask);
     if (flags & SA_RESTART) sigaddset(&action.sa_mask, signal_number);
+    if (flags & SA_RESTART && sigismember(&interrupting, signal_number)) action.sa_flags &= ~SA_RESTART;
     return sigaction(signal_number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
@@ -214,6 +217,17 @@ INTERPOSED sighandler_t __sysv_signal(int signal_number, sighandler_t function) 
 
 INTERPOSED int sigignore(int signal_number) {
     return set_handler_with(signal_number, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+}
+
+INTERPOSED int siginterrupt(int signal_number, int interrupts) {
+    int (*next)(int, int) = real(SIGINTERRUPT);
+    struct sigaction action;
+    if (place_of(signal_number) == NOT_OURS && next) return next(signal_number, interrupts);
+    if (sigaction(signal_number, NULL, &action) != 0) return -1;
+    if (interrupts) sigaddset(&interrupting, signal_number);
+    else sigdelset(&interrupting, signal_number);
+    action.sa_flags = interrupts ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
+    return sigaction(signal_number, &action, NULL);
 }
 
 /* Blocks for SIG_HOLD, else sets and unblocks; SIG_HOLD is the answer where the signal was blocked. */

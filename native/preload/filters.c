@@ -10,11 +10,17 @@
 #include "preload/execute.h"
 #include "preload/real.h"
 
-enum { WORDS = 6 };
+enum { WORDS = 6, SET_SYSCALL_USER_DISPATCH = 59 /* Linux 5.11 */ };
 
 static void expect_filter(int is_strict) {
     note_filter();
     if (is_strict) leave_to_kernel(SIGABRT);
+}
+
+/* A program may have its system calls come to it as SIGSYS, ours among them. */
+static void look_at_prctl(long operation, long word) {
+    if (operation == PR_SET_SECCOMP) expect_filter(word == SECCOMP_MODE_STRICT);
+    if (operation == SET_SYSCALL_USER_DISPATCH && word) note_filter();
 }
 
 INTERPOSED int prctl(int operation, ...) {
@@ -23,7 +29,7 @@ INTERPOSED int prctl(int operation, ...) {
     va_start(list, operation);
     for (int i = 1; i < 5; i++) word[i] = va_arg(list, long);
     va_end(list);
-    if (operation == PR_SET_SECCOMP) expect_filter(word[1] == SECCOMP_MODE_STRICT);
+    look_at_prctl(operation, word[1]);
     return (int)call_kernel(SYS_prctl, word);
 }
 
@@ -31,7 +37,7 @@ static int is_exec(long number) { return number == SYS_execve || number == SYS_e
 
 static void look_at_call(long number, const long word[WORDS]) {
     if (number == SYS_seccomp) expect_filter(word[0] == SECCOMP_SET_MODE_STRICT);
-    if (number == SYS_prctl && word[0] == PR_SET_SECCOMP) expect_filter(word[1] == SECCOMP_MODE_STRICT);
+    if (number == SYS_prctl) look_at_prctl(word[0], word[1]);
     if (is_exec(number)) leave_box_behind("executed by a system call");
 }
 

@@ -5,7 +5,7 @@
 
 #include "box/machine.h"
 
-static const char *const names[NAMES] = {"sigaction", "signal", "sigset", "pthread_create"};
+static const char *const names[NAMES] = {"sigaction", "signal", "sigset", "siginterrupt", "pthread_create"};
 static void *found[NAMES];
 static __thread int is_searching;
 

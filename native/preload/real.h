@@ -6,13 +6,16 @@
 
 #define INTERPOSED __attribute__((visibility("default")))
 
-enum name { SIGACTION, SIGNAL, SIGSET, PTHREAD_CREATE, NAMES };
+enum name { SIGACTION, SIGNAL, SIGSET, SIGINTERRUPT, PTHREAD_CREATE, NAMES };
 
 /* NULL where there is no such function. */
 void *real(enum name name);
 
 /* Looks a name up by RTLD_NEXT, once. Returns NULL while dlsym() itself allocates, which it can do without. */
 void *find_next(void **found, const char *name);
+
+/* Whether an address lies in this library. */
+int is_ours(const void *address);
 
 int real_sigaction(int signal_number, const struct sigaction *action, struct sigaction *old);
 
