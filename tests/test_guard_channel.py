@@ -24,7 +24,8 @@ def speaking(speak: Callable[[guarded.Channel], object]) -> Iterator[Channel]:
                 os.dup2(channel.theirs.fileno(), guarded.CHANNEL_FD)
                 channel.close()
                 ours = guarded.Channel()
-                ours.send_files({"bell": ours.bell})
+                ours.send_files({"bell": ours.bell.fileno()})
+                ours.bell.close()
                 speak(ours)
             finally:
                 os._exit(0)
@@ -114,6 +115,19 @@ def test_only_plain_values_travel() -> None:
         others = channel.receive()[1]["value"]
     assert others == ["n", "p", {"k": "1j"}, "<class 'int'>", "Ellipsis"]
     assert type(others[0]) is str
+
+
+def test_without_a_bell_all_is_heard_at_once() -> None:
+    """A test may close descriptors that are not its own."""
+
+    def speak(channel: guarded.Channel) -> None:
+        channel._bell.close()
+        channel.note("noted")
+        channel.send("news")
+        channel.receive()
+
+    with speaking(speak) as channel:
+        assert [channel.receive()[0], channel.receive()[0]] == ["noted", "news"]
 
 
 @pytest.mark.parametrize("nonsense", [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\2??", b"\0\0\0\1", b"\0"])

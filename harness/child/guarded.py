@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 from contextlib import suppress
-from os import eventfd_write, getpid  # a report may be sent while a test has replaced os.getpid, or pickle.dumps
+from os import getpid  # a report may be sent while a test has replaced os.getpid, or pickle.dumps
 from pickle import dumps, loads
 from select import POLLOUT, poll
 
@@ -37,7 +37,9 @@ class Channel:
 
     def __init__(self) -> None:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.out_of_the_way(CHANNEL_FD))
-        self.bell = self.out_of_the_way(os.eventfd(0))
+        self._socket.setblocking(True)  # the parent's may be a socket of gevent's
+        bell, self.bell = _socket.socketpair()
+        self._bell = _socket.socket(fileno=self.out_of_the_way(bell.detach()))
         self._lock, self._process = threading.Lock(), getpid()
 
     @staticmethod
@@ -71,7 +73,7 @@ class Channel:
         with self._lock:
             self._write(memoryview(HEAD.pack(len(data)) + data))
             if is_news:
-                eventfd_write(self.bell, 1)
+                self._ring()
 
     def _write(self, data: memoryview) -> None:
         """Write it all. Where there is no room, the parent is woken up before this waits."""
@@ -79,19 +81,23 @@ class Channel:
             with suppress(BlockingIOError):
                 data = data[self._socket.send(data, AT_ONCE) :]
             if data:
-                eventfd_write(self.bell, 1)
+                self._ring()
                 room = poll()
                 room.register(self._socket, POLLOUT)
                 room.poll()
+
+    def _ring(self) -> None:
+        with suppress(OSError):  # enough has been rung, or a test has closed it: then the parent listens all the time
+            self._bell.send(b"!", AT_ONCE)
 
     def send_files(self, files: "dict[str, int]") -> None:
         """Hand descriptors over, each by a name."""
         data = dumps(("files", {"names": list(files), "thread": getpid()}))
         with self._lock:
-            eventfd_write(self.bell, 1)  # there may be no room
+            self._ring()  # there may be no room
             socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))  # type: ignore[arg-type]  # it only calls its sendmsg()
             self._write(memoryview(data))
-            eventfd_write(self.bell, 1)
+            self._ring()
 
     def receive(self) -> "tuple[str, dict[str, Any]]":
         """Wait for the next message. Ends the process when the parent is gone, or when this is a lost fork."""

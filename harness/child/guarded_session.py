@@ -65,8 +65,9 @@ class Session:
             stand_in: Any = Properties(self._channel, self._orders["junit"])
             config.stash[xml_key] = stand_in
         process = os.pidfd_open(os.getpid())
-        self._channel.send_files({"process": process, "stacks": self.stacks, "bell": self._channel.bell})
+        self._channel.send_files({"process": process, "stacks": self.stacks, "bell": self._channel.bell.fileno()})
         os.close(process)
+        self._channel.bell.close()
 
     @first
     def pytest_unconfigure(self, config: pytest.Config) -> None:

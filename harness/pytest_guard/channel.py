@@ -6,10 +6,10 @@ of plain values, and one that names a class or is no pickle at all is refused.
 
 from __future__ import annotations
 
+import _socket  # socket.socket may be gevent's
 import io
 import os
 import pickle
-import select
 import socket
 import struct
 import time
@@ -25,7 +25,7 @@ FDS_BYTES: Final = socket.CMSG_SPACE(8 * INT_BYTES)
 CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 AT_ONCE: Final = CLOSED_ON_EXEC | int(socket.MSG_DONTWAIT)
 SPACE_BYTES: Final = 1 << 18
-A_WHILE_S: Final = 3600.0  # poll() takes no more than 24 days at once
+MOST_RINGS: Final = 4096
 REST_S: Final = 30.0  # for the rest of a message that has begun
 
 
@@ -42,17 +42,14 @@ class Channel:
     """Messages to and from one guarded process. A message is a word, and a table of plain values."""
 
     def __init__(self) -> None:
-        self._ours, self.theirs = socket.socketpair()
+        self._ours, self.theirs = _socket.socketpair()
         self._heard, self._at, self._fds = bytearray(), 0, list[int]()
         self._space = bytearray(SPACE_BYTES)
-        self._poller: select.poll | None = None
+        self._bell: _socket.socket | None = None
 
     def wait_for(self, bell: int) -> None:
-        """Sleep until this descriptor rings, from here on: what comes before that is only heard then."""
-        self._poller = select.poll()
-        self._poller.register(bell, select.POLLIN)
-        self._poller.register(self._ours, 0)  # its end is told in any case
-        self._bell = bell
+        """Sleep until this socket rings, from here on: what comes before that is only heard then."""
+        self._bell = _socket.socket(fileno=os.dup(bell))
 
     def send(self, word: str, **more: object) -> None:
         """Send a message. Raises ChannelClosed."""
@@ -98,18 +95,24 @@ class Channel:
         """Take what has come, or wait for it."""
         if self._heard:
             self._take_within(REST_S)
-        elif self._poller is None:
+        elif self._bell is None:
             self._take_within(None if until_s is None else until_s - time.monotonic())
-        elif not self._take() and not self._is_rung(self._poller, until_s) and not self._take():
+        elif not self._take() and not self._is_rung(self._bell, until_s) and not self._take():
             raise TimeoutError
 
-    def _is_rung(self, poller: select.poll, until_s: float | None) -> bool:
-        """Wait until it rings, or until the other end is gone. False: so long it did neither."""
-        within_s = A_WHILE_S if until_s is None else max(0.0, min(A_WHILE_S, until_s - time.monotonic()))
-        rung = dict(poller.poll(within_s * 1000))
-        if self._bell in rung:
-            os.eventfd_read(self._bell)
-        return bool(rung) or until_s is None or until_s > time.monotonic()
+    def _is_rung(self, bell: _socket.socket, until_s: float | None) -> bool:
+        """Wait until it rings. Where that is not to be expected any more, listen all the time. False: time is over."""
+        try:
+            bell.settimeout(None if until_s is None else max(0.001, until_s - time.monotonic()))
+            if bell.recv(MOST_RINGS):
+                return True
+        except TimeoutError:
+            return False
+        except OSError:
+            pass  # it is no socket
+        bell.close()
+        self._bell = None
+        return True
 
     def _take_within(self, seconds: float | None) -> None:
         """Wait for more. Raises TimeoutError."""
@@ -143,6 +146,8 @@ class Channel:
         with suppress(OSError):
             self._ours.close()
         self.theirs.close()
+        if self._bell is not None:
+            self._bell.close()
         while self._fds:
             os.close(self._fds.pop())
 
