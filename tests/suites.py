@@ -87,7 +87,7 @@ def seen(python: str, folder: Path, words: list[str]) -> dict[str, Any]:
         path = os.pathsep.join(filter(None, [name, os.environ.get("PYTHONPATH")]))
         command = [python, "-m", "pytest", "-q", "-p", "noted_outcomes", "-p", "no:cacheprovider", *words]
         environment = os.environ | {"NOTED": str(noted), "PYTHONPATH": path}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, errors="replace", check=False)
         if not noted.exists():
             raise SystemExit(f"no report of {' '.join(command)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         found: dict[str, Any] = json.loads(noted.read_text())

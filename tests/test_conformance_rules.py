@@ -360,3 +360,9 @@ def test_a_fault_that_ends_nothing_is_refused(fault: str) -> None:
     """Silent faults, hangs and controls, and those that need what no worker gives, are refused in words."""
     with pytest.raises(InvalidInputError, match=r"fault"):
         kind_of(fault)
+
+
+def test_long_words_of_an_engine_are_cut_off_where_one_can_see_it() -> None:
+    """A reason has 80 characters of them at most, and an ellipsis where there are more."""
+    assert view.short("x" * 80) == "x" * 80
+    assert view.short("x" * 81) == "x" * 79 + "…"

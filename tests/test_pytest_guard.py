@@ -694,6 +694,68 @@ def test_after(): pass
         assert outcomes(under) == outcomes(plain)
 
 
+OWN_HOOKS = """
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if item.name == "test_named":
+        report.nodeid = "a name of its own"
+        report.holds_itself = {}
+        report.holds_itself["itself"] = report.holds_itself
+    return report
+"""
+OWN_RUNNER = """
+import pytest
+from _pytest.runner import runtestprotocol
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    item.config.ran_by_conftest = True
+    runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+REPLACED = """
+import warnings
+from unittest.mock import patch
+@pytest.fixture
+def replaced():
+    with patch("os.getpid", return_value=1), patch("pickle.dumps"), patch("socket.socket.sendall"): yield
+def test_replaced(replaced): assert 0
+def test_named(): assert 0
+def test_subtests(subtests):
+    with subtests.test(number=1): assert 0
+def test_warns():
+    class Own(DeprecationWarning): pass
+    warnings.warn(Own("said"))
+def test_descriptors(): assert os.dup(0) < 0
+"""
+
+
+@pytest.mark.long
+def test_what_tests_and_hooks_put_in_the_way_changes_nothing(pytester: pytest.Pytester, guarded: Run) -> None:
+    """Functions that a fixture has replaced, reports of a hook's making, and all that is shown of them."""
+    pytester.makeconftest(OWN_HOOKS)
+    told = []
+    for guard in ("", "--crash-guard"):
+        shown = guarded(REPLACED, "-p", "no:randomly", guard=guard).outlines
+        told.append([line for line in shown if not any(word in line for word in ("crash-guard", " in ", "0x"))])
+    assert told[0] == told[1]
+    assert "FAILED a name of its own - assert 0" in told[1]
+    assert "SUBFAILED(number=1) test_user.py::test_subtests - assert 0" in told[1]
+    assert any("Own: said" in line for line in told[1])
+
+
+@pytest.mark.long
+def test_a_conftest_file_that_runs_tests_does_so_in_a_guarded_process(pytester: pytest.Pytester) -> None:
+    """However late it is read: a crash is that test's failure."""
+    inner = pytester.mkdir("inner")
+    (inner / "conftest.py").write_text(OWN_RUNNER)
+    (inner / "test_inner.py").write_text(
+        CRASH + "def test_dies(): crash()\ndef test_ran(request): assert request.config.ran_by_conftest"
+    )
+    pytester.runpytest_subprocess("--crash-guard", ".").assert_outcomes(passed=1, failed=1)
+
+
 @pytest.mark.long
 def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
     """Below --basetemp, also after a crash."""

@@ -54,6 +54,16 @@ def mounted(tmp_path: Path) -> Callable[..., Done]:
 
 
 @needs_mounts
+@pytest.mark.parametrize("words", ["exec -- true", "run controls", "experiment --trials 10 -- true"])
+def test_without_proc_nothing_is_run(words: str, mounted: Callable[..., Done]) -> None:
+    """Nobody could be sure how a victim ended: said in one line, before it is started."""
+    done = mounted("size=16k", f"{{harness}} {words}; echo $?", Path("/proc"))
+    assert done.stdout.splitlines()[-1] == str(INFRA)
+    assert "/proc is not mounted here" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_mounts
 @pytest.mark.parametrize("kib", [4, 16, 40, 64, 128])
 def test_a_full_disk_under_the_history_is_infra(kib: int, mounted: Callable[..., Done]) -> None:
     """From no room for its first page to none for the last event: said in one line, and never a verdict."""

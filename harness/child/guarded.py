@@ -4,57 +4,66 @@ Descriptor 5 is the way to the parent. What the test suite sees is an ordinary s
 a terminal: standard output, standard error and the exit status belong to the tests.
 """
 
+import _socket  # socket.socket is Python's, and a test may put something else in the place of its methods
 import ctypes
 import fcntl
 import os
-import pickle
 import signal
 import socket
 import struct
 import sys
 import threading
+from os import getpid  # a report may be sent while a test has replaced os.getpid, or pickle.dumps
+from pickle import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 CHANNEL_FD = 5
-FIRST_FREE_FD = 100  # out of the way of tests that count on low numbers
+FIRST_FREE_FD = 100
 HEAD = struct.Struct("!I")
 LINE_BUFFERED = 1  # _IOLBF
 ORPHANED = 70
+MOST_DEEP = 40  # of values in values; what is deeper, or contains itself, becomes text
 
 
 class Channel:
     """Messages to and from the parent: a word, and a table of plain values."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(fileno=fcntl.fcntl(CHANNEL_FD, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD))
-        os.close(CHANNEL_FD)
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.out_of_the_way(CHANNEL_FD))
+        self._lock, self._process = threading.Lock(), getpid()
+
+    @staticmethod
+    def out_of_the_way(fd: int) -> int:
+        """Move a descriptor to where tests that count on low numbers don't meet it."""
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+        os.close(fd)
+        return moved
 
     @property
     def is_mine(self) -> bool:
         """Whether this is the process that was started, and not a fork that a test has left behind."""
-        return os.getpid() == self._process
+        return getpid() == self._process
 
     def become_fork(self) -> None:
         """From here on this process speaks, which the one that was started has forked."""
-        self._process = os.getpid()
+        self._process = getpid()
 
     def send(self, word: str, **more: object) -> None:
         """Send a message. A fork that a test has left must not speak for it."""
         if not self.is_mine:
             return
-        data = pickle.dumps((word, plain(more)))
+        data = dumps((word, plain(more)))
         with self._lock:
             self._socket.sendall(HEAD.pack(len(data)) + data)
 
     def send_files(self, files: "dict[str, int]") -> None:
         """Hand descriptors over, each by a name."""
-        data = pickle.dumps(("files", {"names": list(files), "thread": os.getpid()}))
+        data = dumps(("files", {"names": list(files), "thread": getpid()}))
         with self._lock:
-            socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))
+            socket.send_fds(self._socket, [HEAD.pack(len(data))], list(files.values()))  # type: ignore[arg-type]  # it only calls its sendmsg()
             self._socket.sendall(data)
 
     def receive(self) -> "tuple[str, dict[str, Any]]":
@@ -64,19 +73,19 @@ class Channel:
         head = self._socket.recv(HEAD.size, socket.MSG_WAITALL)
         if len(head) < HEAD.size:
             os._exit(ORPHANED)
-        word, more = pickle.loads(self._socket.recv(HEAD.unpack(head)[0], socket.MSG_WAITALL))  # noqa: S301 -- our parent's
+        word, more = loads(self._socket.recv(HEAD.unpack(head)[0], socket.MSG_WAITALL))  # noqa: S301 -- our parent's
         return word, more
 
 
-def plain(value: "Any") -> "Any":
+def plain(value: "Any", depth: int = 0) -> "Any":
     """Reduce a value to plain ones, which another process can read without our classes; anything else becomes text."""
     kind = type(value)
     if value is None or kind in {bool, int, float, str, bytes}:
         return value
-    if isinstance(value, dict):
-        return {plain(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return (list if isinstance(value, list) else tuple)(plain(one) for one in value)
+    if depth < MOST_DEEP and isinstance(value, dict):
+        return {plain(key, depth + 1): plain(one, depth + 1) for key, one in value.items()}
+    if depth < MOST_DEEP and isinstance(value, list | tuple):
+        return (list if isinstance(value, list) else tuple)([plain(one, depth + 1) for one in value])
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int | float):

@@ -83,11 +83,10 @@ class Attributes:
 
 
 def warning_words(message: "warnings.WarningMessage") -> dict[str, Any]:
-    """Say a warning in values: the class by its name, its text, and where it was."""
+    """Say a warning in values: its class and what that is made of by their names, its text, and where it was."""
     said, category = message.message, message.category
     return {
-        "module": category.__module__,
-        "name": category.__qualname__,
+        "kinds": [(kind.__module__, kind.__qualname__) for kind in category.__mro__ if issubclass(kind, Warning)],
         "args": said.args if isinstance(said, Warning) else (said,),
         "text": str(said),
         "file": message.filename,

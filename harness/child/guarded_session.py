@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from os import SEEK_SET, ftruncate, lseek  # a fixture may have replaced what os has
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,7 @@ def run(channel: "Channel", orders: dict[str, Any]) -> int:
     if orders["only"] is not None:
         config.args, config.option.pyargs = [orders["only"]], False
     config.workerinput, config.workeroutput = orders["worker"], {}  # type: ignore[attr-defined]  # xdist's convention
-    stacks = os.memfd_create("crash-stacks")
+    stacks = channel.out_of_the_way(os.memfd_create("crash-stacks"))
     config.pluginmanager.register(Session(config, channel, orders, stacks), "crash-guarded")
     status = int(config.hook.pytest_cmdline_main(config=config))
     config._ensure_unconfigure()  # noqa: SLF001 -- as pytest's own main() does
@@ -62,7 +63,9 @@ class Session:
         if self._orders["junit"]:
             stand_in: Any = Properties(self._channel, self._orders["junit"])
             config.stash[xml_key] = stand_in
-        self._channel.send_files({"process": os.pidfd_open(os.getpid()), "stacks": self.stacks})
+        process = os.pidfd_open(os.getpid())
+        self._channel.send_files({"process": process, "stacks": self.stacks})
+        os.close(process)
 
     @first
     def pytest_unconfigure(self, config: pytest.Config) -> None:
@@ -164,8 +167,8 @@ class Session:
         return known[place] if place < len(known) else None
 
     def _expect_end_within(self, deadline_s: float | None) -> None:
-        os.ftruncate(self.stacks, 0)
-        os.lseek(self.stacks, 0, os.SEEK_SET)
+        ftruncate(self.stacks, 0)
+        lseek(self.stacks, 0, SEEK_SET)
         if deadline_s and not get_timeout_config_value(self._config):
             faulthandler.dump_traceback_later(deadline_s * DUMP_SHARE, file=self.stacks)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from harness.conformance.causes import failed, last_of, read
 from harness.conformance.protocol import Cap
 from harness.conformance.record import Reason
+from harness.conformance.view import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 HANGS: Final = ("hang/max3", "hang/none")
 TOLD_APART: Final = ("exc", "segv", "abrt", "kill", "term", "exit139", "exit0")
 GUISES: Final = ("segv", "handled", "sh139")
-SHOWN: Final = 80
 DECIDED_BY: Final = {
     "P9": (*(f"{kind}/none" for kind in TOLD_APART), *HANGS, "mixed"),
     "P10": ("oom/none", "kill/none"),
@@ -39,7 +39,7 @@ def _told_apart(views: Views) -> Iterator[tuple[str, Reason | None]]:
         if cause is not None:
             kinds[cause].append(kind)
     for cause, alike in kinds.items():
-        text = f"one cause for {' and '.join(alike)}: {cause[:SHOWN]!r}"
+        text = f"one cause for {' and '.join(alike)}: {short(cause)!r}"
         yield (
             f"{alike[0]}/none" if alike[0] != "timeout" else "hang/max3",
             Reason("P9", text) if len(alike) > 1 else None,
@@ -61,7 +61,7 @@ def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
     if history and history != wanted:
         yield "mixed", Reason("P9", f"causes {history}, alone {wanted}")
     elif last_of(views, "mixed") != last_of(views, f"{faults[-1]}/none"):
-        yield "mixed", Reason("P9", f"the last cause is {last.cause[:SHOWN]!r}, alone {wanted[-1]!r}")
+        yield "mixed", Reason("P9", f"the last cause is {short(last.cause)!r}, alone {wanted[-1]!r}")
     else:
         yield "mixed", None
 
@@ -69,14 +69,14 @@ def _mixed(views: Views) -> Iterator[tuple[str, Reason | None]]:
 def _told_from_kill(views: Views) -> Iterator[tuple[str, Reason | None]]:
     oom, kill = last_of(views, "oom/none"), last_of(views, "kill/none")
     if oom is not None and kill is not None:
-        yield "oom/none", Reason("P10", f"an OOM is told as kill -9 is: {kill[:SHOWN]!r}") if oom == kill else None
+        yield "oom/none", Reason("P10", f"an OOM is told as kill -9 is: {short(kill)!r}") if oom == kill else None
 
 
 def _one_timeout(views: Views) -> Iterator[tuple[str, Reason | None]]:
     for policy in ("max3", "none"):
         one, other = last_of(views, f"hang/{policy}"), last_of(views, f"nhang/{policy}")
         if one is not None and other is not None:
-            text = f"two causes for one time limit: {one[:SHOWN]!r} and {other[:SHOWN]!r}"
+            text = f"two causes for one time limit: {short(one)!r} and {short(other)!r}"
             yield f"nhang/{policy}", Reason("P14", text) if one != other else None
 
 

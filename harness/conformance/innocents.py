@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.conformance.protocol import Cap, Claim
 from harness.conformance.record import Reason
-from harness.conformance.view import SHOWN
+from harness.conformance.view import short
 
 if TYPE_CHECKING:
     from harness.conformance.view import Found, View
@@ -21,7 +21,7 @@ def _finished(view: View) -> Found:
         ended = view.record.verdict(role)
         was_asked_to = view.cell.cancel == "run" and ended is not None and ended.claim.state == "ok"  # it flips: P6
         if last.state != "ok" and not was_asked_to:
-            yield Reason(name, f"{role}: {last.state} {last.cause[:SHOWN]}".rstrip(), by_clock=not last.is_final)
+            yield Reason(name, f"{role}: {last.state} {short(last.cause)}".rstrip(), by_clock=not last.is_final)
         if starts != 1:
             yield Reason(name, f"{role}: {starts} starts of an innocent", by_clock=starts == 0)
         yield from _blamed(view, name, role)
@@ -33,7 +33,7 @@ def _blamed(view: View, name: str, role: str) -> Found:
     told = [one.claim for one in view.record.told.get(role, [])]
     blame = next((one for one in told if one.cause or one.history), None)
     if blame:
-        yield Reason(name, f"{role}: blamed in between: {(blame.cause or str(blame.history))[:SHOWN]}")
+        yield Reason(name, f"{role}: blamed in between: {short(blame.cause or str(blame.history))}")
     last = told[-1] if told else Claim()
     if view.declared.can(Cap.HISTORY) and last.is_final and view.charged(last) not in (None, 1):
         yield Reason(name, f"{role}: {last.attempts} {view.declared.counts} charged to an innocent")

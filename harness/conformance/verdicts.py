@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from harness.conformance.counts import count
 from harness.conformance.protocol import Cap
 from harness.conformance.record import Reason
-from harness.conformance.view import SHOWN
+from harness.conformance.view import short
 
 if TYPE_CHECKING:
     from harness.conformance.record import Line, Told
@@ -51,7 +51,7 @@ def _holds(view: View, role: str) -> Found:
     true = {None, *(f"done:{line.job}:{line.n}" for line in view.record.of(role, "end"))}
     false = [one.claim.result for one in view.record.told[role] if one.claim.state == "ok"]
     for result in dict.fromkeys(one for one in false if one not in true):
-        yield Reason("P6", f"{role}: the result {str(result)[:SHOWN]!r} is not what the payload returned")
+        yield Reason("P6", f"{role}: the result {short(str(result))!r} is not what the payload returned")
     yield from _was_at_work(view, role, told)
 
 
@@ -87,7 +87,7 @@ def serves(view: View) -> Found:
     """P8: a canary afterwards is ok."""
     if "canary" in view.record.jobs and view.record.last("canary").state != "ok":
         last = view.record.last("canary")
-        yield Reason("P8", f"canary: {last.state} {last.cause[:SHOWN]}".rstrip(), by_clock=not last.is_final)
+        yield Reason("P8", f"canary: {last.state} {short(last.cause)}".rstrip(), by_clock=not last.is_final)
 
 
 def paced(view: View) -> Found:

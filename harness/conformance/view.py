@@ -11,9 +11,14 @@ from harness.conformance.expected import Course, expect
 from harness.conformance.protocol import LOST, Claim, Declaration
 from harness.conformance.record import Line, Reason, Record
 
-SHOWN = 80  # characters of an engine's words in a reason
+SHOWN = 80
 
 Found = Iterator[Reason]
+
+
+def short(words: str) -> str:
+    """Return an engine's words as a reason has them: their end is cut off where they are long."""
+    return words if len(words) <= SHOWN else f"{words[: SHOWN - 1]}…"
 
 
 class View(msgspec.Struct, frozen=True):

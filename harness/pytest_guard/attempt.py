@@ -56,6 +56,7 @@ class Attempt:
 
     def live(self, order: dict[str, Any]) -> Outcome:
         """Live it to its end. Raises what pytest.exit() or Ctrl-C raise, if the test has ended the session by them."""
+        self._named = order["item"][0]
         try:
             self._child.send("run", deadline_s=self._deadline_s, **order)
             while True:
@@ -130,12 +131,15 @@ class Attempt:
         report = config.hook.pytest_report_from_serializable(config=config, data=data)
         if isinstance(report.longrepr, str) and not is_text:
             report.longrepr = reports.Said(report.longrepr)
+        if context := data.get("_subtest.context"):  # pytest has shown its values once more
+            object.__setattr__(report.context, "kwargs", context["kwargs"])
         if report.when == "teardown":  # what comes now is nobody's phase any more
             self._phase = "teardown"
         before = self._reports[-1] if self._reports else None
         if report.when == "teardown" and before is not None and before.when == "teardown" and before.passed:
             self._reports.pop()  # of a fork; what it shares with others could not be torn down
-        report.nodeid = self._item.nodeid  # under --dist=loadgroup it has the group in it, here alone
+        if report.nodeid == self._named:  # and none that a hook of the project's has given it
+            report.nodeid = self._item.nodeid  # under --dist=loadgroup it has the group in it, here alone
         if report.failed:
             reports.count_subtest(self._item, report)
         self._reports.append(report)

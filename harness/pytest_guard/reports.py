@@ -112,18 +112,27 @@ def count_subtest(item: pytest.Item, report: TestReport) -> None:
 
 
 def warning(told: dict[str, Any]) -> warnings.WarningMessage:
-    """Make a warning again, of its own class where that can be had here, else of one that is called so."""
-    category = getattr(sys.modules.get(told["module"]), told["name"], None)
-    if not (isinstance(category, type) and issubclass(category, Warning)):
-        category = type(told["name"], (UserWarning,), {"__module__": told["module"]})
+    """Make a warning again, of its own class where that can be had here, else of one that looks like it."""
+    category = _kind(told["kinds"])
     try:
         said = category(*told["args"])
     except Exception:  # noqa: BLE001 -- a class of the user's may want anything
         said = None
-    if str(said) != told["text"]:
-        said = type(category.__name__, (UserWarning,), {"__module__": told["module"]})(told["text"])
-        category = type(said)
+    if said is None or str(said) != told["text"]:
+        base = next(kind for kind in category.__mro__ if issubclass(kind, Warning) and kind.__module__ == "builtins")
+        category = type(category.__name__, (base,), {"__module__": category.__module__})
+        said = category(told["text"])
     return warnings.WarningMessage(said, category, told["file"], told["line"])
+
+
+def _kind(names: list[tuple[str, str]]) -> type[Warning]:
+    """Return the class that the first name is of; where there is none here, one of that name and of the next kind."""
+    (module, name), *more = names
+    found = getattr(sys.modules.get(module), name, None)
+    if isinstance(found, type) and issubclass(found, Warning):
+        return found
+    kind = _kind(more) if more else Warning
+    return type(name.rpartition(".")[2], (kind,), {"__module__": module})
 
 
 def as_expected(item: pytest.Item, outcome: Outcome, signal: str) -> list[TestReport]:

@@ -54,7 +54,9 @@ def containment() -> Containment:
 
 
 def contain(wanted: Wanted) -> Containment:
-    """Return the containment to use. Raises InfraError when a namespace is demanded and can't be had."""
+    """Return the containment to use. Raises InfraError where a namespace is demanded that we lack, or without /proc."""
+    if not os.path.lexists("/proc/self/stat"):
+        raise InfraError("/proc is not mounted here: the kernel tells nobody else than a parent how a process ended")
     if wanted == "bare":
         return Containment(namespace=False)
     found = containment()

@@ -51,10 +51,20 @@ static void *find_for(const void *caller, const char *name) {
     return handle ? dlsym(handle, name) : NULL;
 }
 
+/* Looks once: a handler may ask, where the loader's lock must not be taken. */
+static void *find_once(void **known, const void *caller, const char *name) {
+    void *found = __atomic_load_n(known, __ATOMIC_RELAXED);
+    if (found) return found;
+    found = find_for(caller, name);
+    if (is_ours(found)) return NULL;
+    __atomic_store_n(known, found, __ATOMIC_RELAXED);
+    return found;
+}
+
 INTERPOSED _Unwind_Reason_Code _Unwind_Backtrace(_Unwind_Trace_Fn function, void *argument) {
+    static void *backtrace_found, *address_found;
     const void *caller = __builtin_return_address(0);
-    void *found = find_for(caller, "_Unwind_Backtrace");
-    _Unwind_Reason_Code (*next)(_Unwind_Trace_Fn, void *) = is_ours(found) ? NULL : found;
-    struct walk walk = {find_for(caller, "_Unwind_GetIP"), function, argument};
+    _Unwind_Reason_Code (*next)(_Unwind_Trace_Fn, void *) = find_once(&backtrace_found, caller, "_Unwind_Backtrace");
+    struct walk walk = {find_once(&address_found, caller, "_Unwind_GetIP"), function, argument};
     return next ? next(tell, &walk) : _URC_END_OF_STACK;
 }

@@ -16,13 +16,19 @@ static const char *const interposed[] = {
 
 typedef void *look_up(void *handle, const char *name);
 
-/* By its version, since by its name alone it would be found with the help of itself. */
+/* The C library's own is found by its version, since by its name alone it would be found with the help of itself. It finds
+ * one of another preloaded library, which may stand between. */
 static look_up *next_dlsym(void) {
     static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17"};
     static look_up *found;
-    for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
-        found = (look_up *)dlvsym(RTLD_NEXT, "dlsym", versions[i]);
-    return found;
+    look_up *last = NULL, *known = __atomic_load_n(&found, __ATOMIC_RELAXED);
+    if (known) return known;
+    for (size_t i = 0; !last && i < sizeof versions / sizeof *versions; i++)
+        last = (look_up *)dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+    known = last ? (look_up *)last(RTLD_NEXT, "dlsym") : NULL;
+    if (!known) known = last;
+    __atomic_store_n(&found, known, __ATOMIC_RELAXED);
+    return known;
 }
 
 static int is_interposed(const char *name) {
