@@ -756,6 +756,24 @@ def test_a_conftest_file_that_runs_tests_does_so_in_a_guarded_process(pytester: 
     pytester.runpytest_subprocess("--crash-guard", ".").assert_outcomes(passed=1, failed=1)
 
 
+LIKE_GEVENT = """
+import socket
+pair = socket.socketpair
+def socketpair(*more):
+    ours, theirs = pair(*more)
+    if not more: theirs.setblocking(False)
+    return ours, theirs
+socket.socketpair = socketpair
+"""
+
+
+@pytest.mark.long
+def test_sockets_that_do_not_block_are_none_of_the_guards(pytester: pytest.Pytester, guarded: Run) -> None:
+    """A conftest file that has gevent patch the process makes them so, for the guard too."""
+    pytester.makeconftest(LIKE_GEVENT)
+    guarded("def test_a(): time.sleep(0.1)\ndef test_b(): pass").assert_outcomes(passed=2)
+
+
 @pytest.mark.long
 def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
     """Below --basetemp, also after a crash."""

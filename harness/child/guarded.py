@@ -33,6 +33,7 @@ class Channel:
 
     def __init__(self) -> None:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.out_of_the_way(CHANNEL_FD))
+        self._socket.setblocking(True)  # the parent's may be a socket of gevent's
         self._lock, self._process = threading.Lock(), getpid()
 
     @staticmethod

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from harness.evidence import Evidence
     from harness.scenarios.campaign import Result
 
+if not hasattr(pytest, "version_tuple"):
+    raise SystemExit(f"crash-harness needs pytest 7.0 or later, and this is {pytest.__version__}")
+
 pytest_plugins = ("harness.pytest_plugin.sweep",)
 FOLDERS = ["scenarios"]
 SNIFFED_BYTES = 1 << 20

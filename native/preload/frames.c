@@ -14,18 +14,25 @@ int is_ours(const void *address) {
     return (uintptr_t)address >= (uintptr_t)__ehdr_start && (uintptr_t)address < (uintptr_t)_end;
 }
 
-enum { OURS_AT_MOST = 4 };
+enum { OURS_AT_MOST = 4, FEW = 64 };
 
-/* Asks for a few more, in the place of ours. */
+static int without_ours(void *const *all, int count, void **frames, int size) {
+    int kept = 0;
+    for (int i = 0; i < count && kept < size; i++)
+        if (!is_ours(all[i])) frames[kept++] = all[i];
+    return kept;
+}
+
+/* Where a list is full although some were ours, it asks for a few more. A long list is left without its last ones then: a
+ * handler's stack may be small. */
 INTERPOSED int backtrace(void **frames, int size) {
     static void *found;
     int (*next)(void **, int) = find_next(&found, "backtrace");
     if (!next || size <= 0) return 0;
-    void *all[size + OURS_AT_MOST];
-    int count = next(all, size + OURS_AT_MOST), kept = 0;
-    for (int i = 0; i < count && kept < size; i++)
-        if (!is_ours(all[i])) frames[kept++] = all[i];
-    return kept;
+    int count = next(frames, size), kept = without_ours(frames, count, frames, size);
+    if (kept == count || count < size || size > FEW) return kept;
+    void *all[FEW + OURS_AT_MOST];
+    return without_ours(all, next(all, size + OURS_AT_MOST), frames, size);
 }
 
 /* --- the compiler's own runtime, which may be loaded late, and where only the caller finds it --- */

@@ -85,6 +85,29 @@ static void *frames_of_thread(void *unused) {
     return unused;
 }
 
+static void list_many(int number, siginfo_t *info, void *context) {
+    static void *frames[2048];
+    (void)number, (void)info, (void)context;
+    dprintf(STDOUT_FILENO, "%d\n", backtrace(frames, 2048) > 2000);
+    _exit(3);
+}
+
+static int run_deep(int depth) {
+    volatile char room[128] = {(char)depth};
+    return depth < 0 ? 0 : run_deep(depth + 1) + room[0];
+}
+
+/* Its list is as long as its signal stack: there is no room for a copy. */
+static void many_frames(long unused) {
+    static char small[16384];
+    void *first[1];
+    (void)unused;
+    backtrace(first, 1); /* its first call loads a library */
+    sigaltstack(&(stack_t){.ss_sp = small, .ss_size = sizeof small}, NULL);
+    set(SIGSEGV, list_many, SA_ONSTACK);
+    told("depth", run_deep(0));
+}
+
 static void thread_frames(long unused) {
     pthread_t thread;
     (void)unused;
@@ -506,7 +529,7 @@ static void smashes(long unused) {
 
 int main(int argc, char **argv) {
     static const struct part parts[] = {
-        {"handler_frames", handler_frames}, {"thread_frames", thread_frames}, {"by_handle", by_handle},
+        {"handler_frames", handler_frames}, {"many_frames", many_frames}, {"thread_frames", thread_frames}, {"by_handle", by_handle},
         {"strict_by_handle", strict_by_handle}, {"by_order", by_order}, {"interrupts", interrupts}, {"nodefer", nodefer},
         {"endless_on_own_stack", endless_on_own_stack}, {"tiny_stack", tiny_stack}, {"sees", sees},
         {"in_handler", in_handler}, {"leaves_by_context", leaves_by_context}, {"growing_fiber", growing_fiber},
