@@ -38,8 +38,8 @@ class Channel:
     def __init__(self) -> None:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.out_of_the_way(CHANNEL_FD))
         self._socket.setblocking(True)  # the parent's may be a socket of gevent's
-        bell, self.bell = _socket.socketpair()
-        self._bell = _socket.socket(fileno=self.out_of_the_way(bell.detach()))
+        ends = [_socket.socket(fileno=self.out_of_the_way(one.detach())) for one in _socket.socketpair()]
+        self._bell, self.bell = ends
         self._lock, self._process = threading.Lock(), getpid()
 
     @staticmethod
