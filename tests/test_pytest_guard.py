@@ -775,6 +775,14 @@ def test_sockets_that_do_not_block_are_none_of_the_guards(pytester: pytest.Pytes
 
 
 @pytest.mark.long
+def test_it_works_without_a_terminal_reporter(guarded: Run) -> None:
+    """Nothing is shown then, and the exit status is that of the tests."""
+    text = "def test_a(): pass\ndef test_b(): crash()"
+    assert guarded(text, "-p", "no:terminal").ret == pytest.ExitCode.TESTS_FAILED
+    assert guarded(text, "-p", "no:terminal", "-k", "test_a").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.long
 def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
     """Below --basetemp, also after a crash."""
     text = "def test_a(tmp_path): crash()\ndef test_b(tmp_path): assert str(tmp_path).endswith('/base/test_b0')"
