@@ -115,6 +115,8 @@ class Session:
             self._config.pluginmanager.import_plugin(order["plugin"])
         self._channel.send("start")
         self.deadline_s = order["deadline_s"]
+        left = order["failures_left"]
+        self._config.option.maxfail = left and item.session.testsfailed + left
         if order["fork"]:
             import_module(order["fork"]).serve(self, item, following)
         else:
