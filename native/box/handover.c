@@ -5,7 +5,7 @@
 
 enum { NAME_BYTES = 28 };
 
-const char list_prefix[] = "LD_PRELOAD=", box_prefix[] = "CRASH_BOX=";
+const char list_prefix[] = "LD_PRELOAD=", box_prefix[] = "CRASH_BOX=", no_room[] = "its words leave no room for ours";
 
 int begins_with(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
 

@@ -35,6 +35,9 @@ int read_box_variable(const char *value, struct handover *handover);
  * `variables`. Returns 0, or -1 where they have no room. */
 int add_variables(char **whole, struct variables *variables, const struct handover *handover, char *const *environment);
 
+/* Why a program goes without the library whose words and variables the kernel takes only without ours. */
+extern const char no_room[];
+
 size_t count_strings(char *const *strings);
 
 /* Notes in the page why the next program will not carry the library: "NAME WHY", or WHY alone. NULL for both takes the

@@ -202,12 +202,18 @@ static int tells_of_libraries(char *const *environment) {
     return 0;
 }
 
+/* Opened, since a rule may forbid what the file's rights allow. */
+static int can_open(const char *path, int flags) {
+    int fd = open(path, flags | O_CLOEXEC);
+    return fd >= 0 && close(fd) == 0;
+}
+
 /* Whether the program can open what it would be handed. */
 static const char *look_at_surroundings(const struct handover *handover, char *const *environment) {
     if (preloads_sanitizer(environment)) return "a sanitizer is preloaded";
     if (tells_of_libraries(environment)) return "the loader is to tell of the libraries";
-    if (faccessat(AT_FDCWD, handover->library, R_OK, AT_EACCESS) != 0) return "the library can't be read from there";
-    if (faccessat(AT_FDCWD, handover->place, R_OK | W_OK, AT_EACCESS) != 0) return "the page can't be reached from there";
+    if (!can_open(handover->library, O_RDONLY)) return "the library can't be read from there";
+    if (!can_open(handover->place, O_RDWR)) return "the page can't be reached from there";
     return NULL;
 }
 

@@ -1,5 +1,6 @@
 #include "guard/carry.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -30,6 +31,10 @@ static void execute_with_library(const struct order *order) {
     int carries = box && can_be_carried(order, &handover, box) && add_variables(whole, &variables, &handover, environ) == 0;
     if (carries) box->armed = EXPECTED;
     execute(order->command, carries ? whole : environ);
+    if (!carries || errno != E2BIG) return;
+    box->armed = UNARMED;
+    note_reason(box, NULL, no_room);
+    execute(order->command, environ);
 }
 
 /* The box's library is handed over by name; any other library of ours is announced by a descriptor. */

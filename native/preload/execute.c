@@ -15,6 +15,7 @@
 #include "box/image.h"
 #include "box/victim.h"
 #include "preload/environment.h"
+#include "preload/filters.h"
 #include "preload/real.h"
 
 extern char **environ;
@@ -43,6 +44,10 @@ static int is_executing;
 static int find_out(const struct image *image, char *const *environment, char **whole) {
     struct box *box = armed_box();
     handed_over()->is_filtered = has_filter();
+    if (has_own_filter()) {
+        note_reason(box, NULL, "a filter of the program's may forbid what the library does");
+        return 0;
+    }
     if (!can_carry(handed_over(), image, environment, box)) return 0;
     if (add_variables(whole, &variables, handed_over(), environment) == 0) return 1;
     note_reason(box, NULL, "LD_PRELOAD is too long");
@@ -57,6 +62,10 @@ static __attribute__((noinline)) int execute_carrying(const struct image *image,
     int carries = find_out(image, environment, whole);
     armed_box()->armed = carries ? EXPECTED : UNARMED;
     execute(image, arguments, carries ? whole : environment);
+    if (carries && errno == E2BIG) {
+        leave_box_behind(no_room);
+        execute(image, arguments, environment);
+    }
     int error = errno;
     memcpy(handed_over()->program, program, sizeof program);
     stay_with_box();

@@ -8,11 +8,17 @@
 #include "box/victim.h"
 #include "preload/actions.h"
 #include "preload/execute.h"
+#include "preload/filters.h"
 #include "preload/real.h"
 
 enum { WORDS = 6, SET_SYSCALL_USER_DISPATCH = 59 /* Linux 5.11 */ };
 
+static int sets_filters;
+
+int has_own_filter(void) { return sets_filters; }
+
 static void expect_filter(int is_strict) {
+    sets_filters = 1;
     note_filter();
     if (is_strict) leave_to_kernel(SIGABRT);
 }
