@@ -775,6 +775,35 @@ def test_sockets_that_do_not_block_are_none_of_the_guards(pytester: pytest.Pytes
 
 
 @pytest.mark.long
+def test_it_works_without_a_terminal_reporter(guarded: Run) -> None:
+    """Nothing is shown then, and the exit status is that of the tests."""
+    text = "def test_a(): pass\ndef test_b(): crash()"
+    assert guarded(text, "-p", "no:terminal").ret == pytest.ExitCode.TESTS_FAILED
+    assert guarded(text, "-p", "no:terminal", "-k", "test_a").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", [("-x",), ("--maxfail=2",), ("--maxfail=3",)])
+def test_a_run_that_stops_ends_its_fixtures_with_the_last_test(guarded: Run, words: tuple[str, ...]) -> None:
+    """As in plain pytest, so that what fails there is an error of that test."""
+    text = """
+@pytest.fixture(scope="session")
+def shared():
+    yield
+    raise ValueError("at its end")
+def test_a(shared): assert 0
+def test_b(shared): assert 0
+def test_c(shared): pass
+"""
+    told = []
+    for guard in ("", "--crash-guard"):
+        shown = guarded(text, *words, guard=guard).outlines
+        told.append([line for line in shown if line.startswith(("FAILED ", "ERROR ", "!"))])
+    assert told[0] == told[1]
+    assert any("ValueError: at its end" in line for line in told[1])
+
+
+@pytest.mark.long
 def test_temporary_folders_are_where_they_would_be(pytester: pytest.Pytester, guarded: Run) -> None:
     """Below --basetemp, also after a crash."""
     text = "def test_a(tmp_path): crash()\ndef test_b(tmp_path): assert str(tmp_path).endswith('/base/test_b0')"

@@ -119,6 +119,8 @@ class Session:
         tell = self._channel.note if self._has_begun and not self.deadline_s else self._channel.send
         tell("start")
         self._has_begun, self._phase = True, "setup"
+        left = order["failures_left"]
+        self._config.option.maxfail = left and item.session.testsfailed + left
         serve = import_module(order["fork"]).serve if order["fork"] else Session.run
         ran = serve(self, item, following)
         self._channel.send("done", **ran)

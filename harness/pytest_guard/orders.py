@@ -30,7 +30,7 @@ WORKER: Final = "master"  # xdist's word for a process that is not distributed, 
 
 def orders(config: pytest.Config, only: Path | None, poisoned: Mapping[str, str]) -> dict[str, Any]:
     """Return what a guarded process is told. `only` is the one file that it collects; None is all of them."""
-    writer = config.get_terminal_writer()
+    writer = getattr(config.pluginmanager.getplugin("terminalreporter"), "_tw", None)  # none with -p no:terminal
     return {
         "args": [*_early_words(config), *map(str, config.invocation_params.args)],
         "plugins": [one for one in config.invocation_params.plugins or () if isinstance(one, str)],
@@ -43,11 +43,7 @@ def orders(config: pytest.Config, only: Path | None, poisoned: Mapping[str, str]
         "only": None if only is None else str(only),
         "poisoned": list(poisoned),
         "junit": getattr(config.stash.get(xml_key, None), "family", None),
-        "screen": {
-            "hasmarkup": writer.hasmarkup,
-            "fullwidth": writer.fullwidth,
-            "code_highlight": writer.code_highlight,
-        },
+        "screen": {name: getattr(writer, name, None) for name in ("hasmarkup", "fullwidth", "code_highlight")},
     }
 
 

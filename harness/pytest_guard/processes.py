@@ -17,6 +17,7 @@ from harness.pytest_guard.channel import ChannelClosed
 from harness.pytest_guard.child import Child, Death
 from harness.pytest_guard.orders import orders
 from harness.pytest_guard.reports import completed, failed
+from harness.pytest_guard.settings import EXCEPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +139,14 @@ class Processes:
             "seed": self._seeds.setdefault(item, secrets.randbits(64)),
             "plugin": plugin,
             "fork": forking.__name__ if self._wishes[item].scope == "fork" else "",
+            "failures_left": self._failures_left(),
         }
+
+    def _failures_left(self) -> int:
+        """After how many more failures the session stops, which then has to end all fixtures; 0 is never."""
+        most: int = self._session.config.getoption("maxfail")
+        is_final = EXCEPTIONS not in self._settings.retry_on
+        return max(0, most - self._session.testsfailed) if most and is_final else 0
 
     def trial(self, tests: Sequence[pytest.Item], lived_s: float) -> Death | None:
         """Run tests in a fresh process, with reports to nobody. Return the death that it dies of itself, if it does.
@@ -153,7 +161,7 @@ class Processes:
         until_s = time.monotonic() + min(lived_s, MOST_WATCHED_S)
         for item, following in zip(tests, [*tests[1:], None], strict=True):
             try:
-                order = self._order(item, following, "")
+                order = self._order(item, following, "") | {"failures_left": 0}
                 outcome = Attempt(item, child, self._wishes[item].deadline_s, is_heard=False).live(order)
             except Missing:
                 continue
