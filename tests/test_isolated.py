@@ -8,7 +8,6 @@ import pickle
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,6 +105,9 @@ def test_a_call_in_a_fork_of_a_fork_crashes_as_ever(depth: int) -> None:
     assert (evidence.fault.signal, evidence.fault.address, evidence.ended_by) == ("SIGSEGV", 8, EndedBy.SELF)
 
 
+# The children of a process of pytest's are not ours to wait for: what waits for all has a process of its own.
+
+
 def wait_for_all(*_: object) -> None:
     """Wait for whatever child has ended, as a handler of SIGCHLD may do."""
     with suppress(ChildProcessError):
@@ -113,51 +115,55 @@ def wait_for_all(*_: object) -> None:
             pass
 
 
-@pytest.fixture
-def handled() -> Iterator[Callable[[Any], object]]:
-    """Set a handler of SIGCHLD for the length of a test."""
-    before = signal.getsignal(signal.SIGCHLD)
-    yield functools.partial(signal.signal, signal.SIGCHLD)
-    signal.signal(signal.SIGCHLD, before)
-
-
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, wait_for_all], ids=["ignored", "waiting for all"])
-def test_a_program_that_minds_its_children_loses_no_status(handler: Any, handled: Callable[[Any], object]) -> None:
+def test_a_program_that_minds_its_children_loses_no_status(handler: Any) -> None:
     """Its handler is there in the call, and again afterwards."""
-    handled(handler)
-    assert isolated(lambda: signal.getsignal(signal.SIGCHLD))() == handler
-    with pytest.raises(NativeCrash, match="SIGSEGV"):
-        isolated(crash)()
-    assert signal.getsignal(signal.SIGCHLD) == handler
+
+    @isolated
+    def program() -> None:
+        signal.signal(signal.SIGCHLD, handler)
+        assert isolated(lambda: signal.getsignal(signal.SIGCHLD))() == handler
+        with pytest.raises(NativeCrash, match="SIGSEGV"):
+            isolated(crash)()
+        assert signal.getsignal(signal.SIGCHLD) == handler
+
+    program()
 
 
-def test_a_handler_finds_what_ended_meanwhile(handled: Callable[[Any], object]) -> None:
+def test_a_handler_finds_what_ended_meanwhile() -> None:
     """It is called once more after the call, and sees a child of the program's own that has ended beside it."""
-    seen: list[int] = []
-    handled(lambda *_: seen.append(os.waitpid(-1, os.WNOHANG)[0]))
-    own = os.posix_spawn("/bin/true", ["true"], {})
-    fd = os.pidfd_open(own)
-    isolated(lambda: select.select([fd], [], []))()
-    os.close(fd)
-    assert own in seen
+
+    @isolated
+    def program() -> None:
+        seen: list[int] = []
+        signal.signal(signal.SIGCHLD, lambda *_: seen.append(os.waitpid(-1, os.WNOHANG)[0]))
+        own = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+        fd = os.pidfd_open(own)
+
+        def end() -> None:
+            os.kill(own, signal.SIGKILL)
+            select.select([fd], [], [])
+
+        isolated(end)()
+        assert seen == [own]
+
+    program()
 
 
 def test_a_status_that_a_thread_takes_is_told_as_lost() -> None:
     """With what to do about it; the thread waits for all children of the process."""
-    over = threading.Event()
 
-    def take() -> None:
-        while not over.is_set():
-            wait_for_all()
+    @isolated
+    def program() -> None:
+        def take() -> None:
+            while True:
+                wait_for_all()
 
-    thread = threading.Thread(target=take)
-    thread.start()
-    try:
+        threading.Thread(target=take, daemon=True).start()
         with pytest.raises(InfraError, match=r"the status of a fork is lost: .*fresh=True"):
             [isolated(int)() for _ in range(10_000)]
-    finally:
-        over.set()
-        thread.join()
+
+    program()
 
 
 def test_a_call_that_closes_all_descriptors_returns(tmp_path: Path) -> None:
