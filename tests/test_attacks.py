@@ -86,12 +86,11 @@ def while_it_lives(command: list[str], attack: Callable[[], object], rung: Wante
 
 LEAVES = """
 import os, signal, sys, time
-def leave(*_):
-    sys.exit(7)
-signal.signal(signal.SIGTERM, leave)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 {how}
 os.write(1, b"up")
-while True: signal.pause()
+signal.sigwait([signal.SIGTERM])
+sys.exit(7)
 """
 WAYS = {
     "a session of its own": "os.setsid()",

@@ -107,6 +107,30 @@ def test_ignored_signals_and_the_mask_are_inherited(rung: Wanted) -> None:
     assert lines == ["SigBlk:", f"{1 << 9:016x}", "SigIgn:", f"{1 | 1 << 11:016x}"]
 
 
+REPORTS = """
+import subprocess, sys
+from harness.supervisor import supervise
+words = ["grep", "SigIgn", "/proc/self/status"]
+print(subprocess.check_output(words, text=True), supervise(words, containment=sys.argv[1]).stdout)
+"""
+
+
+@on_each_rung
+@pytest.mark.parametrize("spawned", [False, True], ids=["by fork", "by posix_spawn"])
+def test_the_c_librarys_own_signals_are_as_they_were(rung: Wanted, spawned: bool, tmp_path: Path) -> None:
+    """posix_spawn() has its children ignore them, as `make` has its own. The guard is started so too, and undoes it."""
+    seen, words = tmp_path / "seen", [sys.executable, "-c", REPORTS, rung]
+    with seen.open("w") as file:
+        if spawned:
+            given = [(os.POSIX_SPAWN_DUP2, file.fileno(), 1)]
+            os.waitpid(os.posix_spawn(words[0], words, os.environ, file_actions=given), 0)
+        else:
+            subprocess.run(words, stdout=file, check=True)
+    alone, supervised = (int(text, 16) >> signal.SIGSYS & 0b11 for text in seen.read_text().split()[1::2])
+    assert supervised == alone
+    assert alone == 0b11 or not spawned
+
+
 @on_each_rung
 def test_descriptors_are_inherited(rung: Wanted, tmp_path: Path) -> None:
     """Those that may be: bats writes to 3, make's jobserver to whatever number it has. Ours are not among them."""

@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack, suppress
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -159,7 +160,7 @@ class Guard:
                 self.stderr, err = _ends(os.pipe2(os.O_CLOEXEC), ours, theirs)
                 given = {1: out, 2: err, control: control}
                 words = ["--control", str(control), "--supervisor", str(os.getpid()), "--cgroup-name", self.cgroup_name]
-                words += ["--clean"] if clean else []
+                words += ["--clean"] if clean else _internal_signals()
                 for name, fd, at in (
                     ("--box", page, BOX_FD if clean else None),
                     ("--channel", channel, CHANNEL_FD),
@@ -301,6 +302,26 @@ def _is_inherited(fd: int) -> bool:
     with suppress(OSError):
         return os.get_inheritable(fd)
     return False
+
+
+def _internal_signals() -> list[str]:
+    """Options for the C library's own signals that this process ignores, as one that `make` has started does.
+
+    Python can't ask for them, and glibc's posix_spawn() has its children ignore them in any case.
+    """
+    return [word for number in _ignored() for word in ("--ignored", str(number))] if _ignores_some() else []
+
+
+@cache
+def _ignores_some() -> bool:
+    """Whether it did when it was asked first: nothing of Python's would ignore one later."""
+    return bool(_ignored())
+
+
+def _ignored() -> list[int]:
+    status = Path("/proc/self/status").read_text(errors="replace")
+    bits = int(status.partition("SigIgn:")[2].split()[0], 16)
+    return [number for number in range(signal.SIGSYS + 1, signal.SIGRTMIN) if bits >> (number - 1) & 1]
 
 
 def _spawn(argv: list[str], env: Mapping[str, str], given: Mapping[int, int], stdin: int | None) -> int:

@@ -18,7 +18,7 @@ static const struct option options[] = {
     {"preload", required_argument, NULL, 'L'},        {"directory", required_argument, NULL, 'C'},
     {"terminal", required_argument, NULL, 't'},       {"namespace", no_argument, NULL, 'n'},
     {"clean", no_argument, NULL, 'e'},                {"closed", required_argument, NULL, 'x'},
-    {NULL, 0, NULL, 0},
+    {"ignored", required_argument, NULL, 'i'},        {NULL, 0, NULL, 0},
 };
 
 static int number(const char *text) { return (int)strtol(text, NULL, 10); }
@@ -58,6 +58,7 @@ static int take_option(int letter, struct order *order) {
     case 'n': order->own_namespace = 1; break;
     case 'e': order->clean = 1; break;
     case 'x': order->closed |= 1u << (number(optarg) & 31); break;
+    case 'i': order->ignored |= 1ull << ((number(optarg) - 1) & 63); break;
     default: return -1;
     }
     return 0;

@@ -26,6 +26,7 @@ struct order {
     int witness_fd; /* the page of the second witness, which the victim never gets */
     int own_namespace;
     int clean; /* the victim is ours: it inherits no disposition, no mask and no descriptor but those above */
+    uint64_t ignored; /* of the C library's own signals, a bit each */
     uint32_t closed; /* standard streams that it has not, a bit each, since whoever asked has none there either */
     enum terminal_use terminal;
     const char *directory; /* where the victim works; NULL: here */

@@ -9,11 +9,13 @@
 static int ignores_ends; /* whoever ignores SIGCHLD never sees a child end */
 static sigset_t blocked;
 
-/* Resets the C library's own two signals, which sigaction() refuses. posix_spawn() leaves them ignored. */
-static void reset_internal_signals(void) {
-    static const unsigned long plain[8];
-    for (int number = SIGSYS + 1; number < SIGRTMIN; number++)
-        syscall(SYS_rt_sigaction, number, plain, NULL, NSIG / 8);
+/* Sets the C library's own two signals, which sigaction() refuses. posix_spawn() leaves them ignored, whatever they were
+ * before. `ignored` has a bit for each signal, that of number 1 first. */
+static void set_internal_signals(uint64_t ignored) {
+    for (int number = SIGSYS + 1; number < SIGRTMIN; number++) {
+        unsigned long action[8] = {ignored >> (number - 1) & 1 ? (unsigned long)SIG_IGN : (unsigned long)SIG_DFL};
+        syscall(SYS_rt_sigaction, number, action, NULL, NSIG / 8);
+    }
 }
 
 /* Blocks all signals. Those that are ignored may stay ignored, since a blocked signal is not seen either. */
@@ -24,16 +26,17 @@ void set_signals_aside(void) {
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &blocked);
     ignores_ends = sigaction(SIGCHLD, &plain, &before) == 0 && before.sa_handler == SIG_IGN;
-    reset_internal_signals();
+    set_internal_signals(0);
 }
 
-void give_signals_back(int clean) {
+void give_signals_back(int clean, uint64_t ignored) {
     sigset_t none;
     sigemptyset(&none);
     for (int number = 1; clean && number < NSIG; number++) signal(number, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
     if (ignores_ends && !clean) signal(SIGCHLD, SIG_IGN);
+    set_internal_signals(clean ? 0 : ignored);
     sigprocmask(SIG_SETMASK, clean ? &none : &blocked, NULL);
 }
 

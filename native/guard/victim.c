@@ -67,7 +67,7 @@ void become_victim(const struct order *order, const struct cgroups *cgroups, int
     if (set_limits(order) != 0) fail(line, STEP_LIMITS);
     if (order->directory && chdir(order->directory) != 0) fail(line, STEP_LIMITS);
     hand_over(order, line);
-    give_signals_back(order->clean);
+    give_signals_back(order->clean, order->ignored);
     carry_and_execute(order);
     fail(line, STEP_EXEC);
 }
